@@ -1,0 +1,82 @@
+"""What a prior is: the denoiser of a distribution of images.
+
+In variance-exploding coordinates `x_sigma = x_0 + sigma n` with `n ~ N(0, I)`, a prior `p(x_0)` is known through
+
+    denoise(x, sigma) = E[x_0 | x_sigma = x],        score(x, sigma) = grad log p_sigma(x) = (denoise(x, sigma) - x) / sigma^2,
+
+the second equation being Tweedie's formula. Images live in [0, 1] (DESIGN: one convention everywhere).
+"""
+
+from __future__ import annotations
+
+import abc
+
+import torch
+from torch import Tensor
+
+
+class Prior(abc.ABC):
+    """A distribution of images, given by its minimum mean-square-error denoiser.
+
+    A subclass sets four attributes and defines `denoise`; `score` follows.
+
+    Attributes:
+        shape: `(C, H, W)` of one image; `None` stands for any size.
+        std: standard deviation of the data, by which published step sizes are scaled.
+        sigma_min: lowest noise level at which `denoise` can be trusted.
+        sigma_max: highest such level; samplers start there.
+
+    Example:
+        >>> import torch
+        >>> class Gauss(Prior):
+        ...     shape, std, sigma_min, sigma_max = (1, None, None), 1.0, 0.01, 50.0
+        ...     def denoise(self, x, sigma): return x / (1 + expand_sigma(sigma, x) ** 2)
+        >>> Gauss().score(torch.ones(1, 1, 2, 2), 1.0).unique()
+        tensor([-0.5000])
+
+    References:
+        Tweedie's Formula and Selection Bias (Efron, 2011), https://doi.org/10.1198/jasa.2011.tm11181, equation 1.4.
+    """
+
+    shape: tuple[int | None, ...]
+    std: float
+    sigma_min: float
+    sigma_max: float
+
+    @abc.abstractmethod
+    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Return `E[x_0 | x_sigma = x]`, differentiable in `x`.
+
+        Args:
+            x: noisy images, `(B, C, H, W)`.
+            sigma: noise level in units of the images, a scalar or one for each image, `(B,)`.
+
+        Returns:
+            The denoised images, `(B, C, H, W)`, in the type of `x`.
+        """
+
+    def score(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Return `grad log p_sigma(x)`, `(B, C, H, W)`, by Tweedie's formula."""
+        return (self.denoise(x, sigma) - x) / expand_sigma(sigma, x) ** 2
+
+    def to(self, device: torch.device | str) -> Prior:
+        """Return this prior on `device`; priors that hold no tensors return themselves."""
+        return self
+
+
+def expand_sigma(sigma: Tensor | float, x: Tensor) -> Tensor:
+    """Return the noise level as a tensor that broadcasts against `x`, in its type and on its device.
+
+    Args:
+        sigma: a scalar, or one value for each image `(B,)`.
+        x: images, `(B, ...)`.
+
+    Returns:
+        A tensor of shape `()` or `(B, 1, ..., 1)`.
+    """
+    s = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
+    if s.ndim == 0:
+        return s
+    if s.shape != (x.shape[0],):
+        raise ValueError(f"sigma: expected a scalar or shape ({x.shape[0]},), got {tuple(s.shape)}; give one noise level for each image")
+    return s.reshape(-1, *[1] * (x.ndim - 1))
