@@ -1,0 +1,195 @@
+"""What a forward operator is: a deterministic map from images to measurements.
+
+    y = A(x) + noise,        A: (B, *in_shape) -> (B, *out_shape)
+
+A linear operator has an adjoint, by autograd unless it writes its own: `<A x, y> = <x, A^T y>`. From the adjoint follow, by
+conjugate gradients or in closed form where the singular value decomposition `A = U diag(s) V^T` is a fast transform,
+
+    pinv(y)      = A^+ y                          least squares of least norm
+    solve(b, r)  = (A^T A + r I)^{-1} b           the proximal step of 1/2 ||A x - y||^2
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .linalg import conjugate_gradients
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Singular value decomposition `A = U diag(s) V^T` as fast transforms.
+
+    `V` is an isometry from coefficients to images, square or thin: `Vt(V(c)) = c`. `U` is an isometry from the coefficients
+    with `s > 0` to measurements. Coefficients have the shape of `s`, with the batch axis in front.
+
+    Attributes:
+        s: singular values, non-negative, in any shape and order.
+        V: coefficients `(B, *s.shape)` -> images `(B, *in_shape)`.
+        Vt: images -> coefficients.
+        U: coefficients -> measurements `(B, *out_shape)`.
+        Ut: measurements -> coefficients.
+    """
+
+    s: Tensor
+    V: Callable[[Tensor], Tensor]
+    Vt: Callable[[Tensor], Tensor]
+    U: Callable[[Tensor], Tensor]
+    Ut: Callable[[Tensor], Tensor]
+
+
+class Operator(abc.ABC):
+    """A deterministic, immutable map from images to measurements; it holds no noise.
+
+    A subclass sets `in_shape` and `out_shape` (without the batch axis) and defines `forward`. Calling the operator checks the
+    input first.
+
+    Attributes:
+        in_shape: shape of one image, `(C, H, W)`.
+        out_shape: shape of one measurement.
+
+    Example:
+        >>> import torch
+        >>> class Square(Operator):
+        ...     in_shape = out_shape = (1, 2, 2)
+        ...     def forward(self, x): return x ** 2
+        >>> Square()(torch.full((1, 1, 2, 2), 3.0)).unique()
+        tensor([9.])
+    """
+
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images `(B, *in_shape)` to measurements `(B, *out_shape)`; must be differentiable by autograd."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return `A(x)`, `(B, *out_shape)`, after checking shape and type of `x`, `(B, *in_shape)`."""
+        self._check(x, self.in_shape, "an image", "x")
+        return self.forward(x)
+
+    @property
+    def observed(self) -> Tensor | None:
+        """Which entries of a measurement carry information: a boolean tensor that broadcasts to `out_shape`; `None` for all.
+
+        Entries that are not observed hold no noise and never enter a likelihood.
+        """
+        return None
+
+    def to(self, device: torch.device | str) -> Operator:
+        """Return this operator with its tensors on `device`; operators that hold none return themselves."""
+        return self
+
+    def _check(self, t: Tensor, shape: tuple[int, ...], what: str, name: str) -> None:
+        if not isinstance(t, Tensor):
+            raise TypeError(f"{type(self).__name__}: {name}: expected a torch tensor, got {type(t).__name__}; convert it with torch.as_tensor")
+        if tuple(t.shape[1:]) != tuple(shape) or t.ndim != len(shape) + 1:
+            want = ", ".join(map(str, ("B", *shape)))
+            raise ValueError(
+                f"{type(self).__name__}: {name}: expected {what} batch of shape ({want}), got {tuple(t.shape)}; "
+                + ("add the batch axis with x[None]" if tuple(t.shape) == tuple(shape) else "build the operator for this size")
+            )
+        if not t.is_floating_point():
+            raise TypeError(f"{type(self).__name__}: {name}: expected a floating-point tensor, got {t.dtype}; scale images to [0, 1] first")
+
+    def __repr__(self) -> str:
+        """Return the class with its two shapes."""
+        return f"{type(self).__name__}({self.in_shape} -> {self.out_shape})"
+
+
+class LinearOperator(Operator):
+    """A linear forward operator; the adjoint comes from autograd unless a subclass writes a faster one.
+
+    Example:
+        >>> import torch
+        >>> class FlipGain(LinearOperator):
+        ...     in_shape = out_shape = (1, 2, 2)
+        ...     def forward(self, x): return 2 * x.flip(-1)
+        >>> FlipGain().adjoint(torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])).squeeze()
+        tensor([[0., 2.],
+                [0., 0.]])
+    """
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return `A^T y`, `(B, *in_shape)`, for measurements `y`, `(B, *out_shape)`.
+
+        A linear map is its own derivative, so the vector-Jacobian product at any point is the adjoint.
+        """
+        with torch.enable_grad():
+            x = torch.zeros((y.shape[0], *self.in_shape), dtype=y.dtype, device=y.device, requires_grad=True)
+            (grad,) = torch.autograd.grad(self.forward(x), x, y, create_graph=y.requires_grad)
+        return grad
+
+    @property
+    def svd(self) -> Spectrum | None:
+        """The singular value decomposition as fast transforms, or `None` where there is no closed form."""
+        return None
+
+    @property
+    def T(self) -> LinearOperator:
+        """The adjoint as an operator."""
+        from .algebra import Adjoint
+
+        return Adjoint(self)
+
+    def normal(self, x: Tensor) -> Tensor:
+        """Return `A^T A x`, `(B, *in_shape)`."""
+        return self.adjoint(self.forward(x))
+
+    def pinv(self, y: Tensor) -> Tensor:
+        """Return `A^+ y`, the least-squares solution of least norm, `(B, *in_shape)`.
+
+        Closed form with a spectrum (singular values below 1e-6 of the largest count as zero), else conjugate gradients on the
+        normal equations from zero, up to a relative residual of 1e-6 or 1000 iterations.
+        """
+        self._check(y, self.out_shape, "a measurement", "y")
+        if (f := self.svd) is not None:
+            s = f.s.to(y)
+            keep = s > 1e-6 * s.max() if s.numel() else s > 0
+            return f.V(f.Ut(y) * torch.where(keep, 1 / torch.where(keep, s, 1), 0))
+        return conjugate_gradients(self.normal, self.adjoint(y)).x
+
+    def solve(self, b: Tensor, rho: Tensor | float) -> Tensor:
+        """Return `(A^T A + rho I)^{-1} b`, `(B, *in_shape)`.
+
+        Args:
+            b: right-hand sides, `(B, *in_shape)`.
+            rho: positive weights, a scalar or one for each image, `(B,)`.
+        """
+        self._check(b, self.in_shape, "an image", "b")
+        r = torch.as_tensor(rho, dtype=b.dtype, device=b.device)
+        if not bool((r > 0).all()):
+            raise ValueError(f"{type(self).__name__}.solve: rho: expected positive numbers, got {rho}; use pinv for rho = 0")
+        if (f := self.svd) is not None:
+            s = f.s.to(b)
+            rs = r.reshape(-1, *[1] * s.ndim)
+            out = f.V(f.Vt(b) * (1 / (s**2 + rs) - 1 / rs))
+            return out + b / r.reshape(-1, *[1] * (b.ndim - 1))
+        rb = r.reshape(-1, *[1] * (b.ndim - 1))
+        return conjugate_gradients(lambda v: self.normal(v) + rb * v, b).x
+
+    def __matmul__(self, other: LinearOperator) -> LinearOperator:
+        """Return the composition `x -> self(other(x))`."""
+        from .algebra import Composition
+
+        return Composition(self, other)
+
+    def __add__(self, other: LinearOperator) -> LinearOperator:
+        """Return the sum `x -> self(x) + other(x)`."""
+        from .algebra import Sum
+
+        return Sum(self, other)
+
+    def __mul__(self, factor: float) -> LinearOperator:
+        """Return the scaled operator `x -> factor * self(x)`."""
+        from .algebra import Scaled
+
+        return Scaled(self, factor)
+
+    __rmul__ = __mul__

@@ -1,0 +1,176 @@
+"""Names of operators, solvers, priors and tasks, each a class or a factory.
+
+A name resolves, in this order, as
+
+- `path/to/file.py:Name`, an object in a file;
+- a built-in name;
+- a name that an installed package declares under the entry points `invdiff.operators`, `invdiff.solvers`, `invdiff.priors` or
+  `invdiff.tasks`.
+
+The tables hold import paths and one-line summaries, not objects, so that listing them imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a named object stands.
+
+    Attributes:
+        target: `module:attribute`.
+        summary: one line for `invdiff list`.
+        source: "built in", or the distribution that declares it.
+    """
+
+    target: str
+    summary: str
+    source: str = "built in"
+
+    def load(self) -> Any:
+        """Import the object."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+class Registry(Mapping[str, Any]):
+    """A mapping from names to classes or factories, of one kind.
+
+    Example:
+        >>> operators["blur"].__name__
+        'Blur'
+        >>> operators["blurr"]
+        Traceback (most recent call last):
+        ...
+        invdiff.registry.UnknownNameError: unknown operator 'blurr'; did you mean 'blur'?
+    """
+
+    def __init__(self, kind: str, group: str, table: dict[str, Entry]) -> None:
+        self.kind, self.group, self._table = kind, group, dict(table)
+
+    def entries(self) -> dict[str, Entry]:
+        """Return all entries, built-in ones first, then those of installed packages."""
+        found = dict(self._table)
+        for point in entry_points(group=self.group):
+            dist = point.dist.name if point.dist else "an installed package"
+            found.setdefault(point.name, Entry(point.value, f"from {dist}", dist))
+        return found
+
+    def register(self, name: str, target: str, summary: str) -> None:
+        """Add an entry for this process.
+
+        Args:
+            name: the new name.
+            target: `module:attribute`.
+            summary: one line for listings.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        if name in self._table:
+            raise ValueError(f"{self.kind} {name!r} is registered already; choose another name")
+        self._table[name] = Entry(target, summary, "registered")
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the object of that name, or of `path/to/file.py:Name`."""
+        if ".py:" in name:
+            return load_from_file(name)
+        found = self.entries()
+        if name not in found:
+            raise UnknownNameError(unknown(self.kind, name, found))
+        return found[name].load()
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether a name is known."""
+        return name in self.entries()
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self.entries())
+
+    def __len__(self) -> int:
+        """Return how many names there are."""
+        return len(self.entries())
+
+
+class UnknownNameError(KeyError, ValueError):
+    """A name that no registry knows; its text says which is nearest."""
+
+    def __str__(self) -> str:
+        """Return the message without the quotes that KeyError puts around it."""
+        return str(self.args[0])
+
+
+def unknown(kind: str, name: str, known: Any) -> str:
+    """Return the message for an unknown name: the nearest known one, or all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+    return f"unknown {kind} {name!r}; {hint}"
+
+
+def load_from_file(spec: str) -> Any:
+    """Return the object that `path/to/file.py:Name` points at.
+
+    Raises:
+        ValueError: no such file, no such name in it, or the file fails to import.
+    """
+    path_text, _, name = spec.rpartition(":")
+    path = Path(path_text)
+    if not path.is_file():
+        raise ValueError(f"{spec!r}: no file {path_text!r}; expected path/to/file.py:Name")
+    module_name = f"_invdiff_file_{path.stem}_{abs(hash(path.resolve()))}"
+    if module_name not in sys.modules:
+        module_spec = importlib.util.spec_from_file_location(module_name, path)
+        assert module_spec is not None and module_spec.loader is not None
+        module = importlib.util.module_from_spec(module_spec)
+        sys.modules[module_name] = module
+        try:
+            module_spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[module_name]
+            raise ValueError(f"{path_text}: fails to import: {type(error).__name__}: {error}") from error
+    module = sys.modules[module_name]
+    if not hasattr(module, name):
+        public = [k for k in vars(module) if not k.startswith("_")]
+        raise ValueError(f"{path_text}: {unknown('name', name, public)}")
+    return getattr(module, name)
+
+
+operators = Registry(
+    "operator",
+    "invdiff.operators",
+    {
+        "identity": Entry("invdiff.operators:Identity", "the image itself: denoising"),
+        "inpainting": Entry("invdiff.operators:Inpainting", "missing pixels: box, random or any mask"),
+        "blur": Entry("invdiff.operators:Blur", "convolution: Gaussian, motion, uniform or any kernel, four borders"),
+        "downsample": Entry("invdiff.operators:Downsample", "fewer pixels: average or antialiased bicubic, any integer factor"),
+        "tomography": Entry("invdiff.operators:Tomography", "parallel-beam X-ray projections at any angles"),
+    },
+)
+solvers = Registry(
+    "solver",
+    "invdiff.solvers",
+    {
+        "pinv": Entry("invdiff.solvers:PseudoInverse", "least squares of least norm, without a prior: the floor"),
+        "dps": Entry("invdiff.solvers:DPS", "diffusion posterior sampling with Tweedie's estimate (Chung et al. 2023)"),
+    },
+)
+priors = Registry(
+    "prior",
+    "invdiff.priors",
+    {
+        "gaussian": Entry("invdiff.priors:photograph_gaussian", "stationary Gaussian, spectrum fitted to photographs; any size, 1 or 3 channels"),
+    },
+)
+tasks = Registry("task", "invdiff.tasks", {})
