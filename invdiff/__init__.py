@@ -1,0 +1,59 @@
+"""invdiff: Bayesian inverse problems in imaging.
+
+A forward operator, a noise model and a measurement make a `Problem`; a prior and a solver make samples of its posterior:
+
+    problem = invdiff.simulate(operator, x, noise=0.025, seed=0)
+    result = invdiff.reconstruct(problem, prior="gaussian", solver="dps", samples=4)
+
+Names are loaded when they are first used, so that `import invdiff` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .images import load_image, save_image
+    from .priors import load_prior
+    from .problem import Problem, Reconstruction, simulate
+    from .reconstruction import reconstruct
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Problem": "problem",
+    "Reconstruction": "problem",
+    "simulate": "problem",
+    "reconstruct": "reconstruction",
+    "load_prior": "priors",
+    "load_image": "images",
+    "save_image": "images",
+}
+_PACKAGES = (
+    "benchmarks", "images", "metrics", "noise", "operators", "posterior", "priors", "registry", "samplers", "schedules",
+    "solvers", "testing", "training", "transitions",
+)  # fmt: skip
+
+__all__ = [
+    "Problem",
+    "Reconstruction",
+    "load_image",
+    "load_prior",
+    "reconstruct",
+    "save_image",
+    "simulate",
+    *_PACKAGES,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,144 @@
+"""An inverse problem `y = A(x) + noise`, how to simulate one, and what a solver gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .noise import Gaussian, Noise
+from .operators.base import Operator
+from .streams import generator
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that is known about one batch of measurements.
+
+    Attributes:
+        operator: the forward operator `A`.
+        noise: the law of `y` given `A(x)`.
+        measurement: `y`, `(B, *operator.out_shape)`. Entries that the operator does not observe are set to zero.
+        image_index: number of each image, which its random streams derive from; 0 to B - 1 unless given.
+
+    Example:
+        >>> import torch
+        >>> from invdiff.operators import Identity
+        >>> Problem(Identity((1, 8, 8)), Gaussian(0.1), torch.zeros(2, 1, 8, 8))[1].image_index
+        (1,)
+    """
+
+    operator: Operator
+    noise: Noise
+    measurement: Tensor
+    image_index: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.operator, Operator):
+            raise TypeError(f"Problem: operator: expected an invdiff Operator, got {type(self.operator).__name__}; wrap a function with Operator.from_function")
+        if not isinstance(self.noise, Noise):
+            raise TypeError(f"Problem: noise: expected a Noise such as Gaussian(std=0.025), got {type(self.noise).__name__}")
+        y = self.measurement
+        self.operator._check(y, self.operator.out_shape, "a measurement", "measurement")
+        if not bool(torch.isfinite(y).all()):
+            bad = int((~torch.isfinite(y)).sum())
+            raise ValueError(f"Problem: measurement: expected finite numbers, got {bad} NaN or infinite; mark missing pixels with a mask instead")
+        if self.operator.observed is not None:
+            object.__setattr__(self, "measurement", y * self.operator.observed.to(y))
+        index = self.image_index or tuple(range(y.shape[0]))
+        if len(index) != y.shape[0]:
+            raise ValueError(f"Problem: image_index: expected {y.shape[0]} numbers, one for each image, got {len(index)}")
+        object.__setattr__(self, "image_index", tuple(index))
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return int(self.measurement.shape[0])
+
+    def __getitem__(self, rows: int | slice | list[int]) -> Problem:
+        """Return the problem of some of the images; they keep their random streams."""
+        picked = list(range(len(self)))[rows] if isinstance(rows, slice) else [rows] if isinstance(rows, int) else rows
+        picked = [range(len(self))[i] for i in picked]
+        return Problem(self.operator, self.noise, self.measurement[picked], tuple(self.image_index[i] for i in picked))
+
+    def residual(self, x: Tensor) -> Tensor:
+        """Return `y - A(x)`, zero where nothing was observed, `(B, *out_shape)`."""
+        r = self.measurement - self.operator(x)
+        observed = self.operator.observed
+        return r if observed is None else r * observed.to(r)
+
+    def log_likelihood(self, x: Tensor) -> Tensor:
+        """Return `log p(y | x)` of each image, `(B,)`, over the observed entries."""
+        y, clean = self.measurement, self.operator(x)
+        if (observed := self.operator.observed) is not None:
+            keep = observed.to(y.device).expand(y.shape[1:])
+            y, clean = y[:, keep], clean[:, keep]
+        return self.noise.log_likelihood(y, clean)
+
+    def to(self, device: torch.device | str) -> Problem:
+        """Return this problem on a device."""
+        return Problem(self.operator.to(device), self.noise, self.measurement.to(device), self.image_index)
+
+
+def simulate(operator: Operator, x: Tensor, noise: Noise | float, seed: int = 0) -> Problem:
+    """Corrupt clean images: `y = A(x) + noise`.
+
+    Image `i` draws its noise from a stream of its own, derived from `(seed, i)`: a measurement never depends on the rest of its
+    batch.
+
+    Args:
+        operator: the forward operator.
+        x: clean images in [0, 1], `(B, *operator.in_shape)`.
+        noise: a `Noise`, or the standard deviation of Gaussian noise.
+        seed: non-negative integer.
+
+    Returns:
+        The problem, with its measurement.
+
+    Example:
+        >>> import torch
+        >>> from invdiff.operators import Identity
+        >>> simulate(Identity((1, 4, 4)), torch.zeros(1, 1, 4, 4), 0.1, seed=0).measurement.shape
+        torch.Size([1, 1, 4, 4])
+    """
+    law = Gaussian(noise) if isinstance(noise, int | float) else noise
+    clean = operator(x)
+    rows = [law.sample(clean[i : i + 1], generator(seed, i)) for i in range(clean.shape[0])]
+    return Problem(operator, law, torch.cat(rows) if rows else clean)
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What a solver gives back: samples of the posterior, and how they were made.
+
+    Attributes:
+        samples: `(B, S, C, H, W)`.
+        nfe: evaluations of the prior's network for one sample.
+        seconds: wall time.
+        status: "ok", or "diverged": the samples are then the last finite states.
+        message: what happened and what to change, for a status other than "ok".
+        trace: figures of each step, by name, `(steps,)` each, averaged over the samples.
+        log_evidence: estimate of `log p(y)` of each image, `(B,)`, where the solver gives one.
+    """
+
+    samples: Tensor
+    nfe: int = 0
+    seconds: float = 0.0
+    status: str = "ok"
+    message: str = ""
+    trace: dict[str, Tensor] = field(default_factory=dict)
+    log_evidence: Tensor | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean over the samples, `(B, C, H, W)`: the estimate of least mean square error."""
+        return self.samples.mean(1)
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation over the samples, `(B, C, H, W)`; zero for a single sample."""
+        if self.samples.shape[1] < 2:
+            return torch.zeros_like(self.samples[:, 0])
+        return self.samples.std(1)
+
+

@@ -1,0 +1,46 @@
+"""The pseudo-inverse: what the measurement says by itself, the floor of every comparison.
+
+    x = A^+ y
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..operators.base import LinearOperator
+from ..priors.base import Prior
+from ..problem import Problem
+from .base import Run, Solver
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoInverse(Solver):
+    """Least squares of least norm; uses no prior, and all its samples are the same.
+
+    References:
+        A Generalized Inverse for Matrices (Penrose, 1955), https://doi.org/10.1017/S0305004100030401, theorem 2.
+
+    Example:
+        >>> PseudoInverse().needs
+        frozenset({'linear'})
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"linear"})
+
+    def levels(self, problem: Problem, prior: Prior) -> Tensor:
+        """Return the single level 0: nothing is annealed."""
+        return torch.zeros(1, dtype=torch.float64)
+
+    def start(self, run: Run) -> Tensor:
+        """Return `A^+ y`."""
+        operator = run.problem.operator
+        assert isinstance(operator, LinearOperator)
+        return operator.pinv(run.problem.measurement)
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        """Never called: there is no step."""
+        raise AssertionError

@@ -1,0 +1,51 @@
+"""Random streams: one for each (image, sample), so that a sample is the same alone, in a batch, or in another batch.
+
+Draws are made on the CPU, whatever the device, so that a seed means the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def generator(*key: int) -> torch.Generator:
+    """Return a CPU generator seeded by a tuple of non-negative integers.
+
+    Keys of different length or content give independent streams; `(0,)` is a key like any other.
+
+    Example:
+        >>> bool((torch.randn(3, generator=generator(0, 1)) == torch.randn(3, generator=generator(0, 1))).all())
+        True
+    """
+    if any(k < 0 for k in key):
+        raise ValueError(f"seed: expected non-negative integers, got {key}")
+    state = np.random.SeedSequence([len(key), *key]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))
+
+
+class Streams:
+    """A batch of generators; row `i` of every draw comes from generator `i` alone."""
+
+    def __init__(self, generators: Iterable[torch.Generator]) -> None:
+        self.generators: Sequence[torch.Generator] = tuple(generators)
+
+    def randn(self, like: Tensor) -> Tensor:
+        """Return standard normal noise in the shape, type and device of `like`, `(B, ...)`."""
+        return self._draw(torch.randn, like)
+
+    def rand(self, like: Tensor) -> Tensor:
+        """Return uniform numbers in [0, 1) in the shape, type and device of `like`, `(B, ...)`."""
+        return self._draw(torch.rand, like)
+
+    def _draw(self, function: object, like: Tensor) -> Tensor:
+        assert callable(function)
+        if like.shape[0] != len(self.generators):
+            raise ValueError(f"Streams: expected {len(self.generators)} rows, got {like.shape[0]}")
+        out = torch.empty(like.shape, dtype=like.dtype)
+        for row, g in zip(out, self.generators, strict=True):
+            function(row.shape, generator=g, dtype=like.dtype, out=row)
+        return out.to(like.device)
