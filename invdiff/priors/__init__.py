@@ -1,0 +1,18 @@
+"""Priors over images, each given by its denoiser `E[x_0 | x_sigma = x]`; `load_prior` finds them by name or path."""
+
+from .base import Prior, expand_sigma
+from .gaussian import ColourSpectrum, GaussianPrior, PowerLaw, StationaryGaussianPrior
+from .loading import load_prior, photograph_gaussian
+from .mixture import MixturePrior
+
+__all__ = [
+    "ColourSpectrum",
+    "GaussianPrior",
+    "MixturePrior",
+    "PowerLaw",
+    "Prior",
+    "StationaryGaussianPrior",
+    "expand_sigma",
+    "load_prior",
+    "photograph_gaussian",
+]
