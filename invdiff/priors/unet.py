@@ -23,9 +23,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import pairwise
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -88,7 +89,8 @@ class Block(nn.Module):
     def forward(self, h: Tensor, e: Tensor) -> Tensor:
         """Return the block's output, of the shape of `h`, for embeddings `e` `(B or 1, E)`."""
         g = self.gain(e)[:, :, None, None]
-        return h + self.conv2(F.relu(self.conv1(self.norm(h)) * g, inplace=True))
+        r: Tensor = self.conv2(F.relu(self.conv1(self.norm(h)) * g, inplace=True))
+        return h + r
 
 
 class Up(nn.Module):
@@ -127,10 +129,8 @@ class UNet(nn.Module):
         self.encoder = nn.ModuleList(
             nn.ModuleList(Block(width, config) for _ in range(n)) for width, n in zip(w, config.encoder, strict=True)
         )
-        self.down = nn.ModuleList(
-            nn.Conv2d(a, b, 2, stride=2, bias=False) for a, b in zip(w[:-1], w[1:], strict=True)
-        )
-        self.up = nn.ModuleList(Up(b, a) for a, b in zip(w[:-1], w[1:], strict=True))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2, bias=False) for a, b in pairwise(w))
+        self.up = nn.ModuleList(Up(b, a) for a, b in pairwise(w))
         self.decoder = nn.ModuleList(
             nn.ModuleList(Block(width, config) for _ in range(n))
             for width, n in zip(w[:-1], config.decoder, strict=True)

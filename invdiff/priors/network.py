@@ -1,0 +1,253 @@
+r"""A prior from a trained network, in the preconditioning of EDM.
+
+With the data's mean `m` and standard deviation `s_d`, and `x' = x - m`,
+
+    denoise(x, sigma) = m + c_skip x' + c_out F(c_in x', log sigma),
+    c_skip = s_d^2 / (sigma^2 + s_d^2),   c_out = sigma s_d / sqrt(sigma^2 + s_d^2),   c_in = 1 / sqrt(sigma^2 + s_d^2).
+
+A network of zeros is thus the best denoiser that knows only mean and variance. Outside of `[sigma_min, sigma_max]`
+the network is told the nearest level that it knows, while the factors keep the true one: the result stays bounded.
+
+References:
+    Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
+    https://arxiv.org/abs/2206.00364, equation 7 and table 1.
+
+    Differs: the mean is subtracted (images live in [0, 1]); `c_noise = log sigma`, without the factor 1/4.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from .base import Prior, expand_sigma
+from .tiling import denoise_tiled
+from .unet import UNet, UNetConfig
+
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+FORMAT = "invdiff.network-prior/1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Preconditioning:
+    """What turns a network into a denoiser.
+
+    Attributes:
+        mean: mean of the data.
+        std: standard deviation of the data, `s_d`.
+        sigma_min: lowest noise level of the training.
+        sigma_max: highest noise level of the training.
+    """
+
+    mean: float = 0.5
+    std: float = 0.25
+    sigma_min: float = 0.002
+    sigma_max: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.std > 0 and 0 < self.sigma_min < self.sigma_max):
+            raise ValueError(f"expected std > 0 and 0 < sigma_min < sigma_max, got {self}; correct them")
+
+    def factors(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return `(c_skip, c_out, c_in, c_noise)` for noise levels `sigma`, each of its shape."""
+        c_in = (sigma**2 + self.std**2).rsqrt()
+        return (self.std * c_in) ** 2, sigma * self.std * c_in, c_in, sigma.clamp(self.sigma_min, self.sigma_max).log()
+
+
+class NetworkPrior(Prior):
+    """Denoiser of a trained network.
+
+    Args:
+        network: maps `(x (B, C, H, W), c_noise (B,) or (1,))` to a tensor of the shape of `x`. It is put into `eval`
+            mode, its weights take no gradients.
+        shape: `(C, H, W)`; `None` for any size.
+        scaling: the preconditioning that the network was trained in.
+        stride: the network's input is padded until its sides are multiples of this.
+        precision: type in which the network computes; everything around it stays in the type of `x`.
+        tile: images with a longer side than this are denoised in overlapping tiles of this side; `None`: never.
+        card: metadata, kept by `save`.
+
+    Example:
+        >>> net = UNet(UNetConfig(channels=1, widths=(8, 16), encoder=(1, 1), decoder=(1,)))
+        >>> prior = NetworkPrior(net, (1, None, None), Preconditioning(mean=0.0, std=0.5), stride=4)
+        >>> prior.denoise(torch.ones(1, 1, 5, 7), 0.5).unique()  # untrained: c_skip x
+        tensor([0.5000])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        shape: tuple[int | None, ...],
+        scaling: Preconditioning,
+        *,
+        stride: int = 1,
+        precision: Precision = "float32",
+        tile: int | None = 1024,
+        card: Mapping[str, Any] | None = None,
+    ) -> None:
+        if precision not in get_args(Precision):
+            raise ValueError(f"NetworkPrior: precision: expected one of {get_args(Precision)}, got {precision!r}")
+        if tile is not None and tile < 256:
+            raise ValueError(f"NetworkPrior: tile: expected None or at least 256, got {tile}; give a larger tile")
+        self.shape = tuple(shape)
+        self.scaling = scaling
+        self.std, self.sigma_min, self.sigma_max = scaling.std, scaling.sigma_min, scaling.sigma_max
+        self.stride, self.precision, self.tile = stride, precision, tile
+        self.card: dict[str, Any] = dict(card or {})
+        self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        network = network.eval().requires_grad_(False).to(dtype=self._dtype)
+        self.network = network.to(memory_format=torch.channels_last)
+
+    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Return `E[x_0 | x_sigma = x]`, differentiable in `x`.
+
+        Args:
+            x: noisy images, `(B, C, H, W)`.
+            sigma: noise level in units of the images, a scalar or one for each image, `(B,)`.
+
+        Returns:
+            The denoised images, `(B, C, H, W)`, in the type of `x`.
+
+        Raises:
+            ValueError: if `x` has not the shape of this prior.
+        """
+        self._check(x)
+        s = expand_sigma(sigma, x)
+        if self.tile is not None and max(x.shape[-2:]) > self.tile:
+            return denoise_tiled(self._denoise, x, s, tile=self.tile, stride=self.stride)
+        return self._denoise(x, s)
+
+    def to(self, device: torch.device | str) -> NetworkPrior:
+        """Return this prior on `device`."""
+        other = copy.copy(self)
+        other.network = copy.deepcopy(self.network).to(device)
+        return other
+
+    def with_precision(self, precision: Precision) -> NetworkPrior:
+        """Return this prior computing in another precision. Rounding of the weights to bfloat16 is not undone."""
+        return NetworkPrior(
+            copy.deepcopy(self.network), self.shape, self.scaling,
+            stride=self.stride, precision=precision, tile=self.tile, card=self.card,
+        )  # fmt: skip
+
+    def _denoise(self, x: Tensor, s: Tensor) -> Tensor:
+        c_skip, c_out, c_in, c_noise = self.scaling.factors(s)
+        centred = x - self.scaling.mean
+        h, w = x.shape[-2:]
+        y = pad_to_multiple((c_in * centred).to(self._dtype), self.stride)
+        y = y.contiguous(memory_format=torch.channels_last)
+        f: Tensor = self.network(y, c_noise.reshape(-1).to(torch.float32))[..., :h, :w]
+        return self.scaling.mean + c_skip * centred + c_out * f.to(x.dtype)
+
+    def _check(self, x: Tensor) -> None:
+        fits = x.ndim == 4 and all(n is None or n == m for n, m in zip(self.shape, x.shape[1:], strict=True))
+        if not fits:
+            wanted = ", ".join("any" if n is None else str(n) for n in self.shape)
+            raise ValueError(
+                f"NetworkPrior.denoise: x: expected (B, {wanted}), got {tuple(x.shape)}; convert the images "
+                "or load a prior for this shape"
+            )
+
+    def save(self, path: Path | str, *, half: bool = False) -> Path:
+        """Write the weights as `PATH.safetensors` and the metadata as `PATH.json`.
+
+        Args:
+            path: file to write, with or without the suffix.
+            half: whether weights are stored in half precision.
+
+        Returns:
+            The path of the weights.
+
+        Raises:
+            ValueError: if the network is not one of this package's.
+        """
+        if not isinstance(self.network, UNet):
+            raise ValueError(
+                f"NetworkPrior.save: network: expected a UNet, got {type(self.network).__name__}; "
+                "save its own state_dict"
+            )
+        file = Path(path).with_suffix(".safetensors")
+        dtype = torch.float16 if half else torch.float32
+        state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in self.network.state_dict().items()}
+        content = save_tensors(state)
+        card = self.card | {
+            "format": FORMAT,
+            "network": dataclasses.asdict(self.network.config),
+            "scaling": dataclasses.asdict(self.scaling),
+            "shape": list(self.shape),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        file.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        return file
+
+    @classmethod
+    def load(cls, path: Path | str, *, precision: Precision = "float32", tile: int | None = 1024) -> NetworkPrior:
+        """Return the prior that `save` wrote.
+
+        Args:
+            path: the `.safetensors` file with its `.json` beside it, or a folder that holds one such pair.
+            precision: type in which the network computes.
+            tile: see the class.
+
+        Raises:
+            FileNotFoundError: if there is no such pair.
+            ValueError: if the metadata are of another format, or the weights are not those that it describes.
+        """
+        file = _find_weights(Path(path))
+        card = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        if card.get("format") != FORMAT:
+            raise ValueError(f"NetworkPrior.load: {file.name}: expected format {FORMAT!r}, got {card.get('format')!r}")
+        content = file.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != card["sha256"]:
+            raise ValueError(
+                f"NetworkPrior.load: {file.name}: expected SHA-256 {card['sha256'][:16]}..., got {digest[:16]}...; "
+                "the file is damaged or not the one that its card describes: install or export it again"
+            )
+        network = UNet(UNetConfig(**card["network"]))
+        network.load_state_dict({k: v.to(torch.float32) for k, v in load_tensors(content).items()})
+        scaling = Preconditioning(**card["scaling"])
+        return cls(
+            network,
+            tuple(card["shape"]),
+            scaling,
+            stride=network.config.stride,
+            precision=precision,
+            tile=tile,
+            card=card,
+        )
+
+
+def _find_weights(path: Path) -> Path:
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path.with_suffix(".safetensors")]
+    files = [f for f in files if f.is_file() and f.with_suffix(".json").is_file()]
+    if not files:
+        raise FileNotFoundError(f"prior: expected NAME.safetensors with NAME.json at {path}, found none")
+    if len(files) > 1:
+        names = ", ".join(f.name for f in files)
+        raise ValueError(f"prior: expected one .safetensors file in {path}, found {names}; name one of them")
+    return files[0]
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Extend `x` `(B, C, H, W)` to the right and below by reflection until its sides are multiples of `multiple`."""
+    h, w = x.shape[-2:]
+    down, right = -h % multiple, -w % multiple
+    if not (down or right):
+        return x
+    # Reflection keeps the statistics of the noise, but needs more pixels than it adds.
+    mode = "reflect" if down < h and right < w else "replicate"
+    return F.pad(x, (0, right, 0, down), mode=mode)

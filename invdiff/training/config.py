@@ -1,0 +1,199 @@
+"""The configuration of a training run: frozen dataclasses, read from TOML.
+
+Each table of the file is one dataclass. A key or table that does not exist is an error that names the nearest one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..priors.unet import UNetConfig
+from .augment import AugmentConfig
+from .data import DataConfig
+from .objective import NoiseConfig
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Optimisation.
+
+    Attributes:
+        name: `"muon"` (kernels by Muon, the rest by AdamW) or `"adamw"`.
+        lr: learning rate of the kernels.
+        lr_rest: learning rate of the stem, the head, the embedding and the gains.
+        momentum: Muon's.
+        weight_decay: of the kernels.
+        clip: largest norm of the gradient.
+        newton_schulz: Muon's orthogonalisation steps.
+        ema_half_life: steps over which the averaged weights forget half.
+    """
+
+    name: str = "muon"
+    lr: float = 3e-3
+    lr_rest: float = 3e-3
+    momentum: float = 0.95
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    newton_schulz: int = 5
+    ema_half_life: float = 100.0
+
+    def __post_init__(self) -> None:
+        if self.name not in ("muon", "adamw"):
+            raise ValueError(f"optimizer.name: expected 'muon' or 'adamw', got {self.name!r}; choose one of them")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Length of a run, and what it writes when.
+
+    Attributes:
+        name: name of the prior.
+        whole_image: whether the prior is for images of the size of the crops only.
+        steps: optimiser steps.
+        warmup: steps over which the learning rate rises.
+        decay: share of the steps, at the end, over which it falls to zero.
+        seed: of weights, crops and noise.
+        precision: `"auto"` (bfloat16 where the hardware has it), `"float32"` or `"bfloat16"`.
+        checkpoint_minutes: minutes between checkpoints.
+        evaluate_minutes: minutes between tables of denoising quality.
+        evaluate_images: held-out images in that table.
+    """
+
+    name: str = "prior"
+    whole_image: bool = False
+    steps: int = 20_000
+    warmup: int = 100
+    decay: float = 0.3
+    seed: int = 0
+    precision: str = "auto"
+    checkpoint_minutes: float = 5.0
+    evaluate_minutes: float = 10.0
+    evaluate_images: int = 16
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise ValueError(f"run.precision: expected auto, float32 or bfloat16, got {self.precision!r}; choose one")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """All of a training run.
+
+    Attributes:
+        run: length and outputs.
+        data: batches.
+        augment: how crops are varied.
+        noise: noise levels and the loss.
+        optimizer: optimisation.
+        network: shape of the network; its `channels` follow `data.channels`.
+
+    Example:
+        >>> TrainConfig.from_mapping({"run": {"steps": 10}}).run.steps
+        10
+        >>> TrainConfig.from_mapping({"run": {"step": 10}})
+        Traceback (most recent call last):
+        ValueError: run.step: no such key; did you mean 'steps'?
+    """
+
+    run: RunConfig = dataclasses.field(default_factory=RunConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    noise: NoiseConfig = dataclasses.field(default_factory=NoiseConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    network: UNetConfig = dataclasses.field(default_factory=UNetConfig)
+
+    def __post_init__(self) -> None:
+        if self.network.channels != self.data.channels:
+            object.__setattr__(self, "network", dataclasses.replace(self.network, channels=self.data.channels))
+        if self.data.crop % self.network.stride and not self.run.whole_image:
+            raise ValueError(
+                f"data.crop: expected a multiple of the network's stride {self.network.stride}, got {self.data.crop}; "
+                "change the crop or the network"
+            )
+
+    @classmethod
+    def from_mapping(cls, table: Mapping[str, Any]) -> TrainConfig:
+        """Return the configuration of a parsed file.
+
+        Raises:
+            ValueError: for a key that does not exist or a value of the wrong type.
+        """
+        return _build(cls, table, "")
+
+    @classmethod
+    def from_toml(cls, path: Path) -> TrainConfig:
+        """Return the configuration in a TOML file.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is not valid.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(f"configuration: expected a TOML file, {path} does not exist")
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"configuration: {path.name} is not valid TOML: {error}; correct the file") from error
+        return cls.from_mapping(table)
+
+    @classmethod
+    def from_recipe(cls, name: str) -> TrainConfig:
+        """Return a recipe of this package, such as `"photo"`.
+
+        Raises:
+            ValueError: if there is no such recipe.
+        """
+        folder = resources.files("invdiff.training").joinpath("recipes")
+        names = sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+        if name not in names:
+            raise ValueError(f"recipe: no recipe {name!r}; there are {', '.join(names)}{_nearest(name, names)}")
+        return cls.from_mapping(tomllib.loads(folder.joinpath(f"{name}.toml").read_text(encoding="utf-8")))
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the nested mapping that `from_mapping` reads."""
+        return dataclasses.asdict(self)
+
+
+def _build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{where.rstrip('.')}: expected a table, got {table!r}; write [{where.rstrip('.')}]")
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in fields:
+            raise ValueError(
+                f"{where}{key}: no such key{_nearest(key, list(fields)) or '; keys: ' + ', '.join(fields)}"
+            )
+        default = _default(fields[key])
+        if dataclasses.is_dataclass(default):
+            values[key] = _build(type(default), value, f"{key}.")
+        else:
+            values[key] = _convert(value, default, f"{where}{key}")
+    return cls(**values)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _convert(value: Any, default: Any, where: str) -> Any:
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if isinstance(default, tuple) and isinstance(value, list | tuple):
+        return tuple(value)
+    if type(value) is not type(default):
+        raise ValueError(f"{where}: expected {type(default).__name__}, got {value!r}; correct the value")
+    return value
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    match = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {match[0]!r}?" if match else ""

@@ -1,0 +1,174 @@
+"""The training loop: draws batches, takes steps, keeps an average, saves, measures, exports."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..priors.network import NetworkPrior, Preconditioning
+from .config import TrainConfig
+from .data import Batches, Pack, write_atomic
+from .evaluate import denoising_table, held_out_batch, write_sheet
+from .objective import denoising_loss
+from .state import TrainState, learning_rate_factor
+
+logger = logging.getLogger("invdiff.training")
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What a run tells its watcher after each step."""
+
+    step: int
+    steps: int
+    loss: float
+    seconds: float
+    seconds_left: float
+
+
+def fit(
+    config: TrainConfig,
+    train: Pack,
+    held_out: Pack,
+    out: Path,
+    *,
+    device: torch.device,
+    init: Path | None = None,
+    watch: Callable[[Progress], None] | None = None,
+    stop_after: int | None = None,
+) -> Path | None:
+    """Train, from the checkpoint in `out` if there is one, and export.
+
+    Args:
+        config: the run.
+        train: images.
+        held_out: images for the tables.
+        out: folder of the run.
+        device: where the network is trained.
+        init: exported prior whose weights to begin with, where there is no checkpoint.
+        watch: called after each step.
+        stop_after: leave, with a checkpoint, once this many steps are done; for tests of resuming.
+
+    Returns:
+        The exported weights; `None` when stopped early.
+    """
+    batches = Batches(train, config.data, config.augment, config.run.seed)
+    checkpoint = out / "checkpoint.pt"
+    if checkpoint.is_file():
+        state = TrainState.load(checkpoint, config, device)
+        logger.info("resumed at step %d of %d", state.step, config.run.steps)
+    else:
+        state = TrainState.fresh(config, _measure(batches, config), device, init)
+        logger.info("started: %d parameters", sum(p.numel() for p in state.network.parameters()))
+    evaluation = held_out_batch(held_out, config)
+    autocast = use_bfloat16(config.run.precision, device)
+    loss_sum = torch.zeros((), device=device)
+    loss_count, loss = 0, float("nan")
+    saved = measured = now = time.perf_counter()
+    while state.step < config.run.steps and (stop_after is None or state.step < stop_after):
+        loss_sum += _step(state, config, batches, autocast, device)
+        loss_count += 1
+        then, now = now, time.perf_counter()
+        state.seconds += now - then
+        if loss_count == 20 or state.step == config.run.steps:
+            loss, loss_count = float(loss_sum) / loss_count, 0
+            loss_sum.zero_()
+            if not np.isfinite(loss):
+                raise ValueError(f"training diverged at step {state.step}: lower optimizer.lr and start again")
+            if state.step % 200 == 0:
+                logger.info("step %d loss %.5f seconds %.0f", state.step, loss, state.seconds)
+        if watch is not None:
+            left = state.seconds / state.step * (config.run.steps - state.step)
+            watch(Progress(state.step, config.run.steps, loss, state.seconds, left))
+        if now - saved > 60 * config.run.checkpoint_minutes:
+            state.save(checkpoint)
+            saved = time.perf_counter()
+        if now - measured > 60 * config.run.evaluate_minutes:
+            _report(state, config, evaluation, out)
+            measured = time.perf_counter()
+    state.save(checkpoint)
+    if state.step < config.run.steps:
+        return None
+    table = _report(state, config, evaluation, out)
+    return state.export(out / config.run.name, config, describe_run(state, config, train, device) | {"held_out": table})
+
+
+def _step(state: TrainState, config: TrainConfig, batches: Batches, autocast: bool, device: torch.device) -> Tensor:
+    factor = learning_rate_factor(state.step, config)
+    for optimizer, lr in zip(state.optimizers, (config.optimizer.lr, config.optimizer.lr_rest), strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * factor
+    x = batches(state.step)
+    rng = np.random.default_rng((config.run.seed, 2, state.step))
+    sigma = config.noise.draw(len(x), rng)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**62))))
+    x, noise = x.to(device, non_blocking=True), noise.to(device, non_blocking=True)
+    s = torch.from_numpy(sigma).to(device, torch.float32)
+    loss = denoising_loss(state.network, x, noise, s, state.scaling, autocast)
+    for optimizer in state.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.optimizer.clip)
+    for optimizer in state.optimizers:
+        optimizer.step()
+    state.step += 1
+    # The average must not remember the first weights longer than a tenth of the run so far.
+    forget = max(1.0 - 0.5 ** (1.0 / config.optimizer.ema_half_life), 1.0 / (1.0 + 0.1 * state.step))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(state.average.parameters()), list(state.network.parameters()), forget)
+    return loss.detach()
+
+
+def _measure(batches: Batches, config: TrainConfig) -> Preconditioning:
+    """Return the preconditioning for the data as the augmentation leaves them."""
+    sample = torch.cat([batches(k) for k in range(max(1, 512 // config.data.batch))]).double()
+    return Preconditioning(
+        mean=round(float(sample.mean()), 3),
+        std=round(max(float(sample.std()), 1e-2), 3),
+        sigma_min=config.noise.sigma_min,
+        sigma_max=config.noise.sigma_max,
+    )
+
+
+def use_bfloat16(precision: str, device: torch.device) -> bool:
+    """Return whether the network should compute in bfloat16: where asked for, or where the hardware multiplies it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def describe_run(state: TrainState, config: TrainConfig, train: Pack, device: torch.device) -> dict[str, Any]:
+    """Return the facts of a run for the card of its prior."""
+    cpu = f"cpu, {torch.get_num_threads()} threads"
+    name = cpu if device.type == "cpu" else torch.cuda.get_device_name(device)
+    return {
+        "steps": state.step,
+        "crops": state.step * config.data.batch,
+        "images": len(train),
+        "hours": round(state.seconds / 3600, 3),
+        "device": name,
+        "torch": torch.__version__,
+    }
+
+
+def _report(state: TrainState, config: TrainConfig, evaluation: Tensor, out: Path) -> dict[str, float]:
+    prior = NetworkPrior(state.average, (config.data.channels, None, None), state.scaling, stride=config.network.stride)
+    table = denoising_table(prior, evaluation)
+    logger.info("step %d held-out PSNR %s", state.step, "  ".join(f"{k}: {v:.2f} dB" for k, v in table.items()))
+    rows = out / "quality.jsonl"
+    old = rows.read_bytes() if rows.is_file() else b""
+    row = {"step": state.step, "seconds": round(state.seconds, 1)} | {k: round(v, 3) for k, v in table.items()}
+    write_atomic(rows, old + json.dumps(row).encode() + b"\n")
+    write_sheet(prior, evaluation, config, out / "sheet.png")
+    return {k: round(v, 3) for k, v in table.items()}
