@@ -1,0 +1,32 @@
+"""Forward operators: deterministic maps from images to measurements."""
+
+from .algebra import Adjoint, Chain, Composition, NonlinearStack, Scaled, Stack, Sum, stack
+from .base import LinearOperator, Operator, Spectrum
+from .blur import Blur
+from .identity import Identity
+from .inpainting import Inpainting, box_mask, random_mask
+from .kernels import gaussian_kernel, motion_kernel, uniform_kernel
+from .separable import Separable
+
+__all__ = [
+    "Adjoint",
+    "Blur",
+    "Chain",
+    "Composition",
+    "Identity",
+    "Inpainting",
+    "LinearOperator",
+    "NonlinearStack",
+    "Operator",
+    "Scaled",
+    "Separable",
+    "Spectrum",
+    "Stack",
+    "Sum",
+    "box_mask",
+    "gaussian_kernel",
+    "motion_kernel",
+    "random_mask",
+    "stack",
+    "uniform_kernel",
+]

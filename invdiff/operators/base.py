@@ -2,8 +2,9 @@
 
     y = A(x) + noise,        A: (B, *in_shape) -> (B, *out_shape)
 
-A linear operator has an adjoint, by autograd unless it writes its own: `<A x, y> = <x, A^T y>`. From the adjoint follow, by
-conjugate gradients or in closed form where the singular value decomposition `A = U diag(s) V^T` is a fast transform,
+A linear operator has an adjoint, by autograd unless it writes its own: `<A x, y> = <x, A^T y>`. From the adjoint
+follow, by conjugate gradients or in closed form where the singular value decomposition `A = U diag(s) V^T` is a fast
+transform,
 
     pinv(y)      = A^+ y                          least squares of least norm
     solve(b, r)  = (A^T A + r I)^{-1} b           the proximal step of 1/2 ||A x - y||^2
@@ -12,12 +13,15 @@ conjugate gradients or in closed form where the singular value decomposition `A 
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from ._constants import Movable
 from .linalg import conjugate_gradients
 
 
@@ -25,8 +29,8 @@ from .linalg import conjugate_gradients
 class Spectrum:
     """Singular value decomposition `A = U diag(s) V^T` as fast transforms.
 
-    `V` is an isometry from coefficients to images, square or thin: `Vt(V(c)) = c`. `U` is an isometry from the coefficients
-    with `s > 0` to measurements. Coefficients have the shape of `s`, with the batch axis in front.
+    `V` is an isometry from coefficients to images, square or thin: `Vt(V(c)) = c`. `U` is an isometry from the
+    coefficients with `s > 0` to measurements. Coefficients have the shape of `s`, with the batch axis in front.
 
     Attributes:
         s: singular values, non-negative, in any shape and order.
@@ -43,11 +47,19 @@ class Spectrum:
     Ut: Callable[[Tensor], Tensor]
 
 
+def _moved(value: Any, device: torch.device | str) -> Any:
+    if isinstance(value, (Tensor, Movable, Operator)):
+        return value.to(device)
+    if isinstance(value, tuple) and any(isinstance(v, (Tensor, Movable, Operator)) for v in value):
+        return tuple(_moved(v, device) for v in value)
+    return value
+
+
 class Operator(abc.ABC):
     """A deterministic, immutable map from images to measurements; it holds no noise.
 
-    A subclass sets `in_shape` and `out_shape` (without the batch axis) and defines `forward`. Calling the operator checks the
-    input first.
+    A subclass sets `in_shape` and `out_shape` (without the batch axis) and defines `forward`. Calling the operator
+    checks the input first.
 
     Attributes:
         in_shape: shape of one image, `(C, H, W)`.
@@ -76,31 +88,57 @@ class Operator(abc.ABC):
 
     @property
     def observed(self) -> Tensor | None:
-        """Which entries of a measurement carry information: a boolean tensor that broadcasts to `out_shape`; `None` for all.
+        """Which entries of a measurement carry information: boolean, broadcasts to `out_shape`; `None` for all.
 
         Entries that are not observed hold no noise and never enter a likelihood.
         """
         return None
 
-    def to(self, device: torch.device | str) -> Operator:
+    def to(self, device: torch.device | str) -> Self:
         """Return this operator with its tensors on `device`; operators that hold none return themselves."""
-        return self
+        state = vars(self)
+        moved = {k: _moved(v, device) for k, v in state.items()}
+        if all(moved[k] is state[k] for k in state):
+            return self
+        new = copy.copy(self)
+        vars(new).update(moved)  # past the guard of frozen dataclasses: `new` is not shared yet
+        return new
+
+    def __matmul__(self, other: Any) -> Any:
+        """Return the composition `x -> self(other(x))` of two operators, of which one at least is not linear."""
+        from .algebra import Chain
+
+        return Chain(self, other) if isinstance(other, Operator) else NotImplemented
 
     def _check(self, t: Tensor, shape: tuple[int, ...], what: str, name: str) -> None:
         if not isinstance(t, Tensor):
-            raise TypeError(f"{type(self).__name__}: {name}: expected a torch tensor, got {type(t).__name__}; convert it with torch.as_tensor")
+            raise TypeError(
+                f"{type(self).__name__}: {name}: expected a torch tensor, got {type(t).__name__}; "
+                "convert it with torch.as_tensor"
+            )
         if tuple(t.shape[1:]) != tuple(shape) or t.ndim != len(shape) + 1:
             want = ", ".join(map(str, ("B", *shape)))
             raise ValueError(
                 f"{type(self).__name__}: {name}: expected {what} batch of shape ({want}), got {tuple(t.shape)}; "
-                + ("add the batch axis with x[None]" if tuple(t.shape) == tuple(shape) else "build the operator for this size")
+                + (
+                    "add the batch axis with x[None]"
+                    if tuple(t.shape) == tuple(shape)
+                    else "build the operator for this size"
+                )
             )
         if not t.is_floating_point():
-            raise TypeError(f"{type(self).__name__}: {name}: expected a floating-point tensor, got {t.dtype}; scale images to [0, 1] first")
+            raise TypeError(
+                f"{type(self).__name__}: {name}: expected a floating-point tensor, got {t.dtype}; "
+                "scale images to [0, 1] first"
+            )
 
     def __repr__(self) -> str:
-        """Return the class with its two shapes."""
-        return f"{type(self).__name__}({self.in_shape} -> {self.out_shape})"
+        """Return the class with its two shapes and what it says of itself."""
+        about = self._describe()
+        return f"{type(self).__name__}({self.in_shape} -> {self.out_shape}{', ' if about else ''}{about})"
+
+    def _describe(self) -> str:
+        return ""
 
 
 class LinearOperator(Operator):
@@ -132,6 +170,11 @@ class LinearOperator(Operator):
         return None
 
     @property
+    def factors(self) -> tuple[Tensor, Tensor] | None:
+        """Matrices `R`, `(H', H)`, and `C`, `(W', W)`, if `A x = R x C^T` for each channel, else `None`."""
+        return None
+
+    @property
     def T(self) -> LinearOperator:
         """The adjoint as an operator."""
         from .algebra import Adjoint
@@ -145,8 +188,8 @@ class LinearOperator(Operator):
     def pinv(self, y: Tensor) -> Tensor:
         """Return `A^+ y`, the least-squares solution of least norm, `(B, *in_shape)`.
 
-        Closed form with a spectrum (singular values below 1e-6 of the largest count as zero), else conjugate gradients on the
-        normal equations from zero, up to a relative residual of 1e-6 or 1000 iterations.
+        Closed form with a spectrum (singular values below 1e-6 of the largest count as zero), else conjugate gradients
+        on the normal equations from zero, up to a relative residual of 1e-6 or 1000 iterations.
         """
         self._check(y, self.out_shape, "a measurement", "y")
         if (f := self.svd) is not None:
@@ -165,7 +208,9 @@ class LinearOperator(Operator):
         self._check(b, self.in_shape, "an image", "b")
         r = torch.as_tensor(rho, dtype=b.dtype, device=b.device)
         if not bool((r > 0).all()):
-            raise ValueError(f"{type(self).__name__}.solve: rho: expected positive numbers, got {rho}; use pinv for rho = 0")
+            raise ValueError(
+                f"{type(self).__name__}.solve: rho: expected positive numbers, got {rho}; use pinv for rho = 0"
+            )
         if (f := self.svd) is not None:
             s = f.s.to(b)
             rs = r.reshape(-1, *[1] * s.ndim)
@@ -174,22 +219,30 @@ class LinearOperator(Operator):
         rb = r.reshape(-1, *[1] * (b.ndim - 1))
         return conjugate_gradients(lambda v: self.normal(v) + rb * v, b).x
 
-    def __matmul__(self, other: LinearOperator) -> LinearOperator:
-        """Return the composition `x -> self(other(x))`."""
+    def __matmul__(self, other: Any) -> Any:
+        """Return the composition `x -> self(other(x))`, linear if `other` is."""
         from .algebra import Composition
 
-        return Composition(self, other)
+        return Composition(self, other) if isinstance(other, LinearOperator) else super().__matmul__(other)
 
     def __add__(self, other: LinearOperator) -> LinearOperator:
         """Return the sum `x -> self(x) + other(x)`."""
         from .algebra import Sum
 
-        return Sum(self, other)
+        return Sum(self, other) if isinstance(other, LinearOperator) else NotImplemented
+
+    def __sub__(self, other: LinearOperator) -> LinearOperator:
+        """Return the difference `x -> self(x) - other(x)`."""
+        return self + (-1.0) * other if isinstance(other, LinearOperator) else NotImplemented
+
+    def __neg__(self) -> LinearOperator:
+        """Return the operator `x -> -self(x)`."""
+        return self * -1.0
 
     def __mul__(self, factor: float) -> LinearOperator:
         """Return the scaled operator `x -> factor * self(x)`."""
         from .algebra import Scaled
 
-        return Scaled(self, factor)
+        return Scaled(self, factor) if isinstance(factor, (int, float)) else NotImplemented
 
     __rmul__ = __mul__

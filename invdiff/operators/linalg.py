@@ -1,7 +1,7 @@
 """Iterative linear algebra on batches, each image stopping on its own.
 
-Conjugate gradients solve `M x = b` for a symmetric, positive semi-definite map `M`, from `x = 0`: the iterates stay in the span
-of `b, M b, M^2 b, ...`, so that on normal equations the limit is the solution of least norm.
+Conjugate gradients solve `M x = b` for a symmetric, positive semi-definite map `M`, from `x = 0`: the iterates stay in
+the span of `b, M b, M^2 b, ...`, so that on normal equations the limit is the solution of least norm.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Solution:
         x: the solutions, `(B, ...)`.
         iterations: how many the slowest image took.
         residual: relative residual `||M x - b|| / ||b||` of each image, `(B,)`.
-        status: "converged" if every image reached the tolerance, "limit" if the iterations ran out, "breakdown" if the map
-            was found not to be positive.
+        status: "converged" if every image reached the tolerance, "limit" if the iterations ran out, "breakdown" if the
+            map was found not to be positive.
     """
 
     x: Tensor
@@ -36,7 +36,12 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def conjugate_gradients(
-    matvec: Callable[[Tensor], Tensor], b: Tensor, *, tolerance: float = 1e-6, max_iterations: int = 1000
+    matvec: Callable[[Tensor], Tensor],
+    b: Tensor,
+    *,
+    tolerance: float = 1e-6,
+    max_iterations: int = 1000,
+    preconditioner: Callable[[Tensor], Tensor] | None = None,
 ) -> Solution:
     """Solve `M x = b` for each image of a batch.
 
@@ -45,6 +50,7 @@ def conjugate_gradients(
         b: right-hand sides, `(B, ...)`.
         tolerance: relative residual at which an image stops.
         max_iterations: limit of iterations.
+        preconditioner: a map near `M^{-1}`, symmetric and positive definite; default: the identity.
 
     Returns:
         The solutions and how the iteration ended.
@@ -55,8 +61,9 @@ def conjugate_gradients(
     """
     shape = (-1, *[1] * (b.ndim - 1))
     x, r = torch.zeros_like(b), b.clone()
-    p = r
+    p = z = preconditioner(r) if preconditioner else r
     rr = _dot(r, r)
+    rz = _dot(r, z) if preconditioner else rr
     target = tolerance**2 * rr
     status, k = "converged", 0
     active = rr > target
@@ -69,13 +76,15 @@ def conjugate_gradients(
         if bool((active & (curvature <= 0)).any()):
             active = active & (curvature > 0)
             status = "breakdown"
-        alpha = torch.where(active, rr / torch.where(active, curvature, 1), 0).to(b.dtype).reshape(shape)
+        alpha = torch.where(active, rz / torch.where(active, curvature, 1), 0).to(b.dtype).reshape(shape)
         x = x + alpha * p
         r = r - alpha * q
-        new = _dot(r, r)
-        beta = torch.where(active, new / torch.where(active, rr, 1), 0).to(b.dtype).reshape(shape)
-        p = r + beta * p
-        rr = new
+        rr = _dot(r, r)
+        z = preconditioner(r) if preconditioner else r
+        new = _dot(r, z) if preconditioner else rr
+        beta = torch.where(active, new / torch.where(active, rz, 1), 0).to(b.dtype).reshape(shape)
+        p = z + beta * p
+        rz = new
         active = active & (rr > target)
         k += 1
     norm = _dot(b, b).sqrt()

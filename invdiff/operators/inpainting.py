@@ -1,0 +1,158 @@
+"""Missing pixels.
+
+    A x = m * x,      m in {0, 1} for each pixel
+
+`A` is an orthogonal projection, so `A^T = A^+ = A`; its singular vectors are the known pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._constants import Constant
+from .base import LinearOperator, Spectrum
+
+
+class Inpainting(LinearOperator):
+    """Missing pixels: `y = m * x`; the measurement has the image's shape, with zeros where pixels are missing.
+
+    Args:
+        mask: `m`, 1 or True where a pixel is known, 0 or False where it is missing: `(C, H, W)`, or `(H, W)` or `(1,
+            H, W)`, the same for all channels.
+        channels: how many channels the image has, with a mask for all channels alike; default: as many as the mask.
+
+    Raises:
+        TypeError: the mask is no tensor.
+        ValueError: the mask has another number of axes, values other than 0 and 1, or other channels.
+
+    Example:
+        >>> A = Inpainting(box_mask((4, 4), size=2), channels=3)
+        >>> A.in_shape, int(A.observed.sum())
+        ((3, 4, 4), 36)
+    """
+
+    def __init__(self, mask: Tensor, *, channels: int | None = None) -> None:
+        if not isinstance(mask, Tensor):
+            raise TypeError(
+                f"Inpainting: mask: expected a torch tensor, got {type(mask).__name__}; convert it with torch.as_tensor"
+            )
+        if mask.ndim not in (2, 3):
+            raise ValueError(f"Inpainting: mask: expected shape (H, W) or (C, H, W), got {tuple(mask.shape)}")
+        if mask.numel() == 0:
+            raise ValueError(f"Inpainting: mask: expected pixels, got an empty mask of shape {tuple(mask.shape)}")
+        known = mask.detach() == 1
+        if not bool((known | (mask == 0)).all()):
+            odd = mask[~(known | (mask == 0))].flatten()[0].item()
+            raise ValueError(
+                f"Inpainting: mask: expected values 0 (missing) and 1 (known), got {odd}; threshold it, mask > 0.5"
+            )
+        known = known.reshape(-1, *mask.shape[-2:])
+        count = len(known) if channels is None else channels
+        if count < 1 or len(known) not in (1, count):
+            raise ValueError(
+                f"Inpainting: channels: expected {len(known)}, the mask's, got {channels}; "
+                "a mask (H, W) serves any number of channels"
+            )
+        self.in_shape = self.out_shape = (count, known.shape[-2], known.shape[-1])
+        self._mask = Constant(known)
+
+    @property
+    def mask(self) -> Tensor:
+        """Which pixels are known: boolean, `(1, H, W)` or `(C, H, W)`."""
+        return self._mask.value
+
+    @property
+    def observed(self) -> Tensor:
+        """The mask: missing pixels hold no noise and never enter a likelihood."""
+        return self._mask.value
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `m * x`."""
+        return x * self._mask.like(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return `m * y`."""
+        return y * self._mask.like(y)
+
+    def normal(self, x: Tensor) -> Tensor:
+        """Return `m * x`."""
+        return self.forward(x)
+
+    def pinv(self, y: Tensor) -> Tensor:
+        """Return `m * y`."""
+        self._check(y, self.out_shape, "a measurement", "y")
+        return self.forward(y)
+
+    @property
+    def svd(self) -> Spectrum:
+        """Ones, one for each known pixel; `V` places them in an image."""
+        shape = self.in_shape
+        index = self.mask.expand(shape).flatten().nonzero().squeeze(1)
+
+        def gather(x: Tensor) -> Tensor:
+            return x.flatten(1)[:, index.to(x.device)]
+
+        def scatter(c: Tensor) -> Tensor:
+            flat = c.new_zeros((c.shape[0], shape[0] * shape[1] * shape[2]))
+            return flat.index_copy(1, index.to(c.device), c).reshape(c.shape[0], *shape)
+
+        s = torch.ones(len(index), dtype=torch.float64, device=index.device)
+        return Spectrum(s=s, V=scatter, Vt=gather, U=scatter, Ut=gather)
+
+    def _describe(self) -> str:
+        return f"{float(self.mask.double().mean()):.0%} known"
+
+
+def box_mask(size_hw: tuple[int, int], *, size: int | tuple[int, int], corner: tuple[int, int] | None = None) -> Tensor:
+    """Return a mask whose pixels are missing in a box.
+
+    Args:
+        size_hw: height and width of the image, `(H, W)`.
+        size: side of the box, or its height and width.
+        corner: row and column of the box's top left pixel; default: centred, or half a pixel to the top left.
+
+    Returns:
+        A boolean mask `(H, W)`, False in the box.
+
+    Raises:
+        ValueError: the box does not lie inside the image.
+
+    Example:
+        >>> box_mask((4, 6), size=2).int()[1]
+        tensor([1, 1, 0, 0, 1, 1], dtype=torch.int32)
+    """
+    (h, w), (bh, bw) = size_hw, (size, size) if isinstance(size, int) else size
+    top, left = ((h - bh) // 2, (w - bw) // 2) if corner is None else corner
+    if bh < 1 or bw < 1 or top < 0 or left < 0 or top + bh > h or left + bw > w:
+        raise ValueError(
+            f"box_mask: size, corner: expected a box inside the image {h} x {w}, "
+            f"got {bh} x {bw} at ({top}, {left}); make it smaller or move it"
+        )
+    mask = torch.ones(h, w, dtype=torch.bool)
+    mask[top : top + bh, left : left + bw] = False
+    return mask
+
+
+def random_mask(size_hw: tuple[int, int], *, missing: float, seed: int = 0) -> Tensor:
+    """Return a mask whose pixels are missing independently.
+
+    Args:
+        size_hw: height and width of the image, `(H, W)`.
+        missing: probability that a pixel is missing, in [0, 1].
+        seed: seed of the draw.
+
+    Returns:
+        A boolean mask `(H, W)`.
+
+    Raises:
+        ValueError: the probability lies outside [0, 1].
+
+    Example:
+        >>> random_mask((100, 100), missing=0.7).double().mean().round(decimals=1)
+        tensor(0.3000, dtype=torch.float64)
+    """
+    if not 0 <= missing <= 1:
+        raise ValueError(f"random_mask: missing: expected a probability in [0, 1], got {missing}; 70 % is 0.7")
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(size_hw, generator=generator, dtype=torch.float64) >= missing

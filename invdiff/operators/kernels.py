@@ -1,0 +1,131 @@
+"""Point-spread functions of blurs, each of sum one, in float64.
+
+Gaussian    k[i, j] ~ exp(-(i^2 + j^2) / (2 std^2)),       i, j from the centre
+uniform     k[i, j] ~ 1
+motion      the path of the light during the exposure, splatted bilinearly onto the grid
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def gaussian_kernel(std: float | tuple[float, float], size: int | tuple[int, int] | None = None) -> Tensor:
+    """Return a sampled Gaussian.
+
+    Args:
+        std: standard deviation in pixels, positive; or that of rows and that of columns.
+        size: side, or height and width; default: up to 4 standard deviations each way, as scipy.ndimage does.
+
+    Returns:
+        Kernel `(h, w)` of sum one.
+
+    Raises:
+        ValueError: `std` is not positive and finite, or `size` is not positive.
+
+    Example:
+        >>> gaussian_kernel(3.0, 61).shape
+        torch.Size([61, 61])
+    """
+    stds = (std, std) if isinstance(std, (int, float)) else std
+    sizes = (size, size) if isinstance(size, int) or size is None else size
+    axes = []
+    for s, n in zip(stds, sizes, strict=True):
+        if not (math.isfinite(s) and s > 0):
+            raise ValueError(f"gaussian_kernel: std: expected a positive number of pixels, got {s}")
+        count = _size("gaussian_kernel", 2 * int(4 * s + 0.5) + 1 if n is None else n)
+        t = torch.arange(count, dtype=torch.float64) - (count - 1) / 2
+        g = torch.exp(-(t**2) / (2 * s * s))
+        axes.append(g / g.sum())
+    return torch.outer(axes[0], axes[1])
+
+
+def uniform_kernel(size: int | tuple[int, int]) -> Tensor:
+    """Return a box of equal weights.
+
+    Args:
+        size: side, or height and width.
+
+    Returns:
+        Kernel `(h, w)` of sum one.
+
+    Raises:
+        ValueError: the size is not positive.
+
+    Example:
+        >>> uniform_kernel(2)[0, 0]
+        tensor(0.2500, dtype=torch.float64)
+    """
+    h, w = (size, size) if isinstance(size, int) else size
+    return torch.full((_size("uniform_kernel", h), _size("uniform_kernel", w)), 1 / (h * w), dtype=torch.float64)
+
+
+def motion_kernel(
+    size: int,
+    *,
+    length: float | None = None,
+    angle: float | None = None,
+    intensity: float = 0.0,
+    seed: int = 0,
+) -> Tensor:
+    """Return the blur of a moving camera: a straight line, or a random path that turns.
+
+    The path is `length` pixels long, the first and the last included, and starts at `angle`; at `intensity` 0 it is
+    straight, at 1 its direction wanders like Brownian motion by about half a turn, with sudden jerks. Its centroid
+    lies in the centre.
+
+    Args:
+        size: side of the kernel in pixels.
+        length: length of the path in pixels; default: half of `size`.
+        angle: direction in degrees, 0 = along the rows, 90 = upwards; default: drawn at random.
+        intensity: how strongly the path turns, in [0, 1].
+        seed: seed of the draws.
+
+    Returns:
+        Kernel `(size, size)` of sum one.
+
+    Raises:
+        ValueError: the size is not positive, the path does not fit into it, or the intensity lies outside [0, 1].
+
+    Example:
+        >>> motion_kernel(5, length=3, angle=0)[2].round(decimals=2)
+        tensor([0.0000, 0.2500, 0.5000, 0.2500, 0.0000], dtype=torch.float64)
+    """
+    _size("motion_kernel", size)
+    extent = size / 2 if length is None else float(length)
+    if not 0 <= intensity <= 1:
+        raise ValueError(f"motion_kernel: intensity: expected a number in [0, 1], got {intensity}")
+    if not 0 < extent <= size:
+        raise ValueError(
+            f"motion_kernel: length: expected pixels in (0, {size}], got {extent}; enlarge size or shorten the path"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.rand((), generator=generator, dtype=torch.float64) * 360
+    direction = math.radians(float(start) if angle is None else angle)
+    count = max(64 * size, 2)
+    steps = torch.randn(count, generator=generator, dtype=torch.float64) * (math.pi / math.sqrt(count))
+    jerks = torch.rand(count, generator=generator, dtype=torch.float64) < 1.5 / count
+    jumps = torch.where(jerks, torch.randn(count, generator=generator, dtype=torch.float64) * (math.pi / 2), 0.0)
+    heading = direction + intensity * (steps + jumps).cumsum(0)
+    stride = max(extent - 1, 0.0) / (count - 1)
+    row, column = (-heading.sin() * stride).cumsum(0), (heading.cos() * stride).cumsum(0)
+    centre = (size - 1) / 2
+    row, column = row - row.mean() + centre, column - column.mean() + centre
+    kernel = torch.zeros(size + 2, size + 2, dtype=torch.float64)
+    r, c = row.clamp(-1, size).floor(), column.clamp(-1, size).floor()
+    for dr in (0, 1):
+        for dc in (0, 1):
+            weight = (1 - (row - r - dr).abs()).clamp(min=0) * (1 - (column - c - dc).abs()).clamp(min=0)
+            i, j = (r + dr + 1).long().clamp(0, size + 1), (c + dc + 1).long().clamp(0, size + 1)
+            kernel.index_put_((i, j), weight, accumulate=True)
+    inside = kernel[1:-1, 1:-1]
+    return (inside / inside.sum()).contiguous()
+
+
+def _size(owner: str, n: int) -> int:
+    if not isinstance(n, int) or n < 1:
+        raise ValueError(f"{owner}: size: expected a positive integer, got {n!r}")
+    return n

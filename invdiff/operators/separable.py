@@ -1,0 +1,144 @@
+"""Operators that act on rows and columns by themselves.
+
+    A = R (x) C,          A x = R x C^T              for each channel, R: (H', H), C: (W', W)
+
+With small decompositions `R = U_r diag(s_r) V_r^T` and `C = U_c diag(s_c) V_c^T`,
+
+    A = (U_r (x) U_c) diag(s_r s_c^T) (V_r (x) V_c)^T
+
+so that the pseudo-inverse and the proximal step cost four products with small matrices.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ._constants import Constant, Movable, linear
+from .base import LinearOperator, Spectrum
+
+SVD_LIMIT = 2048
+"""Longest side whose decomposition is computed: at 2048 it takes some seconds, once."""
+
+
+class _Factor(Movable):
+    """One axis: its matrix and, once asked for, its decomposition."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = Constant(matrix)
+        self._svd: tuple[Constant, Constant, Constant] | None = None
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the axis on another device."""
+        moved = self.matrix.to(device)
+        return self if moved is self.matrix else type(self)(moved.value)
+
+    def svd(self) -> tuple[Constant, Constant, Constant] | None:
+        """Return thin `U`, `s`, `V`, or `None` if the matrix is too large."""
+        if self._svd is None:
+            m = self.matrix.value.double()
+            gram = (m @ m.T).cpu()
+            diagonal = gram.diagonal()
+            if bool(((gram - torch.diag(diagonal)).abs() <= 1e-14 * diagonal.max()).all()) and bool(
+                (diagonal > 0).all()
+            ):
+                s = diagonal.sqrt().to(m.device)  # orthogonal rows: the decomposition stands there already, at any size
+                u, v = torch.eye(len(s), dtype=m.dtype, device=m.device), m.T / s
+            elif max(m.shape) > SVD_LIMIT:
+                return None
+            else:
+                u, s, vt = torch.linalg.svd(m, full_matrices=False)
+                v = vt.T
+            self._svd = (Constant(u.contiguous()), Constant(s), Constant(v.contiguous()))
+        return self._svd
+
+
+def _two_sided(rows: Tensor, x: Tensor, columns: Tensor) -> Tensor:
+    """Return `R x C^T`, in the cheaper order."""
+    (hr, h), (wc, w) = rows.shape, columns.shape
+    if hr * w * (h + wc) < h * wc * (w + hr):
+        return torch.matmul(torch.matmul(rows, x), columns.T)
+    return torch.matmul(rows, torch.matmul(x, columns.T))
+
+
+class Separable(LinearOperator):
+    """A linear operator that acts on rows and columns by themselves: `y = R x C^T` for each channel.
+
+    Args:
+        in_shape: shape of one image, `(C, H, W)`.
+        rows: matrix on the vertical axis `R`, `(H', H)`.
+        columns: matrix on the horizontal axis, `(W', W)`.
+
+    Raises:
+        ValueError: the matrices do not fit the image.
+
+    Example:
+        >>> import torch
+        >>> A = Separable((1, 2, 3), rows=torch.ones(1, 2), columns=torch.eye(3))
+        >>> A(torch.ones(1, 1, 2, 3))
+        tensor([[[[2., 2., 2.]]]])
+    """
+
+    def __init__(self, in_shape: tuple[int, ...], *, rows: Tensor, columns: Tensor) -> None:
+        self.in_shape = image_shape(type(self).__name__, in_shape)
+        channels, h, w = self.in_shape
+        for name, m, n, axis in (("rows", rows, h, "height"), ("columns", columns, w, "width")):
+            if m.ndim != 2 or m.shape[1] != n:
+                raise ValueError(
+                    f"{type(self).__name__}: {name}: expected a matrix with {n} columns, the image's {axis}, "
+                    f"got shape {tuple(m.shape)}; build it for images {self.in_shape}"
+                )
+        self.out_shape = (channels, rows.shape[0], columns.shape[0])
+        self._rows, self._columns = _Factor(rows), _Factor(columns)
+
+    @property
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """The two matrices, `(H', H)` and `(W', W)`."""
+        return self._rows.matrix.value, self._columns.matrix.value
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `R x C^T`, `(B, C, H', W')`."""
+        return linear(x, self._apply, self._apply_transposed)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return `R^T y C`, `(B, C, H, W)`."""
+        return linear(y, self._apply_transposed, self._apply)
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return _two_sided(self._rows.matrix.like(x), x, self._columns.matrix.like(x))
+
+    def _apply_transposed(self, y: Tensor) -> Tensor:
+        return _two_sided(self._rows.matrix.like(y).T, y, self._columns.matrix.like(y).T)
+
+    @property
+    def svd(self) -> Spectrum | None:
+        """The product of the two small decompositions; `None` above 2048 pixels, unless the rows are orthogonal."""
+        r, c = self._rows.svd(), self._columns.svd()
+        if r is None or c is None:
+            return None
+        (ur, sr, vr), (uc, sc, vc) = r, c
+        s = (sr.value[:, None] * sc.value).expand(self.in_shape[0], -1, -1)
+        return Spectrum(
+            s=s,
+            V=lambda z: _two_sided(vr.like(z), z, vc.like(z)),
+            Vt=lambda x: _two_sided(vr.like(x).T, x, vc.like(x).T),
+            U=lambda z: _two_sided(ur.like(z), z, uc.like(z)),
+            Ut=lambda y: _two_sided(ur.like(y).T, y, uc.like(y).T),
+        )
+
+
+def image_shape(owner: str, shape: object) -> tuple[int, int, int]:
+    """Return `shape` as three positive integers `(C, H, W)`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    values = tuple(shape) if isinstance(shape, (tuple, list, torch.Size)) else ()
+    if len(values) != 3 or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in values):
+        raise ValueError(
+            f"{owner}: in_shape: expected three positive integers (C, H, W), got {shape!r}; "
+            "give the shape of one image, without the batch axis"
+        )
+    return values[0], values[1], values[2]
