@@ -3,6 +3,7 @@
 from .algebra import Adjoint, Chain, Composition, NonlinearStack, Scaled, Stack, Sum, stack
 from .base import LinearOperator, Operator, Spectrum
 from .blur import Blur
+from .downsample import Downsample
 from .identity import Identity
 from .inpainting import Inpainting, box_mask, random_mask
 from .kernels import gaussian_kernel, motion_kernel, uniform_kernel
@@ -13,6 +14,7 @@ __all__ = [
     "Blur",
     "Chain",
     "Composition",
+    "Downsample",
     "Identity",
     "Inpainting",
     "LinearOperator",

@@ -129,14 +129,11 @@ class _Circular(LinearOperator):
         self._power = Constant(self._half.value.abs() ** 2)
         self._largest = float(self._power.value.max())
 
-    def _filter(self, x: Tensor, response: Tensor) -> Tensor:
-        return torch.fft.irfft2(torch.fft.rfft2(x) * response, s=x.shape[-2:])
-
     def _apply(self, x: Tensor) -> Tensor:
-        return self._filter(x, self._half.like(x))
+        return _filtered(x, self._half.like(x))
 
     def _apply_transposed(self, y: Tensor) -> Tensor:
-        return self._filter(y, self._half.like(y).conj())
+        return _filtered(y, self._half.like(y).conj())
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self._apply, self._apply_transposed)
@@ -145,18 +142,18 @@ class _Circular(LinearOperator):
         return linear(y, self._apply_transposed, self._apply)
 
     def normal(self, x: Tensor) -> Tensor:
-        return self._filter(x, self._power.like(x))
+        return _filtered(x, self._power.like(x))
 
     def pinv(self, y: Tensor) -> Tensor:
         power = self._power.like(y)
         keep = power > 1e-12 * self._largest
-        return self._filter(y, self._half.like(y).conj() * torch.where(keep, 1 / torch.where(keep, power, 1), 0))
+        return _filtered(y, self._half.like(y).conj() * torch.where(keep, 1 / torch.where(keep, power, 1), 0))
 
     def solve(self, b: Tensor, rho: Tensor | float) -> Tensor:
         r = torch.as_tensor(rho, dtype=b.dtype, device=b.device)
         if not bool((r > 0).all()):
             return super().solve(b, rho)  # which raises
-        return self._filter(b, 1 / (self._power.like(b) + r.reshape(-1, 1, 1, 1)))
+        return _filtered(b, 1 / (self._power.like(b) + r.reshape(-1, 1, 1, 1)))
 
     @property
     def svd(self) -> Spectrum:
@@ -166,10 +163,10 @@ class _Circular(LinearOperator):
         half = full.shape[-1] // 2 + 1
 
         def u(c: Tensor) -> Tensor:
-            return self._filter(_hartley(c), phase.like(c)[..., :half])
+            return _filtered(_hartley(c), phase.like(c)[..., :half])
 
         def ut(y: Tensor) -> Tensor:
-            return _hartley(self._filter(y, phase.like(y)[..., :half].conj()))
+            return _hartley(_filtered(y, phase.like(y)[..., :half].conj()))
 
         return Spectrum(s=modulus.expand(self.in_shape), V=_hartley, Vt=_hartley, U=u, Ut=ut)
 
@@ -201,19 +198,18 @@ class _Bordered(LinearOperator):
         self._near = Constant(torch.fft.rfft2(_wrapped(kernel, in_shape[-2:])).abs() ** 2)
 
     def _apply(self, x: Tensor) -> Tensor:
-        (kh, kw), (_, h, w) = self._taps, self.out_shape
+        _, h, w = self.out_shape
+        top, left = self._taps[0] - 1, self._taps[1] - 1
         if self._index:
             x = x.index_select(-2, self._index[0].like(x)).index_select(-1, self._index[1].like(x))
         elif any(self._pad):
             x = torch.nn.functional.pad(x, self._pad)
-        z = torch.fft.irfft2(torch.fft.rfft2(x, s=self._size) * self._spectrum.like(x), s=self._size)
-        return z[..., kh - 1 : kh - 1 + h, kw - 1 : kw - 1 + w]
+        return _filtered(x, self._spectrum.like(x), self._size)[..., top : top + h, left : left + w]
 
     def _apply_transposed(self, y: Tensor) -> Tensor:
         (kh, kw), (_, h, w) = self._taps, self.in_shape
-        # The crop of `_apply` begins at k - 1; here that shift is a circular one, undone by taking pixels from 1 - k
-        # on.
-        z = torch.fft.irfft2(torch.fft.rfft2(y, s=self._size) * self._spectrum.like(y).conj(), s=self._size)
+        # `_apply` crops at k - 1; its transpose begins with that shift, here a circular one at the end.
+        z = _filtered(y, self._spectrum.like(y).conj(), self._size)
         z = torch.roll(z, (kh - 1, kw - 1), (-2, -1))[..., : self._padded[0], : self._padded[1]]
         if self._index:
             rows, columns = self._index[0].like(y), self._index[1].like(y)
@@ -234,10 +230,10 @@ class _Bordered(LinearOperator):
             return super().solve(b, rho)  # which raises
         response = 1 / (self._near.like(b) + r)
 
-        def precondition(v: Tensor) -> Tensor:
-            return torch.fft.irfft2(torch.fft.rfft2(v) * response, s=v.shape[-2:])
-
-        return conjugate_gradients(lambda v: self.normal(v) + r * v, b, preconditioner=precondition).x
+        solution = conjugate_gradients(
+            lambda v: self.normal(v) + r * v, b, preconditioner=lambda v: _filtered(v, response)
+        )
+        return solution.x
 
 
 def convolution_matrix(kernel: Tensor, n: int, border: Border) -> Tensor:
@@ -324,6 +320,13 @@ def _wrapped(kernel: Tensor, size: tuple[int, ...]) -> Tensor:
     return tall.new_zeros((*kernel.shape[:-2], h, w)).index_add(-1, columns, tall)
 
 
+def _filtered(x: Tensor, response: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    """Return `x` with its real Fourier transform, of the given size, multiplied by `response`."""
+    size = (x.shape[-2], x.shape[-1]) if size is None else size
+    out: Tensor = torch.fft.irfft2(torch.fft.rfft2(x, s=size) * response, s=size)
+    return out
+
+
 def _hartley(x: Tensor) -> Tensor:
-    z = torch.fft.fft2(x, norm="ortho")
+    z: Tensor = torch.fft.fft2(x, norm="ortho")
     return z.real - z.imag

@@ -1,0 +1,114 @@
+"""Fewer pixels: an antialiased filter, then every f-th value.
+
+On each axis, for output pixel `i` whose centre lies at `u = f (i + 1/2)` in input pixels,
+
+    y[i] = sum_j w_ij x[j] / sum_j w_ij,      w_ij = phi((j + 1/2 - u) / f)
+
+over the pixels `j` that exist: at the border the filter is clipped and renormalised, as Pillow does (and a filter that
+sees no pixel at all takes the nearest). `phi` is the box of width
+1 for averages, and Keys' cubic with a = -1/2 for bicubic. There are `ceil(n / f)` output pixels; the last one of a size that
+`f` does not divide sees only the pixels that exist.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .separable import Separable, image_shape
+
+
+class Downsample(Separable):
+    """Fewer pixels by an integer factor, each channel by itself.
+
+    Args:
+        in_shape: shape of one image, `(C, H, W)`.
+        factor: positive integer `f`; the output has `ceil(H / f)` rows and `ceil(W / f)` columns.
+        kernel: "bicubic" (antialiased: support of `4 f` pixels), "average" (blocks of `f x f` pixels), or a filter of one
+            axis, `(m,)`, or of two, `(m, n)` of rank one, in input pixels, centred on the output pixel and normalised.
+
+    Raises:
+        TypeError: the kernel is neither a name nor a tensor.
+        ValueError: the factor is no positive integer, or the kernel is unknown, of another shape, or not of rank one.
+
+    References:
+        Cubic convolution interpolation for digital image processing (Keys, 1981),
+        https://doi.org/10.1109/TASSP.1981.1163711, equation 15.
+
+    Example:
+        >>> import torch
+        >>> Downsample((1, 4, 4), factor=2, kernel="average")(torch.ones(1, 1, 4, 4)).shape
+        torch.Size([1, 1, 2, 2])
+    """
+
+    def __init__(
+        self, in_shape: tuple[int, ...], *, factor: int, kernel: Literal["bicubic", "average"] | Tensor = "bicubic"
+    ) -> None:
+        _, h, w = image_shape("Downsample", in_shape)
+        if not isinstance(factor, int) or isinstance(factor, bool) or factor < 1:
+            raise ValueError(f"Downsample: factor: expected a positive integer, got {factor!r}")
+        vertical, horizontal, name = _filters(kernel, factor)
+        self.factor, self._name = factor, name
+        super().__init__(in_shape, rows=_matrix(vertical, h, factor), columns=_matrix(horizontal, w, factor))
+
+    def _describe(self) -> str:
+        return f"factor {self.factor}, {self._name}"
+
+
+def _filters(kernel: object, factor: int) -> tuple[Tensor, Tensor, str]:
+    """Return the filters of the two axes, of even or odd length like `factor`, and a name."""
+    if isinstance(kernel, Tensor):
+        k = kernel.detach().double()
+        if k.ndim not in (1, 2) or k.numel() == 0 or not bool(torch.isfinite(k).all()):
+            raise ValueError(
+                f"Downsample: kernel: expected finite values of shape (m,) or (m, n), got shape {tuple(k.shape)}"
+            )
+        if k.ndim == 1:
+            return k, k, f"kernel {len(k)}"
+        u, s, vt = torch.linalg.svd(k, full_matrices=False)
+        if len(s) > 1 and s[1] > 1e-6 * s[0]:
+            raise ValueError(
+                "Downsample: kernel: expected a product of two filters (rank one); for others compose "
+                "Downsample(shape, factor=f, kernel=torch.ones(1)) @ Blur(shape, kernel=k)"
+            )
+        return u[:, 0] * s[0], vt[0], f"kernel {k.shape[0]}x{k.shape[1]}"
+    if kernel == "average":
+        taps = torch.ones(factor, dtype=torch.float64)
+    elif kernel == "bicubic":
+        t = (torch.arange(4 * factor, dtype=torch.float64) + 0.5) / factor - 2
+        taps = _cubic(t if factor % 2 == 0 else (torch.arange(4 * factor - 1, dtype=torch.float64) + 1) / factor - 2)
+    elif isinstance(kernel, str):
+        raise ValueError(f"Downsample: kernel: expected 'bicubic', 'average' or a tensor, got {kernel!r}")
+    else:
+        raise TypeError(f"Downsample: kernel: expected a name or a tensor, got {type(kernel).__name__}")
+    return taps, taps, str(kernel)
+
+
+def _cubic(t: Tensor) -> Tensor:
+    a, d = -0.5, t.abs()
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((d - 5) * d + 8) * d * a - 4 * a
+    return torch.where(d < 1, near, torch.where(d < 2, far, 0))
+
+
+def _offset(taps: int, factor: int) -> int:
+    """Return which input pixel the first tap of output pixel 0 sees.
+
+    Even filters on even factors, and odd on odd, are centred exactly; otherwise half a pixel to the left.
+    """
+    return (factor - taps) // 2
+
+
+def _matrix(taps: Tensor, n: int, factor: int) -> Tensor:
+    count = -(-n // factor)
+    column = torch.arange(count)[:, None] * factor + _offset(len(taps), factor) + torch.arange(len(taps))
+    inside = (column >= 0) & (column < n)
+    weight = torch.where(inside, taps, 0)
+    blind = ~inside.any(1)  # a short filter centred behind the last pixel: it sees that one
+    weight[blind, 0], column[blind, 0] = 1.0, n - 1
+    total = weight.sum(1, keepdim=True)
+    if bool((total.abs() < 1e-12 * taps.abs().max()).any()):
+        raise ValueError("Downsample: kernel: expected a sum other than zero on every output pixel; it is normalised")
+    return torch.zeros(count, n, dtype=taps.dtype).scatter_add(1, column.clamp(0, n - 1), weight / total)
