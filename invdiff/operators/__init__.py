@@ -8,6 +8,7 @@ from .identity import Identity
 from .inpainting import Inpainting, box_mask, random_mask
 from .kernels import gaussian_kernel, motion_kernel, uniform_kernel
 from .separable import Separable
+from .tomography import Tomography
 
 __all__ = [
     "Adjoint",
@@ -25,6 +26,7 @@ __all__ = [
     "Spectrum",
     "Stack",
     "Sum",
+    "Tomography",
     "box_mask",
     "gaussian_kernel",
     "motion_kernel",

@@ -6,8 +6,8 @@ On each axis, for output pixel `i` whose centre lies at `u = f (i + 1/2)` in inp
 
 over the pixels `j` that exist: at the border the filter is clipped and renormalised, as Pillow does (and a filter that
 sees no pixel at all takes the nearest). `phi` is the box of width
-1 for averages, and Keys' cubic with a = -1/2 for bicubic. There are `ceil(n / f)` output pixels; the last one of a size that
-`f` does not divide sees only the pixels that exist.
+1 for averages, and Keys' cubic with a = -1/2 for bicubic. There are `ceil(n / f)` output pixels; the last one of a
+size that `f` does not divide sees only the pixels that exist.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ class Downsample(Separable):
     Args:
         in_shape: shape of one image, `(C, H, W)`.
         factor: positive integer `f`; the output has `ceil(H / f)` rows and `ceil(W / f)` columns.
-        kernel: "bicubic" (antialiased: support of `4 f` pixels), "average" (blocks of `f x f` pixels), or a filter of one
-            axis, `(m,)`, or of two, `(m, n)` of rank one, in input pixels, centred on the output pixel and normalised.
+        kernel: "bicubic" (antialiased: support of `4 f` pixels), "average" (blocks of `f x f` pixels), or a filter of
+            one axis, `(m,)`, or of two, `(m, n)` of rank one, in input pixels, centred on the output pixel and
+            normalised.
 
     Raises:
         TypeError: the kernel is neither a name nor a tensor.

@@ -1,0 +1,273 @@
+"""Parallel-beam X-ray projections.
+
+    (A x)(theta, t) = integral of x along the line  x cos(theta) + y sin(theta) = t
+
+exactly, for an image that is constant on each pixel: `x` to the right, `y` upwards, the origin in the image's centre
+`((H - 1) / 2, (W - 1) / 2)`, lengths in the unit of `pixel_size`. Detector `k` of `n` stands at
+`t = (k - (n - 1) / 2) * detector_spacing + detector_offset`.
+
+Filtered back-projection inverts it approximately: with the ramp filter `|f|` on `t`,
+
+    x(p) = integral over theta of (|f| * y)(theta, x cos(theta) + y sin(theta))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._constants import Constant
+from .base import LinearOperator
+from .linalg import conjugate_gradients
+from .rays import Rays
+from .separable import image_shape
+
+Filter = Literal["ramp", "shepp-logan", "cosine", "hamming", "hann"]
+
+MEMORY = 2 * 1024**3
+"""Bytes up to which a projection matrix is kept."""
+
+
+class Projection(LinearOperator):
+    """Integrals along rays that are given one by one: what the geometries of tomography have in common.
+
+    Args:
+        in_shape: shape of one image, `(C, H, W)`.
+        theta: directions of the rays' normals in radians, `(views, detectors)`.
+        t: signed distances from the centre, in the unit of `pixel_size`, `(views, detectors)`.
+        pixel_size: side of a pixel.
+        memory: bytes up to which the matrix is kept; past it, it is computed anew at each use, with the same numbers.
+
+    Example:
+        >>> import torch
+        >>> A = Projection((1, 2, 2), theta=torch.zeros(1, 2), t=torch.tensor([[-0.5, 0.5]]))
+        >>> A(torch.ones(1, 1, 2, 2))
+        tensor([[[[2., 2.]]]])
+    """
+
+    def __init__(
+        self,
+        in_shape: tuple[int, ...],
+        *,
+        theta: Tensor,
+        t: Tensor,
+        pixel_size: float = 1.0,
+        memory: int = MEMORY,
+    ) -> None:
+        owner = type(self).__name__
+        self.in_shape = image_shape(owner, in_shape)
+        if theta.ndim != 2 or theta.shape != t.shape or theta.numel() == 0:
+            raise ValueError(
+                f"{owner}: theta, t: expected equal shapes (views, detectors), "
+                f"got {tuple(theta.shape)} and {tuple(t.shape)}"
+            )
+        self.pixel_size = positive(owner, "pixel_size", pixel_size)
+        self.out_shape = (self.in_shape[0], *theta.shape)
+        numbers = theta.double().flatten().numpy(), t.double().flatten().numpy() / self.pixel_size
+        self._rays = Rays(self.in_shape[1:], *numbers, self.pixel_size, memory)
+        # A^T A blurs by nearly `gain / |f|` (f in cycles per pixel), for views all around.
+        fy = torch.fft.fftfreq(self._padded[0], dtype=torch.float64)
+        fx = torch.fft.rfftfreq(self._padded[1], dtype=torch.float64)
+        self._frequency = Constant((fy[:, None] ** 2 + fx**2).sqrt() + 0.5 / max(self._padded))
+        spread = float((t[:, -1] - t[:, 0]).abs().mean()) / max(t.shape[1] - 1, 1) / self.pixel_size
+        self._gain = theta.shape[0] * self.pixel_size**2 / math.pi / (spread or 1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sinograms, `(B, C, views, detectors)`."""
+        return self._rays.project(x.reshape(-1, *self.in_shape[1:])).reshape(-1, *self.out_shape)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return the back-projections, `(B, C, H, W)`."""
+        flat = y.reshape(-1, self.out_shape[1] * self.out_shape[2])
+        return self._rays.backproject(flat).reshape(-1, *self.in_shape)
+
+    def pinv(self, y: Tensor, *, tolerance: float = 1e-3, max_iterations: int = 500) -> Tensor:
+        """Return `A^+ y` by conjugate gradients from zero.
+
+        The default stops early: small singular values, which are many here, would only let noise in.
+
+        Args:
+            y: sinograms, `(B, C, views, detectors)`.
+            tolerance: relative residual of the normal equations at which an image stops.
+            max_iterations: limit of iterations.
+
+        Returns:
+            Images `(B, C, H, W)`.
+        """
+        self._check(y, self.out_shape, "a measurement", "y")
+        return conjugate_gradients(self.normal, self.adjoint(y), tolerance=tolerance, max_iterations=max_iterations).x
+
+    def solve(self, b: Tensor, rho: Tensor | float) -> Tensor:
+        """Return `(A^T A + rho I)^{-1} b` by conjugate gradients, preconditioned with `1 / (gain / |f| + rho)`."""
+        self._check(b, self.in_shape, "an image", "b")
+        r = torch.as_tensor(rho, dtype=b.dtype, device=b.device).reshape(-1, *[1] * (b.ndim - 1))
+        if not bool((r > 0).all()):
+            return super().solve(b, rho)  # which raises
+        response = 1 / (self._gain / self._frequency.like(b) + r)
+
+        def precondition(v: Tensor) -> Tensor:
+            wide: Tensor = torch.fft.irfft2(torch.fft.rfft2(v, s=self._padded) * response, s=self._padded)
+            return wide[..., : v.shape[-2], : v.shape[-1]]
+
+        return conjugate_gradients(lambda v: self.normal(v) + r * v, b, preconditioner=precondition).x
+
+    @property
+    def _padded(self) -> tuple[int, int]:
+        return 2 * self.in_shape[1], 2 * self.in_shape[2]
+
+
+class Tomography(Projection):
+    """Parallel-beam projections at any angles.
+
+    Args:
+        in_shape: shape of one image, `(C, H, W)`, any rectangle.
+        angles_deg: angles `theta` of the projections in degrees, `(views,)`; 0 integrates along the columns.
+        pixel_size: side of a pixel; projections are in its unit times that of the image.
+        detectors: how many detectors stand in a row; default: enough for the image's diagonal.
+        detector_spacing: distance between detectors; default: `pixel_size`.
+        detector_offset: shift of the row of detectors along `t`.
+        memory: bytes up to which the matrix is kept; past it, it is computed anew at each use, with the same numbers.
+
+    Raises:
+        ValueError: angles that are not finite or not a row, or a size, count or spacing that is not positive.
+
+    References:
+        Principles of Computerized Tomographic Imaging (Kak, Slaney, 1988), https://doi.org/10.1137/1.9780898719277,
+        chapter 3.
+
+    Example:
+        >>> import torch
+        >>> A = Tomography((1, 8, 8), angles_deg=[0, 90], detectors=8, pixel_size=0.5)
+        >>> A(torch.ones(1, 1, 8, 8))[0, 0, 0]
+        tensor([4., 4., 4., 4., 4., 4., 4., 4.])
+    """
+
+    def __init__(
+        self,
+        in_shape: tuple[int, ...],
+        *,
+        angles_deg: Sequence[float] | Tensor,
+        pixel_size: float = 1.0,
+        detectors: int | None = None,
+        detector_spacing: float | None = None,
+        detector_offset: float = 0.0,
+        memory: int = MEMORY,
+    ) -> None:
+        _, h, w = image_shape("Tomography", in_shape)
+        self.angles_deg = row("Tomography", "angles_deg", angles_deg)
+        pixel_size = positive("Tomography", "pixel_size", pixel_size)
+        spacing = (
+            pixel_size if detector_spacing is None else positive("Tomography", "detector_spacing", detector_spacing)
+        )
+        if detectors is None:
+            detectors = math.ceil(math.hypot(h, w) * pixel_size / spacing)
+            detectors += (detectors - w) % 2  # so that at 0 degrees rays go through the pixels' centres
+        if not isinstance(detectors, int) or detectors < 1:
+            raise ValueError(f"Tomography: detectors: expected a positive integer, got {detectors!r}")
+        if not math.isfinite(detector_offset):
+            raise ValueError(f"Tomography: detector_offset: expected a finite length, got {detector_offset}")
+        self.detector_spacing, self.detector_offset = spacing, float(detector_offset)
+        t = (torch.arange(detectors, dtype=torch.float64) - (detectors - 1) / 2) * spacing + detector_offset
+        theta = torch.deg2rad(self.angles_deg)
+        grid = torch.meshgrid(theta, t, indexing="ij")
+        super().__init__(in_shape, theta=grid[0], t=grid[1], pixel_size=pixel_size, memory=memory)
+
+    def fbp(self, y: Tensor, *, filter: Filter = "ramp") -> Tensor:
+        """Return the filtered back-projection.
+
+        Each angle counts with the share of the half circle that it stands for; gaps above twice the usual one, where a
+        range of angles is missing, count as the usual one.
+
+        Args:
+            y: sinograms, `(B, C, views, detectors)`.
+            filter: the window on the ramp: "ramp" for none, "shepp-logan", "cosine", "hamming" or "hann".
+
+        Returns:
+            Images `(B, C, H, W)`.
+
+        Raises:
+            ValueError: an unknown filter.
+        """
+        self._check(y, self.out_shape, "a measurement", "y")
+        filtered = ramp_filtered(y, self.detector_spacing, filter)
+        filtered = filtered * angular_weights(self.angles_deg).to(y)[:, None]
+        _, h, w = self.in_shape
+        views, count = self.out_shape[1:]
+        down = ((h - 1) / 2 - torch.arange(h, dtype=torch.float64, device=y.device)) * self.pixel_size
+        right = (torch.arange(w, dtype=torch.float64, device=y.device) - (w - 1) / 2) * self.pixel_size
+        rows = torch.nn.functional.pad(filtered.reshape(-1, views, count), (1, 1))
+        out = y.new_zeros(len(rows), h * w)
+        for v, angle in enumerate(torch.deg2rad(self.angles_deg).tolist()):
+            t = (right * math.cos(angle) + (down * math.sin(angle))[:, None] - self.detector_offset).flatten()
+            position = (t / self.detector_spacing + (count + 1) / 2).clamp(0, count + 1 - 1e-9)
+            low = position.floor()
+            fraction = (position - low).to(y)
+            index = low.long()
+            one, two = rows[:, v].index_select(1, index), rows[:, v].index_select(1, index + 1)
+            out += torch.lerp(one, two, fraction)
+        return out.reshape(-1, *self.in_shape)
+
+    def _describe(self) -> str:
+        return f"{len(self.angles_deg)} angles"
+
+
+def ramp_filtered(y: Tensor, spacing: float, filter: Filter) -> Tensor:
+    """Return projections under the ramp filter, band-limited, along the last axis.
+
+    References:
+        Principles of Computerized Tomographic Imaging (Kak, Slaney, 1988), https://doi.org/10.1137/1.9780898719277,
+        equation 3.61.
+    """
+    if filter not in get_args(Filter):
+        raise ValueError(f"Tomography.fbp: filter: expected one of {', '.join(get_args(Filter))}, got {filter!r}")
+    n = y.shape[-1]
+    size = 1 << (2 * n - 1).bit_length()
+    k = torch.fft.fftfreq(size, 1 / size, dtype=torch.float64, device=y.device)
+    odd = k.long() % 2 != 0
+    kernel = torch.where(odd, -1 / (math.pi * torch.where(odd, k, 1)) ** 2, 0.0)
+    kernel[0] = 0.25
+    ramp: Tensor = torch.fft.rfft(kernel).real / spacing
+    f = torch.fft.rfftfreq(size, dtype=torch.float64, device=y.device)
+    window = {
+        "ramp": torch.ones_like(f),
+        "shepp-logan": torch.sinc(f),
+        "cosine": torch.cos(math.pi * f),
+        "hamming": 0.54 + 0.46 * torch.cos(2 * math.pi * f),
+        "hann": 0.5 + 0.5 * torch.cos(2 * math.pi * f),
+    }[filter]
+    out: Tensor = torch.fft.irfft(torch.fft.rfft(y, n=size) * (ramp * window).to(y), n=size)
+    return out[..., :n]
+
+
+def angular_weights(angles_deg: Tensor) -> Tensor:
+    """Return what each angle stands for in an integral over the half circle, in radians, `(views,)`."""
+    turned = angles_deg % 180
+    order = turned.argsort()
+    s = turned[order]
+    gaps = torch.cat([s[1:] - s[:-1], s[:1] + 180 - s[-1:]])
+    if len(s) > 1:
+        usual = gaps[gaps > 1e-9].median() if bool((gaps > 1e-9).any()) else gaps.max()
+        gaps = torch.where(gaps > 2 * usual, usual, gaps)
+    weights = torch.empty_like(s)
+    weights[order] = (gaps + gaps.roll(1)) / 2
+    return torch.deg2rad(weights)
+
+
+def positive(owner: str, name: str, value: float) -> float:
+    """Return a positive, finite number, or raise a ValueError."""
+    if not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{owner}: {name}: expected a positive length, got {value!r}")
+    return float(value)
+
+
+def row(owner: str, name: str, values: Sequence[float] | Tensor) -> Tensor:
+    """Return finite numbers in a row, `(n,)`, float64, or raise a ValueError."""
+    out = torch.as_tensor(np.asarray(values, dtype=np.float64)).detach().cpu()
+    if out.ndim != 1 or out.numel() == 0 or not bool(torch.isfinite(out).all()):
+        raise ValueError(f"{owner}: {name}: expected a row of finite numbers, got shape {tuple(out.shape)}")
+    return out
