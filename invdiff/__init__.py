@@ -1,6 +1,7 @@
 """invdiff: Bayesian inverse problems in imaging.
 
-A forward operator, a noise model and a measurement make a `Problem`; a prior and a solver make samples of its posterior:
+A forward operator, a noise model and a measurement make a `Problem`; a prior and a solver make samples of its
+posterior:
 
     problem = invdiff.simulate(operator, x, noise=0.025, seed=0)
     result = invdiff.reconstruct(problem, prior="gaussian", solver="dps", samples=4)

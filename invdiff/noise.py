@@ -85,7 +85,10 @@ class Poisson(Noise):
     def sample(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Return `Poisson(photons * clean) / photons`; negative clean values are an error."""
         if bool((clean < 0).any()):
-            raise ValueError(f"Poisson: sample: expected clean values >= 0, got {float(clean.min()):.4g}; clip or shift the measurement")
+            raise ValueError(
+                f"Poisson: sample: expected clean values >= 0, got {float(clean.min()):.4g}; "
+                "clip or shift the measurement"
+            )
         rate = (self.photons * clean).to(generator.device)
         return (torch.poisson(rate, generator=generator) / self.photons).to(clean.device)
 

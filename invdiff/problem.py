@@ -36,19 +36,29 @@ class Problem:
 
     def __post_init__(self) -> None:
         if not isinstance(self.operator, Operator):
-            raise TypeError(f"Problem: operator: expected an invdiff Operator, got {type(self.operator).__name__}; wrap a function with Operator.from_function")
+            raise TypeError(
+                f"Problem: operator: expected an invdiff Operator, got {type(self.operator).__name__}; "
+                "wrap a function with Operator.from_function"
+            )
         if not isinstance(self.noise, Noise):
-            raise TypeError(f"Problem: noise: expected a Noise such as Gaussian(std=0.025), got {type(self.noise).__name__}")
+            raise TypeError(
+                f"Problem: noise: expected a Noise such as Gaussian(std=0.025), got {type(self.noise).__name__}"
+            )
         y = self.measurement
         self.operator._check(y, self.operator.out_shape, "a measurement", "measurement")
         if not bool(torch.isfinite(y).all()):
             bad = int((~torch.isfinite(y)).sum())
-            raise ValueError(f"Problem: measurement: expected finite numbers, got {bad} NaN or infinite; mark missing pixels with a mask instead")
+            raise ValueError(
+                f"Problem: measurement: expected finite numbers, got {bad} NaN or infinite; "
+                "mark missing pixels with a mask instead"
+            )
         if self.operator.observed is not None:
             object.__setattr__(self, "measurement", y * self.operator.observed.to(y))
         index = self.image_index or tuple(range(y.shape[0]))
         if len(index) != y.shape[0]:
-            raise ValueError(f"Problem: image_index: expected {y.shape[0]} numbers, one for each image, got {len(index)}")
+            raise ValueError(
+                f"Problem: image_index: expected {y.shape[0]} numbers, one for each image, got {len(index)}"
+            )
         object.__setattr__(self, "image_index", tuple(index))
 
     def __len__(self) -> int:
@@ -83,8 +93,8 @@ class Problem:
 def simulate(operator: Operator, x: Tensor, noise: Noise | float, seed: int = 0) -> Problem:
     """Corrupt clean images: `y = A(x) + noise`.
 
-    Image `i` draws its noise from a stream of its own, derived from `(seed, i)`: a measurement never depends on the rest of its
-    batch.
+    Image `i` draws its noise from a stream of its own, derived from `(seed, i)`: a measurement never depends on the
+    rest of its batch.
 
     Args:
         operator: the forward operator.
@@ -140,5 +150,3 @@ class Reconstruction:
         if self.samples.shape[1] < 2:
             return torch.zeros_like(self.samples[:, 0])
         return self.samples.std(1)
-
-

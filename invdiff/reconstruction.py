@@ -10,11 +10,14 @@ from .problem import Problem, Reconstruction
 from .registry import solvers
 from .solvers.base import Progress, Solver, make_solver
 
+DEFAULT_PRIOR = "gaussian"
+DEFAULT_SOLVER = "dps"
+
 
 def reconstruct(
     problem: Problem,
-    prior: Prior | str = "gaussian",
-    solver: Solver | str = "dps",
+    prior: Prior | str = DEFAULT_PRIOR,
+    solver: Solver | str = DEFAULT_SOLVER,
     *,
     samples: int = 1,
     seed: int = 0,
@@ -54,7 +57,10 @@ def reconstruct(
             raise ValueError(f"{solver!r}: expected a subclass of invdiff.solvers.Solver, got {cls!r}")
         solver = make_solver(cls, options)
     elif options:
-        raise ValueError(f"reconstruct: {sorted(options)[0]!r}: options go with a solver given by name; set them on the {type(solver).__name__} object")
+        raise ValueError(
+            f"reconstruct: {sorted(options)[0]!r}: options go with a solver given by name; "
+            f"set them on the {type(solver).__name__} object"
+        )
     p = load_prior(prior) if isinstance(prior, str) else prior
     p = p.to(problem.measurement.device)
     return solver(problem, p, samples=samples, seed=seed, batch_size=batch_size, progress=progress)

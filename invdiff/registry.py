@@ -4,7 +4,8 @@ A name resolves, in this order, as
 
 - `path/to/file.py:Name`, an object in a file;
 - a built-in name;
-- a name that an installed package declares under the entry points `invdiff.operators`, `invdiff.solvers`, `invdiff.priors` or
+- a name that an installed package declares under the entry points `invdiff.operators`, `invdiff.solvers`,
+  `invdiff.priors` or
   `invdiff.tasks`.
 
 The tables hold import paths and one-line summaries, not objects, so that listing them imports nothing heavy.
@@ -154,7 +155,9 @@ operators = Registry(
         "identity": Entry("invdiff.operators:Identity", "the image itself: denoising"),
         "inpainting": Entry("invdiff.operators:Inpainting", "missing pixels: box, random or any mask"),
         "blur": Entry("invdiff.operators:Blur", "convolution: Gaussian, motion, uniform or any kernel, four borders"),
-        "downsample": Entry("invdiff.operators:Downsample", "fewer pixels: average or antialiased bicubic, any integer factor"),
+        "downsample": Entry(
+            "invdiff.operators:Downsample", "fewer pixels: average or antialiased bicubic, any integer factor"
+        ),
         "tomography": Entry("invdiff.operators:Tomography", "parallel-beam X-ray projections at any angles"),
     },
 )
@@ -170,7 +173,10 @@ priors = Registry(
     "prior",
     "invdiff.priors",
     {
-        "gaussian": Entry("invdiff.priors:photograph_gaussian", "stationary Gaussian, spectrum fitted to photographs; any size, 1 or 3 channels"),
+        "gaussian": Entry(
+            "invdiff.priors:photograph_gaussian",
+            "stationary Gaussian, spectrum fitted to photographs; any size, 1 or 3 channels",
+        ),
     },
 )
 tasks = Registry("task", "invdiff.tasks", {})

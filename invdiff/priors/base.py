@@ -2,7 +2,8 @@
 
 In variance-exploding coordinates `x_sigma = x_0 + sigma n` with `n ~ N(0, I)`, a prior `p(x_0)` is known through
 
-    denoise(x, sigma) = E[x_0 | x_sigma = x],        score(x, sigma) = grad log p_sigma(x) = (denoise(x, sigma) - x) / sigma^2,
+    denoise(x, sigma) = E[x_0 | x_sigma = x],        score(x, sigma) = grad log p_sigma(x) = (denoise(x, sigma) - x) /
+    sigma^2,
 
 the second equation being Tweedie's formula. Images live in [0, 1] (DESIGN: one convention everywhere).
 """
@@ -78,5 +79,8 @@ def expand_sigma(sigma: Tensor | float, x: Tensor) -> Tensor:
     if s.ndim == 0:
         return s
     if s.shape != (x.shape[0],):
-        raise ValueError(f"sigma: expected a scalar or shape ({x.shape[0]},), got {tuple(s.shape)}; give one noise level for each image")
+        raise ValueError(
+            f"sigma: expected a scalar or shape ({x.shape[0]},), got {tuple(s.shape)}; "
+            "give one noise level for each image"
+        )
     return s.reshape(-1, *[1] * (x.ndim - 1))

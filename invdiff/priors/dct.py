@@ -5,7 +5,8 @@
 It diagonalises covariances that are stationary under reflecting borders.
 
 References:
-    A Fast Cosine Transform in One and Two Dimensions (Makhoul, 1980), https://doi.org/10.1109/TASSP.1980.1163351, section III.
+    A Fast Cosine Transform in One and Two Dimensions (Makhoul, 1980), https://doi.org/10.1109/TASSP.1980.1163351,
+    section III.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def _weights(n: int, x: Tensor) -> Tensor:
 
 def _phase(n: int, x: Tensor) -> Tensor:
     k = torch.arange(n, dtype=torch.float64, device=x.device)
-    return torch.polar(torch.ones_like(k), -math.pi * k / (2 * n)).to(torch.complex(x.new_zeros(()), x.new_zeros(())).dtype)
+    return torch.polar(torch.ones_like(k), -math.pi * k / (2 * n)).to(
+        torch.complex(x.new_zeros(()), x.new_zeros(())).dtype
+    )
 
 
 def _dct(x: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ For `x_0 ~ N(m, C)` with `C = Q diag(v) Q^T` and `Q` orthonormal,
     denoise(x, sigma) = m + Q diag(v / (v + sigma^2)) Q^T (x - m)
     x_sigma ~ N(m, Q diag(v + sigma^2) Q^T).
 
-`Q` is a matrix of eigenvectors for a dense covariance, and a cosine transform (with a rotation of the colours) for a stationary one.
+`Q` is a matrix of eigenvectors for a dense covariance, and a cosine transform (with a rotation of the colours) for a
+stationary one.
 """
 
 from __future__ import annotations
@@ -84,13 +85,18 @@ class GaussianPrior(_DiagonalisedGaussian):
             raise ValueError(f"GaussianPrior: mean: expected shape (C, H, W), got {tuple(mean.shape)}")
         d = mean.numel()
         if tuple(covariance.shape) != (d, d):
-            raise ValueError(f"GaussianPrior: covariance: expected shape ({d}, {d}) for a mean of {d} pixels, got {tuple(covariance.shape)}")
+            raise ValueError(
+                f"GaussianPrior: covariance: expected shape ({d}, {d}) for a mean of {d} pixels, "
+                f"got {tuple(covariance.shape)}"
+            )
         c = covariance.double()
         if not torch.allclose(c, c.T, rtol=1e-6, atol=1e-6 * float(c.abs().max())):
             raise ValueError("GaussianPrior: covariance: expected a symmetric matrix; pass (C + C.T) / 2")
         variance, q = torch.linalg.eigh((c + c.T) / 2)
         if float(variance[0]) < -1e-6 * float(variance[-1].abs()):
-            raise ValueError(f"GaussianPrior: covariance: expected no negative eigenvalue, got {float(variance[0]):.3g}")
+            raise ValueError(
+                f"GaussianPrior: covariance: expected no negative eigenvalue, got {float(variance[0]):.3g}"
+            )
         self.mean = mean.double()
         self.covariance = c
         self._variance, self._q = variance.clamp(min=0), q
@@ -166,7 +172,10 @@ class ColourSpectrum:
         b = torch.tensor(self.basis, dtype=torch.float64)
         c = len(self.mean)
         if tuple(b.shape) != (c, c) or len(self.powers) != c:
-            raise ValueError(f"ColourSpectrum: expected {c} channels throughout, got basis {tuple(b.shape)} and {len(self.powers)} powers")
+            raise ValueError(
+                f"ColourSpectrum: expected {c} channels throughout, "
+                f"got basis {tuple(b.shape)} and {len(self.powers)} powers"
+            )
         if not torch.allclose(b @ b.T, torch.eye(c, dtype=b.dtype), atol=1e-6):
             raise ValueError("ColourSpectrum: basis: expected orthonormal rows")
 

@@ -6,6 +6,7 @@ import inspect
 import json
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from ..registry import priors, unknown
 from .base import Prior
@@ -16,7 +17,8 @@ def load_prior(name_or_path: str | Path) -> Prior:
     """Return the prior of that name, or of `path/to/file.py:make_prior`.
 
     Args:
-        name_or_path: a name of `invdiff.registry.priors`, or a Python file and the name of a `Prior`, a subclass of it, or a
+        name_or_path: a name of `invdiff.registry.priors`, or a Python file and the name of a `Prior`, a subclass of
+            it, or a
             function that returns one.
 
     Raises:
@@ -30,7 +32,7 @@ def load_prior(name_or_path: str | Path) -> Prior:
     if ".py:" not in spec and spec not in priors:
         raise ValueError(unknown("prior", spec, priors))
     found = priors[spec]
-    made = found() if inspect.isclass(found) or inspect.isroutine(found) else found
+    made: Any = found() if inspect.isclass(found) or inspect.isroutine(found) else found
     missing = [a for a in ("shape", "std", "sigma_min", "sigma_max", "denoise") if not hasattr(made, a)]
     if missing:
         raise ValueError(f"{spec!r}: expected a Prior, got {type(made).__name__} without {', '.join(missing)}")

@@ -25,7 +25,8 @@ class MixturePrior(Prior):
         covariances: `(K, d, d)` with `d = C H W`; or `(K,)`, variances of isotropic components; or a number for all.
 
     Raises:
-        ValueError: shapes that do not fit, weights that are not positive, or covariances that are not positive semi-definite.
+        ValueError: shapes that do not fit, weights that are not positive, or covariances that are not positive
+            semi-definite.
 
     Example:
         >>> import torch
@@ -43,7 +44,9 @@ class MixturePrior(Prior):
         c = torch.as_tensor(covariances, dtype=torch.float64)
         c = c.expand(k) if c.ndim == 0 else c
         if tuple(c.shape) not in ((k,), (k, d, d)):
-            raise ValueError(f"MixturePrior: covariances: expected a number, shape ({k},) or ({k}, {d}, {d}), got {tuple(c.shape)}")
+            raise ValueError(
+                f"MixturePrior: covariances: expected a number, shape ({k},) or ({k}, {d}, {d}), got {tuple(c.shape)}"
+            )
         self.weights = (weights / weights.sum()).double()
         self.means = means.double()
         self.covariances = c
@@ -54,7 +57,9 @@ class MixturePrior(Prior):
                 raise ValueError("MixturePrior: covariances: expected symmetric matrices")
             self._variance, self._q = torch.linalg.eigh((c + c.mT) / 2)
         if float(self._variance.min()) < -1e-6 * float(self._variance.max()):
-            raise ValueError(f"MixturePrior: covariances: expected no negative variance, got {float(self._variance.min()):.3g}")
+            raise ValueError(
+                f"MixturePrior: covariances: expected no negative variance, got {float(self._variance.min()):.3g}"
+            )
         self._variance = self._variance.clamp(min=0)
         self.shape = tuple(means.shape[1:])
         flat = self.means.flatten(1)
@@ -120,8 +125,12 @@ class MixturePrior(Prior):
     def sample(self, n: int, generator: torch.Generator | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return `n` images, `(n, C, H, W)`."""
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        z = torch.randn((n, self._variance.shape[1]), generator=generator, dtype=torch.float64)
+        return self.sample_components(k, generator).to(dtype)
+
+    def sample_components(self, k: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return one draw of component `k[i]` for each i, `(n, C, H, W)`, in float64."""
+        z = torch.randn((len(k), self._variance.shape[1]), generator=generator, dtype=torch.float64)
         z = self._variance[k].sqrt() * z
         if self._q is not None:
             z = torch.einsum("nij,nj->ni", self._q[k], z)
-        return (self.means[k] + z.reshape(n, *self.means.shape[1:])).to(dtype)
+        return self.means[k] + z.reshape(len(k), *self.means.shape[1:])

@@ -1,8 +1,8 @@
 """The loop that every posterior solver shares.
 
-A solver walks down noise levels `sigma_T > ... > sigma_0 = 0` and turns a state at one level into a state at the next. Its own file
-holds that step. Here stand the checks before any work, the random streams, the batches, the count of network evaluations, the
-progress bar and the watch for divergence.
+A solver walks down noise levels `sigma_T > ... > sigma_0 = 0` and turns a state at one level into a state at the
+next. Its own file holds that step. Here stand the checks before any work, the random streams, the batches, the count
+of network evaluations, the progress bar and the watch for divergence.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Solver(abc.ABC):
         """Take the state `x`, `(N, C, H, W)`, from level `run.levels[i]` to `run.levels[i + 1]`."""
 
     def start(self, run: Run) -> Tensor:
-        """Return the state at the first level: `x_T = c + sigma_T n`, with the centre `c` of `invdiff.solvers.start`."""
+        """Return the state at the first level, `x_T = c + sigma_T n`, around the centre that `center` chooses."""
         from .start import center
 
         c = center(run.problem, run.prior)
@@ -210,7 +210,8 @@ class Solver(abc.ABC):
         missing = sorted(n for n in self.needs if not met[n])
         if missing:
             raise ValueError(
-                f"{name} needs {' and '.join(NEEDS[m] for m in missing)}; got {op!r} with {problem.noise!r}; {_alternatives(met)}"
+                f"{name} needs {' and '.join(NEEDS[m] for m in missing)}; got {op!r} with {problem.noise!r}; "
+                f"{_alternatives(met)}"
             )
         fits = len(prior.shape) == len(op.in_shape) and all(
             p is None or p == s for p, s in zip(prior.shape, op.in_shape, strict=True)

@@ -1,7 +1,7 @@
 """Diffusion posterior sampling (DPS).
 
-The likelihood of the noisy image is that of Tweedie's estimate, `p(y | x_t) ~ p(y | x0_hat(x_t))`, and its gradient has a step
-size inverse to the size of the residual:
+The likelihood of the noisy image is that of Tweedie's estimate, `p(y | x_t) ~ p(y | x0_hat(x_t))`, and its gradient
+has a step size inverse to the size of the residual:
 
     x0_hat  = E[x_0 | x_t]
     x'      ~ q(x_{t-1} | x_t, x0_hat)
@@ -29,15 +29,17 @@ from ..transitions import ddim_step
 from .base import Run, Solver
 from .guidance import tweedie_gradient
 
+DDPM_SIGMA = (0.01, 157.0)  # lowest and highest level of DDPM's linear chain of 1000 steps
+
 
 @dataclass(frozen=True, kw_only=True)
 class DPS(Solver):
     """Diffusion posterior sampling for any differentiable operator.
 
     Attributes:
-        steps: number of noise levels, and of network evaluations.
-        scale: step size `zeta`; the authors' code has 0.3 for super-resolution and blurs, 0.5 for random inpainting, 1.0 for
-            phase retrieval, with 1000 steps. Fewer steps want a larger one.
+        steps: number of noise levels, and of network evaluations; the authors use 1000.
+        scale: step size `zeta`; with 1000 steps the authors' code has 0.3 for super-resolution and blurs, 0.5 for
+            random inpainting, 1.0 for phase retrieval. Fewer steps want a larger one, noisier data a smaller one.
         eta: 1 for DDPM's transitions, 0 for DDIM's.
 
     References:
@@ -45,18 +47,18 @@ class DPS(Solver):
         https://arxiv.org/abs/2209.14687, algorithm 1.
 
     Differs:
-        The norm is per image; the authors' code takes one over the whole batch, so that images depend on each other. The paper's
-        step is on the squared norm with `zeta_i = zeta / ||y - A(x0_hat)||`, which is twice the gradient of the norm; the
-        authors' code, and this class, take the gradient of the norm itself. The variance of the transition is DDPM's lower
-        bound, where the code uses the variance that its networks learned.
+        The norm is per image; the authors' code takes one over the whole batch, so that images depend on each other.
+        The paper's step is on the squared norm with `zeta_i = zeta / ||y - A(x0_hat)||`, which is twice the gradient
+        of the norm; the authors' code, and this class, take the gradient of the norm itself. The variance of the
+        transition is DDPM's lower bound, where the code uses the variance that its networks learned.
 
     Example:
         >>> DPS(steps=50).steps
         50
     """
 
-    steps: int = 1000
-    scale: float = 0.5
+    steps: int = 100
+    scale: float = 1.0
     eta: float = 1.0
 
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
@@ -73,7 +75,8 @@ class DPS(Solver):
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels uniform in the time of the variance-preserving SDE, as far as the prior can be trusted."""
         r = prior.std / 0.5
-        return r * vp_levels(self.steps, prior.sigma_min / r, prior.sigma_max / r)
+        low, high = max(prior.sigma_min / r, DDPM_SIGMA[0]), min(prior.sigma_max / r, DDPM_SIGMA[1])
+        return r * vp_levels(self.steps, low, high)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take one ancestral step and one gradient step."""

@@ -1,6 +1,6 @@
 """The pseudo-inverse: what the measurement says by itself, the floor of every comparison.
 
-    x = A^+ y
+x = A^+ y
 """
 
 from __future__ import annotations

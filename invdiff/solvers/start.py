@@ -1,0 +1,37 @@
+"""Where a walk down the noise levels begins.
+
+A prior that knows every noise level up to many times the data's spread needs nothing: at `sigma_T` the image is
+drowned, and any centre will do. A prior of limited range (a patch prior, say) never learned the large scales, which
+must come from the
+measurement: the walk then starts around the posterior mean under the stationary Gaussian prior of photographs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..noise import Gaussian
+from ..operators.base import LinearOperator
+from ..priors import Prior, photograph_gaussian
+from ..problem import Problem
+
+DROWNED = 20.0  # sigma_max / std from which on the centre does not matter
+
+
+def center(problem: Problem, prior: Prior) -> Tensor:
+    """Return the centre of the first state, `(B, C, H, W)`, in the type and on the device of the measurement.
+
+    It is 1/2 everywhere for a nonlinear operator under a prior of limited range, and 0 under a prior of full range.
+    """
+    y, operator = problem.measurement, problem.operator
+    zeros = torch.zeros((len(problem), *operator.in_shape), dtype=y.dtype, device=y.device)
+    if prior.sigma_max >= DROWNED * prior.std:
+        return zeros
+    if not isinstance(operator, LinearOperator) or operator.in_shape[0] not in (1, 3):
+        return zeros + 0.5
+    from ..posterior import gaussian_mean
+
+    std = problem.noise.std if isinstance(problem.noise, Gaussian) else 0.0
+    spread = Gaussian(max(std, 1e-2))
+    return gaussian_mean(Problem(operator, spread, y, problem.image_index), photograph_gaussian(), tolerance=1e-2)

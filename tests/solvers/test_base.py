@@ -1,0 +1,150 @@
+"""What every solver does alike, checked on all of the registry."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+import invdiff.solvers
+from invdiff import Problem, load_prior, reconstruct, registry, simulate
+from invdiff.noise import Gaussian, Poisson
+from invdiff.operators import Identity, Inpainting, Operator
+from invdiff.priors import GaussianPrior, Prior
+from invdiff.solvers import Run, Solver, make_solver
+
+SOLVERS = dict(registry.solvers)
+
+
+class Squares(Operator):
+    in_shape = out_shape = (1, 4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x**2
+
+
+@pytest.fixture
+def problem() -> Problem:
+    mask = torch.tensor([[1, 0, 1, 1, 0]] * 4)
+    return simulate(Inpainting(mask), torch.rand(3, 1, 4, 5, generator=torch.Generator().manual_seed(0)), 0.05)
+
+
+def test_every_public_solver_is_registered() -> None:
+    public = {
+        v
+        for n in invdiff.solvers.__all__
+        if isinstance(v := getattr(invdiff.solvers, n), type) and issubclass(v, Solver)
+    }
+    assert public - {Solver} == set(SOLVERS.values())
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_result_has_its_shape_and_repeats_bit_for_bit(name: str, problem: Problem) -> None:
+    prior, solver = load_prior("gaussian"), SOLVERS[name]()
+    a = solver(problem, prior, samples=2, seed=1)
+    b = solver(problem, prior, samples=2, seed=1)
+    assert a.samples.shape == (3, 2, 1, 4, 5)
+    assert a.status == "ok"
+    assert a.samples.dtype == problem.measurement.dtype
+    assert torch.equal(a.samples, b.samples)
+    assert all(len(v) > 0 and bool(torch.isfinite(v).all()) for v in a.trace.values())
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_batch_of_no_images(name: str, problem: Problem) -> None:
+    result = SOLVERS[name]()(problem[[]], load_prior("gaussian"), samples=2)
+    assert result.samples.shape == (0, 2, 1, 4, 5)
+
+
+def test_network_evaluations_are_counted_for_one_sample(problem: Problem) -> None:
+    result = SOLVERS["dps"](steps=7)(problem, load_prior("gaussian"), samples=4, batch_size=5)
+    assert result.nfe == 7
+    assert result.trace["residual"].shape == (7,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needy(Solver):
+    needs: ClassVar[frozenset[str]] = frozenset({"linear", "gaussian"})
+
+    def levels(self, problem: Problem, prior: Prior) -> Tensor:
+        raise AssertionError("no work before the checks")
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        raise AssertionError
+
+
+def test_unmet_needs_are_named_before_any_work() -> None:
+    problem = simulate(Squares(), torch.rand(1, 1, 4, 5), 0.1)
+    with pytest.raises(ValueError, match=r"Needy needs a linear operator; got Squares.*solvers that would do: .*dps"):
+        Needy()(problem, load_prior("gaussian"))
+    problem = Problem(Identity((1, 4, 5)), Poisson(10.0), torch.rand(1, 1, 4, 5))
+    with pytest.raises(ValueError, match=r"Needy needs Gaussian noise; got .*Poisson"):
+        Needy()(problem, load_prior("gaussian"))
+
+
+def test_bad_calls_say_what_was_expected(problem: Problem) -> None:
+    prior, dps = load_prior("gaussian"), SOLVERS["dps"](steps=2)
+    with pytest.raises(ValueError, match="DPS: samples: expected an integer >= 1, got 0"):
+        dps(problem, prior, samples=0)
+    with pytest.raises(ValueError, match="DPS: seed: expected an integer >= 0, got -1"):
+        dps(problem, prior, seed=-1)
+    small = GaussianPrior(torch.zeros(1, 2, 2), torch.eye(4))
+    with pytest.raises(
+        ValueError,
+        match=r"expected one of images \(1, 4, 5\), as the operator has, got GaussianPrior of shape \(1, 2, 2\)",
+    ):
+        dps(problem, small)
+
+
+def test_options_by_name() -> None:
+    assert make_solver(SOLVERS["dps"], {"steps": 5, "scale": 2}).scale == 2.0  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="unknown parameter of DPS 'step'; did you mean 'steps'"):
+        make_solver(SOLVERS["dps"], {"step": 5})
+    with pytest.raises(ValueError, match="steps: expected int, got 'many'"):
+        make_solver(SOLVERS["dps"], {"steps": "many"})
+
+
+def test_reconstruct_by_names_and_by_objects(problem: Problem) -> None:
+    by_name = reconstruct(problem, "gaussian", "dps", samples=2, seed=4, steps=3)
+    by_object = reconstruct(problem, load_prior("gaussian"), SOLVERS["dps"](steps=3), samples=2, seed=4)
+    assert torch.equal(by_name.samples, by_object.samples)
+    with pytest.raises(ValueError, match="options go with a solver given by name"):
+        reconstruct(problem, "gaussian", SOLVERS["dps"](), steps=3)
+
+
+def test_progress_is_told(problem: Problem) -> None:
+    seen: list[tuple[int, int]] = []
+    SOLVERS["dps"](steps=3)(problem, load_prior("gaussian"), batch_size=2, progress=lambda *a: seen.append(a))
+    assert seen == [(i, 6) for i in range(1, 7)]
+
+
+def test_pseudo_inverse_of_a_mask_fills_with_zeros(problem: Problem) -> None:
+    result = SOLVERS["pinv"]()(problem, load_prior("gaussian"))
+    torch.testing.assert_close(result.samples[:, 0], problem.measurement)
+    assert result.nfe == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fragile(Solver):
+    """Breaks the second row only."""
+
+    lower: ClassVar[str] = ""
+
+    def levels(self, problem: Problem, prior: Prior) -> Tensor:
+        return torch.tensor([1.0, 0.5, 0.0], dtype=torch.float64)
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        out = x * 0.5
+        out[1] = torch.nan
+        return out
+
+
+def test_one_row_that_breaks_leaves_the_others_alone() -> None:
+    problem = Problem(Identity((1, 4, 5)), Gaussian(0.1), torch.rand(3, 1, 4, 5))
+    result = Fragile()(problem, load_prior("gaussian"))
+    assert result.status == "diverged"
+    assert result.message == "Fragile diverged at step 1 of 2 (image 1)"
+    assert bool(torch.isfinite(result.samples).all())
+    alone = Fragile()(problem[[0, 0]], load_prior("gaussian"))
+    torch.testing.assert_close(result.samples[0], alone.samples[0])
