@@ -1,0 +1,170 @@
+"""Operators from a name and options, as the command line and files of tasks write them.
+
+    blur:sigma=3                        blur:kernel=motion,length=15,angle=30      blur:kernel=kernel.png,border=valid
+    downsample:factor=4,kernel=average  inpainting:box=true                        inpainting:random=0.7
+    tomography:angles=60                tomography:angles=[0,10,25],detectors=128  my_operator.py:Vignette:strength=2
+
+The options of a built-in operator stand in `builders`. Other names, registered by a package or `path/to/file.py:Name`,
+are called with the image's shape first, if they take one, and the options as keyword arguments.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..registry import operators, unknown
+from .base import Operator
+from .builders import BUILDERS, Shape, pair
+from .separable import image_shape as _shape
+
+SHAPE_NAMES = ("in_shape", "image_shape", "shape")
+"""Names of a first parameter that takes the image's shape."""
+
+
+def make_operator(
+    name: str,
+    image_shape: tuple[int, ...],
+    options: Mapping[str, Any] | None = None,
+    *,
+    mask: Tensor | None = None,
+    seed: int = 0,
+) -> Operator:
+    """Return the operator of that name for images of that shape.
+
+    Args:
+        name: a registered name, or `path/to/file.py:Name`.
+        image_shape: `(C, H, W)`.
+        options: values by name of option, as the command line writes them.
+        mask: which pixels are known, `(H, W)` or `(C, H, W)`, for inpainting.
+        seed: seed of whatever is drawn: a random mask, the path of a motion blur.
+
+    Returns:
+        An operator with that `in_shape`.
+
+    Raises:
+        ValueError: an unknown name or option (with the nearest known one), or a value that does not fit.
+        TypeError: what the name stands for makes no operator.
+
+    Example:
+        >>> make_operator("downsample", (3, 64, 64), {"factor": 4})
+        Downsample((3, 64, 64) -> (3, 16, 16), factor 4, bicubic)
+    """
+    shape = _shape("make_operator", image_shape)
+    built = _build(name, shape, _checked(name, options, mask, seed))
+    if tuple(built.in_shape) != shape:
+        raise ValueError(
+            f"operator {name!r}: expected one for images {shape}, got {built!r}; "
+            "give an image of that size, or let the class take in_shape as its first argument"
+        )
+    return built
+
+
+def make_operator_for_measurement(
+    name: str,
+    measurement_shape: tuple[int, ...],
+    options: Mapping[str, Any] | None = None,
+    *,
+    mask: Tensor | None = None,
+    seed: int = 0,
+) -> Operator:
+    """Return the operator of that name whose measurements have that shape, with the image's shape inferred.
+
+    Downsampling by `f` came from an image `f` times as large, a blur with border "valid" from one that is larger by its
+    kernel, a sinogram from a square image as wide as its row of detectors; the option `image_size`, one side or
+    `[height, width]`, says otherwise.
+
+    Args:
+        name: a registered name, or `path/to/file.py:Name`.
+        measurement_shape: shape of one measurement, `(C, H, W)`; a sinogram's is `(C, angles, detectors)`.
+        options: values by name of option, as the command line writes them, and `image_size`.
+        mask: which pixels are known, for inpainting.
+        seed: seed of whatever is drawn.
+
+    Returns:
+        An operator with that `out_shape`.
+
+    Raises:
+        ValueError: as in `make_operator`; also if no image has a measurement of that shape.
+        TypeError: what the name stands for makes no operator.
+
+    Example:
+        >>> make_operator_for_measurement("downsample", (3, 16, 16), {"factor": 4}).in_shape
+        (3, 64, 64)
+    """
+    shape = _shape("make_operator_for_measurement", measurement_shape)
+    free = dict(options or {})
+    size = free.pop("image_size", None)
+    chosen = _checked(name, free, mask, seed)
+    image = BUILDERS[name].image_shape(shape, chosen) if name in BUILDERS else shape
+    if size is not None:
+        image = (image[0], *pair(name, "image_size", size))
+    built = _build(name, image, chosen)
+    if tuple(built.out_shape) != shape:
+        hint = (
+            f"give {shape[1]} angles, one for each row of the sinogram"
+            if name == "tomography"
+            else "give image_size=[height, width], or a measurement of that shape"
+        )
+        raise ValueError(
+            f"operator {name!r}: expected measurements {shape}, the shape of the given one, "
+            f"but {built!r} makes {tuple(built.out_shape)}; {hint}"
+        )
+    return built
+
+
+def _checked(name: str, options: Mapping[str, Any] | None, mask: Tensor | None, seed: int) -> dict[str, Any]:
+    """Return the options with the mask and the seed among them, where the operator takes these."""
+    chosen = dict(options or {})
+    if name in BUILDERS:
+        builder = BUILDERS[name]
+        known = builder.options()
+        for key in chosen:
+            if key not in known:
+                raise ValueError(f"operator {name!r}: {unknown('option', key, known)}")
+        if "seed" in builder.implicit:
+            chosen["seed"] = seed
+        takes_mask = "mask" in known
+    else:
+        parameters = inspect.signature(operators[name]).parameters
+        takes_mask = "mask" in parameters
+    if mask is not None:
+        if not takes_mask:
+            raise ValueError(f"operator {name!r}: mask: it takes none; leave the mask out or choose 'inpainting'")
+        if "mask" in chosen:
+            raise ValueError(f"operator {name!r}: mask: given twice; leave out the option or the mask")
+        chosen["mask"] = mask
+    return chosen
+
+
+def _build(name: str, shape: Shape, options: dict[str, Any]) -> Operator:
+    if name in BUILDERS:
+        return BUILDERS[name].build(shape, **options)
+    target = operators[name]
+    parameters = inspect.signature(target).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        for key in options:
+            if key not in parameters:
+                names = [n for n in parameters if n not in SHAPE_NAMES]
+                raise ValueError(f"operator {name!r}: {unknown('option', key, names)}")
+    first = next(iter(parameters), None)
+    arguments = (shape,) if first in SHAPE_NAMES else ()
+    missing = [
+        n
+        for i, (n, p) in enumerate(parameters.items())
+        if i >= len(arguments)
+        and p.default is p.empty
+        and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        and n not in options
+    ]
+    if missing:
+        raise ValueError(f"operator {name!r}: {missing[0]}: expected a value, got none; write {name}:{missing[0]}=...")
+    built = target(*arguments, **options)
+    if not isinstance(built, Operator):
+        raise TypeError(
+            f"operator {name!r}: expected an Operator, got {type(built).__name__}; derive the class from it"
+        )
+    return built
