@@ -31,7 +31,7 @@ class MixturePrior(Prior):
     Example:
         >>> import torch
         >>> prior = MixturePrior(torch.ones(2), torch.tensor([-1.0, 1.0]).reshape(2, 1, 1, 1), 0.01)
-        >>> prior.denoise(torch.full((1, 1, 1, 1), 0.2), 0.1).round(decimals=3).item()
+        >>> round(prior.denoise(torch.full((1, 1, 1, 1), 0.2), 0.1).item(), 3)
         0.6
     """
 

@@ -21,7 +21,8 @@ def _covariance(prior: Prior, shape: tuple[int, int, int]) -> torch.Tensor:
     d = math.prod(shape)
     zero = prior.denoise(torch.zeros(1, *shape, dtype=torch.float64), 1.0)
     j = (prior.denoise(torch.eye(d, dtype=torch.float64).reshape(d, *shape), 1.0) - zero).flatten(1).T
-    return torch.linalg.solve(torch.eye(d, dtype=torch.float64) - j, j)
+    out: torch.Tensor = torch.linalg.solve(torch.eye(d, dtype=torch.float64) - j, j)
+    return out
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (5, 8), (7, 7)])
