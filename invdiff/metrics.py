@@ -5,7 +5,7 @@
            (2 mu_x mu_y + c1) (2 s_xy + c2) / ((mu_x^2 + mu_y^2 + c1) (s_x^2 + s_y^2 + c2))
 
 with the data range R = 1, c1 = (0.01 R)^2 and c2 = (0.03 R)^2. Both are scikit-image's `peak_signal_noise_ratio` and
-`structural_similarity` with `data_range=1` and their defaults: uniform windows of 7 x 7 wholly inside the image, and sample
+`structural_similarity` with `data_range=1` and their defaults: uniform windows of 7 x 7 inside the image, and sample
 covariances (divided by 48, not 49). All is computed in float64, image by image.
 """
 

@@ -1,0 +1,230 @@
+"""The command line: what can be asked for, and how it ends.
+
+Exit codes: 0 done, 1 an error inside invdiff or out of memory, 2 bad input (one line on standard error, nothing
+written), 3 the solver diverged (results are written and say so), 130 interrupted (nothing written).
+
+This module and what it imports at its top stay free of torch, so that help and listings answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import __version__
+from .commands import terminal
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="invdiff",
+    help="Bayesian inverse problems in imaging: a corrupted image goes in, samples of what it was come out.",
+    epilog="Start with: invdiff demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"invdiff {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show Python's traceback on errors.")] = False,
+) -> None:
+    if traceback:
+        os.environ["INVDIFF_TRACEBACK"] = "1"
+
+
+_FILES = "Mask and measurement"
+_RUN = "Running"
+
+_Seed = Annotated[int, typer.Option(help="Seed of all random numbers; the same seed, the same result.")]
+_Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda or cuda:N; auto takes CUDA where there is one.", rich_help_panel=_RUN)
+]
+_Threads = Annotated[
+    int | None, typer.Option(help="Threads on the CPU; torch's own choice unless given.", rich_help_panel=_RUN)
+]
+
+
+def _text(help: str, panel: str | None = None) -> Any:
+    return typer.Option(help=help, rich_help_panel=panel)
+
+
+@app.command()
+def reconstruct(
+    image: Annotated[Path, typer.Argument(help="The corrupted image, or a sinogram or array (.npy, .npz).")],
+    operator: Annotated[
+        str, _text("What corrupted it: NAME:key=value,... or file.py:Class. See: invdiff list operators")
+    ],
+    out: Annotated[Path, _text("Folder for the results; made if needed.")],
+    noise: Annotated[
+        str | None,
+        _text("Standard deviation of the noise (image values are in [0, 1]), auto, or poisson:photons=N. Needed."),
+    ] = None,
+    solver: Annotated[str, _text("NAME:key=value,... See: invdiff list solvers")] = "dps",
+    prior: Annotated[str | None, _text("NAME or file.py:function. See: invdiff list priors")] = None,
+    samples: Annotated[int, _text("How many samples of the posterior.")] = 4,
+    seed: _Seed = 0,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="IMAGE is clean: corrupt it first, and print PSNR and SSIM.")
+    ] = False,
+    mask: Annotated[
+        Path | None, _text("For inpainting: bright pixels of this image are known, dark ones missing.", _FILES)
+    ] = None,
+    mask_invert: Annotated[
+        bool,
+        typer.Option("--mask-invert", help="Bright pixels of the mask are the missing ones.", rich_help_panel=_FILES),
+    ] = False,
+    missing_color: Annotated[
+        str | None,
+        _text("For inpainting: pixels of this colour, as '#ff00ff', are missing; transparent ones always are.", _FILES),
+    ] = None,
+    missing_tolerance: Annotated[
+        int, _text("Levels (of 255) by which that colour may be off, as in a JPEG.", _FILES)
+    ] = 0,
+    angles: Annotated[
+        str | None,
+        _text(
+            "For tomography, degrees of the sinogram's rows: a count over half a turn, start:stop:step, a file.", _FILES
+        ),
+    ] = None,
+    pixel_size: Annotated[
+        float | None, _text("For tomography: side of a pixel, in the sinogram's unit.", _FILES)
+    ] = None,
+    measurement_scale: Annotated[
+        float, _text("Multiply IMAGE by this: what white stands for in the picture of a sinogram.", _FILES)
+    ] = 1.0,
+    device: _Device = "auto",
+    threads: _Threads = None,
+    batch_size: Annotated[int | None, _text("Samples drawn at once; fewer take less memory.", _RUN)] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.", rich_help_panel=_RUN)
+    ] = False,
+) -> int:
+    """Reconstruct an image, with its uncertainty.
+
+    Writes mean.png, std.png, sample_*.png, comparison.png, result.npz and result.json into the folder.
+
+    Example: invdiff reconstruct photo.png --operator blur:sigma=3 --noise 0.025 --out result
+    """
+    from .commands.request import Request
+    from .specs import parse_spec
+
+    request = Request(
+        image=image, operator=parse_spec(operator), out=out, noise=noise, solver=parse_spec(solver), prior=prior,
+        samples=samples, seed=seed, simulate=simulate, mask=mask, mask_invert=mask_invert, missing_color=missing_color,
+        missing_tolerance=missing_tolerance, angles=angles, pixel_size=pixel_size, measurement_scale=measurement_scale,
+        device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
+        command=shlex.join(["invdiff", *_argv]),
+    )  # fmt: skip
+    request.check()
+    from .commands.reconstruct import run
+
+    return run(request)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, _text("Folder for the results.")] = Path("invdiff-demo"),
+    seed: _Seed = 0,
+    device: _Device = "auto",
+    threads: _Threads = None,
+) -> int:
+    """Inpaint and deblur a photograph, in under a minute and without a download."""
+    from .commands.request import check_at_least, check_out
+
+    check_at_least("--seed", seed, 0)
+    check_at_least("--threads", threads, 1)
+    check_out(out, overwrite=True)
+    from .commands.demo import run
+
+    return run(out, seed=seed, device=device, threads=threads)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Argument(help="operators, solvers, priors or tasks; all unless given.")] = None,
+) -> None:
+    """List operators, solvers, priors and tasks, one line each."""
+    from .commands.listing import run
+
+    run(kind)
+
+
+_argv: list[str] = []
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        argv: the arguments; those of the process unless given.
+    """
+    _argv[:] = sys.argv[1:] if argv is None else argv
+    show = "--traceback" in _argv[:1] or bool(os.environ.get("INVDIFF_TRACEBACK"))
+    try:
+        with contextlib.suppress(ValueError):  # signals can be set in the main thread only
+            signal.signal(signal.SIGTERM, _terminate)
+        code = app(args=list(_argv), prog_name="invdiff", standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
+    except BrokenPipeError:  # the reader of a pipe, such as head, has left: no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as failure:
+        if show:
+            raise
+        known = _bad_input(failure)
+        if known is None:
+            raise
+        code, text = known
+        terminal.error(text)
+    if code == INTERRUPTED:
+        return _interrupted()
+    return code if isinstance(code, int) else 0
+
+
+def _bad_input(failure: Exception) -> tuple[int, str] | None:
+    """Return the exit code and the line for errors that the user can mend, `None` for all others."""
+    if callable(tell := getattr(failure, "format_message", None)):  # typer's own: unknown option, missing argument, ...
+        return 2, tell()
+    if isinstance(failure, ValueError | TypeError):
+        return 2, str(failure)
+    if isinstance(failure, OSError):
+        named = f"{failure.filename}: {failure.strerror}" if failure.filename and failure.strerror else str(failure)
+        return 2, named
+    if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
+        return 1, "out of memory; lower --samples or --batch-size, or take a smaller image"
+    return None
+
+
+def _interrupted() -> int:
+    print("invdiff: interrupted; nothing was written", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _terminate(number: int, frame: object) -> None:
+    # As an exception, so that temporary files are removed on the way out.
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""From files and options to what a problem is made of: image, mask, angles, noise and device."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..images import ARRAYS, check_finite, load_array, load_image, load_image_and_mask, load_mask
+from ..noise import Gaussian, Noise, Poisson
+from .request import PHOTOGRAPHIC, Request, check_exists, parse_noise
+
+
+@dataclass(frozen=True)
+class Input:
+    """What the files say.
+
+    Attributes:
+        image: the measurement, or with `--simulate` the clean image, with the batch axis in front.
+        known: which pixels are known, `(H, W)`, or `None` for all.
+        notes: what the user should know about how the file was read.
+    """
+
+    image: Tensor
+    known: Tensor | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_input(request: Request) -> Input:
+    """Read the image and, for inpainting, the mask.
+
+    Raises:
+        ValueError: files that cannot be read, a mask of another size, or no word about which pixels are missing.
+    """
+    name = request.operator.name
+    if not (request.simulate or name in PHOTOGRAPHIC):
+        return Input(_read_measurement(request) * request.measurement_scale)
+    image, known = load_image_and_mask(
+        request.image, missing_color=request.missing_color, tolerance=request.missing_tolerance
+    )
+    image = image * request.measurement_scale
+    chosen = request.mask is not None or bool(request.operator.options)
+    if name != "inpainting" or (request.simulate and chosen and request.mask is None):
+        lost = () if known is None else ("the image's transparency is ignored: its pixels are taken as they are",)
+        return Input(image, None, lost)
+    if request.mask is not None:
+        painted = load_mask(request.mask, invert=request.mask_invert)
+        size = tuple(image.shape[-2:])
+        if tuple(painted.shape) != size:
+            raise ValueError(
+                f"{request.mask}: mask: expected {size[1]} x {size[0]} pixels, the size of {request.image}, "
+                f"got {painted.shape[1]} x {painted.shape[0]}; resize the mask without smoothing"
+            )
+        known = painted if known is None else painted & known
+        if not bool(known.any()):
+            raise ValueError(f"{request.mask}: mask: expected some known pixels, got none that are also opaque")
+    if known is None and not request.operator.options:
+        raise ValueError(
+            f"{request.image}: inpainting: expected to know which pixels are missing, got no mask; give "
+            "--mask MASK.png, an image with transparent pixels, or --missing-color '#ff00ff'"
+        )
+    return Input(image, known)
+
+
+def _read_measurement(request: Request) -> Tensor:
+    """Return a measurement that is no photograph, `(1, ...)`: an array as it stands, or a picture."""
+    if request.image.suffix.lower() not in ARRAYS:
+        return load_image(request.image, mode="gray" if request.operator.name == "tomography" else None)
+    array = load_array(request.image)
+    check_finite(array, request.image)
+    y = torch.from_numpy(array)
+    if y.ndim == 4 and y.shape[0] == 1:
+        return y
+    return y[None, None] if y.ndim == 2 else y[None]
+
+
+def read_angles(text: str) -> tuple[float, ...]:
+    """Return angles in degrees.
+
+    Args:
+        text: a count, for angles equally spaced over [0, 180); `start:stop:step`, without the stop; or a file of
+            degrees, `.npy` or text.
+
+    Raises:
+        ValueError: anything else, no angles, or NaN or infinite ones.
+
+    Example:
+        >>> read_angles("4"), read_angles("0:90:30")
+        ((0.0, 45.0, 90.0, 135.0), (0.0, 30.0, 60.0))
+    """
+    if text.strip().lstrip("+-").isdigit():
+        count = int(text)
+        if count < 1:
+            raise ValueError(f"--angles: expected at least 1 angle, got {count}")
+        return tuple(180.0 * i / count for i in range(count))
+    parts = text.split(":")
+    if len(parts) == 3 and all(_is_number(p) for p in parts):
+        start, stop, step = map(float, parts)
+        if step == 0 or not all(map(math.isfinite, (start, stop, step))) or (stop - start) / step <= 0:
+            raise ValueError(f"--angles: expected start:stop:step with a step towards the stop, got {text!r}")
+        # The tolerance keeps 0:180:0.1 from gaining an angle to rounding.
+        return tuple(start + step * i for i in range(math.ceil((stop - start) / step - 1e-9)))
+    path = Path(text)
+    if not path.exists():
+        raise ValueError(
+            f"--angles: expected a count, start:stop:step in degrees, or a file, got {text!r}; no such file"
+        )
+    check_exists(path)
+    try:
+        values = (
+            np.load(path, allow_pickle=False)
+            if path.suffix.lower() == ".npy"
+            else np.loadtxt(path, delimiter=_comma(path))
+        )
+        angles = np.asarray(values, dtype=np.float64).ravel()
+    except (ValueError, OSError, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: --angles: expected numbers in degrees: {str(error).splitlines()[0]}") from error
+    if angles.size == 0 or not np.isfinite(angles).all():
+        raise ValueError(
+            f"{path}: --angles: expected finite numbers in degrees, got {angles.size} with NaN or infinite ones or none"
+        )
+    return tuple(angles.tolist())
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _comma(path: Path) -> str | None:
+    """Return the separator of a text file of numbers."""
+    return "," if "," in path.read_text(errors="replace")[:4096] else None
+
+
+def make_noise(text: str, y: Tensor, known: Tensor | None) -> Noise:
+    """Return the noise model that is asked for, estimated from the measurement for "auto"."""
+    spec = parse_noise(text)
+    if spec is None:
+        return Gaussian(estimate_noise(y, known))
+    (value,) = spec.options.values()
+    assert isinstance(value, float)
+    return Gaussian(value) if spec.name == "gaussian" else Poisson(value)
+
+
+def estimate_noise(y: Tensor, known: Tensor | None = None) -> float:
+    """Estimate the standard deviation of white noise from second differences, which smooth images hardly have.
+
+    The response to `[1 -2 1]^T [1 -2 1]` has 6 times the noise's standard deviation; its median absolute value ignores
+    edges and texture as long as they fill less than half of the image.
+
+    Args:
+        y: a measurement, `(1, C, H, W)`.
+        known: which pixels count, `(H, W)`.
+
+    Returns:
+        The estimate, at least the rounding error of 8 bits.
+
+    Raises:
+        ValueError: no picture, or too few windows of 3 x 3 known pixels.
+
+    References:
+        Fast Noise Variance Estimation (Immerkaer, 1996), https://doi.org/10.1006/cviu.1996.0060, equation 4.
+
+    Differs:
+        The median of the absolute response instead of its mean.
+    """
+    if y.ndim != 4:
+        raise ValueError(f"--noise auto: expected an image as measurement, got shape {tuple(y.shape)}; give a number")
+    weight = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=torch.float64)[None, None]
+    flat = y.double().reshape(-1, 1, *y.shape[-2:])
+    if min(y.shape[-2:]) < 3:
+        raise ValueError("--noise auto: expected at least 3 x 3 pixels; give a number")
+    response = torch.nn.functional.conv2d(flat, weight).abs()
+    if known is not None:
+        whole = -torch.nn.functional.max_pool2d(-known.double()[None, None], 3, stride=1) > 0
+        response = response[whole.expand_as(response)]
+    if response.numel() < 100:
+        raise ValueError(
+            "--noise auto: too few windows of 3 x 3 known pixels to estimate the noise from; give a number"
+        )
+    return max(float(response.median()) / 6 / 0.6745, 1 / 255 / math.sqrt(12))
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" is CUDA where there is one.
+
+    Raises:
+        ValueError: an unknown name, or a device that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ValueError(f"--device: expected auto, cpu, cuda or cuda:N, got {name!r}")
+    if kind == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError("--device cuda: torch finds no CUDA device here; use --device cpu")
+        if int(index or 0) >= torch.cuda.device_count():
+            raise ValueError(f"--device: expected one of {torch.cuda.device_count()} CUDA devices, got {name!r}")
+    return torch.device(name)

@@ -1,0 +1,320 @@
+"""`invdiff reconstruct`: from a corrupted image to samples of its posterior, in files."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..figures import Panel, comparison
+from ..images import write_picture
+from ..metrics import coverage, psnr, ssim
+from ..noise import Noise
+from ..operators import LinearOperator, Operator
+from ..operators.factory import make_operator, make_operator_for_measurement
+from ..priors import load_prior
+from ..priors.base import Prior
+from ..problem import Problem, Reconstruction, simulate
+from ..reconstruction import DEFAULT_PRIOR
+from ..registry import solvers
+from ..solvers.base import Solver, make_solver
+from . import terminal
+from .inputs import Input, make_noise, pick_device, read_angles, read_input
+from .request import PHOTOGRAPHIC, Request
+from .results import environment, fields, is_picture, measurement_white, staged, std_white, write_arrays, write_json
+
+DIVERGED = 3
+_PANELS = 4  # in one row of the figure
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One finished run.
+
+    Attributes:
+        problem: what was solved.
+        solver: with what.
+        result: the samples.
+        floor: what the measurement says by itself and what that is called, where the operator is linear.
+        truth: the clean image, `(1, C, H, W)`, where it is known.
+        metrics: figures by estimate and name, where the truth is known.
+    """
+
+    problem: Problem
+    solver: Solver
+    result: Reconstruction
+    floor: tuple[str, Tensor] | None = None
+    truth: Tensor | None = None
+    metrics: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+
+
+def run(request: Request) -> int:
+    """Do what was asked and return the exit code: 0, or 3 if the solver diverged."""
+    started = datetime.now(UTC)
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    device = pick_device(request.device)
+    solver = make_solver(solvers[request.solver.name], request.solver.options)
+    request = dataclasses.replace(request, prior=request.prior or DEFAULT_PRIOR)
+    prior = load_prior(request.prior or DEFAULT_PRIOR)
+    given = read_input(request)
+    operator = build_operator(request, given)
+    problem = build_problem(request, operator, given)
+    terminal.facts(describe(request, solver, problem, given, device))
+    answer = solve(
+        problem.to(device),
+        solver,
+        prior.to(device),
+        truth=given.image if request.simulate else None,
+        samples=request.samples,
+        seed=request.seed,
+        batch_size=request.batch_size,
+    )
+    record = build_record(request, answer, given, started, device)
+    write(request, answer, record)
+    report(request, answer)
+    return 0 if answer.result.status == "ok" else DIVERGED
+
+
+def build_operator(request: Request, given: Input) -> Operator:
+    """Return the forward operator, for a clean image with `--simulate` and else for a measurement."""
+    options = dict(request.operator.options)
+    shape = tuple(given.image.shape[1:])
+    name = request.operator.name
+    if name == "tomography":
+        options = _tomography_options(request, options, shape)
+    make = make_operator if request.simulate else make_operator_for_measurement
+    return make(name, shape, options, mask=given.known, seed=request.seed)
+
+
+def _tomography_options(request: Request, options: dict[str, object], shape: tuple[int, ...]) -> dict[str, object]:
+    """Return the operator's options with those of the command line among them."""
+    for key, option, value in (
+        ("angles", "--angles", request.angles),
+        ("pixel_size", "--pixel-size", request.pixel_size),
+    ):
+        if value is not None and key in options:
+            raise ValueError(f"{option}: given with the operator as well, {key}={options[key]}; leave one out")
+    if request.pixel_size is not None:
+        options["pixel_size"] = request.pixel_size
+    if request.angles is None:
+        if "angles" not in options:
+            rows = "" if request.simulate else f"; {shape[1]} equally spaced over half a turn are --angles {shape[1]}"
+            raise ValueError(f"--angles: expected degrees of the sinogram's rows, a count or a file, got none{rows}")
+        return options
+    angles = read_angles(request.angles)
+    if not request.simulate and len(angles) != shape[-2]:
+        hint = "transpose the sinogram" if len(angles) == shape[-1] else "give one angle for each row"
+        raise ValueError(
+            f"{request.image}: sinogram: expected {len(angles)} rows, one for each angle, "
+            f"got {shape[-2]} rows of {shape[-1]} detectors; {hint}"
+        )
+    return {**options, "angles": angles}
+
+
+def build_problem(request: Request, operator: Operator, given: Input) -> Problem:
+    """Return the problem: simulated from the clean image, or of the measurement as it is."""
+    assert request.noise is not None
+    noise: Noise = make_noise(request.noise, given.image, given.known)
+    if request.simulate:
+        return simulate(operator, given.image, noise, request.seed)
+    return Problem(operator, noise, given.image)
+
+
+def describe(
+    request: Request, solver: Solver, problem: Problem, given: Input, device: torch.device
+) -> list[tuple[str, str]]:
+    """Return what is going to be done, as lines of a name and a text."""
+    *_, h, w = given.image.shape
+    kind = {1: "gray", 3: "colour"}.get(given.image.shape[1], "")
+    role = "clean, to be corrupted" if request.simulate else "the measurement"
+    image = f"{request.image.name}, {w} x {h} {kind}".rstrip() + f", {role}"
+    operator = f"{request.operator}"
+    if (observed := problem.operator.observed) is not None:
+        missing = 1 - float(observed.double().mean())
+        operator += f", {missing:.1%} of the pixels missing"
+    noise = f"{problem.noise}" + (", estimated from the image" if request.noise == "auto" else "")
+    threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    lines = [
+        ("image", image),
+        ("operator", operator),
+        ("noise", noise),
+        ("prior", str(request.prior)),
+        ("solver", str(solver)),
+        ("samples", f"{request.samples}, seed {request.seed}"),
+        ("device", f"{device}, {threads}"),
+    ]
+    return lines + [("note", note) for note in given.notes]
+
+
+def solve(
+    problem: Problem,
+    solver: Solver,
+    prior: Prior,
+    *,
+    samples: int,
+    seed: int,
+    truth: Tensor | None = None,
+    batch_size: int | None = None,
+) -> Answer:
+    """Run the solver with a progress bar and, where the truth is known, grade what it found."""
+    result = solver(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=True)
+    floor = find_floor(problem)
+    if truth is None:
+        return Answer(problem, solver, result, floor)
+    truth = truth.to(result.samples)
+    return Answer(problem, solver, result, floor, truth, grade(problem, result, truth, floor))
+
+
+def find_floor(problem: Problem) -> tuple[str, Tensor] | None:
+    """Return what the measurement says without a prior, and its name."""
+    operator = problem.operator
+    if not isinstance(operator, LinearOperator):
+        return None
+    filtered = getattr(operator, "fbp", None)
+    if callable(filtered):
+        return "filtered back-projection", filtered(problem.measurement)
+    return "pseudo-inverse", operator.pinv(problem.measurement)
+
+
+def grade(
+    problem: Problem, result: Reconstruction, truth: Tensor, floor: tuple[str, Tensor] | None
+) -> dict[str, dict[str, float]]:
+    """Return PSNR and SSIM of the measurement, the floor, the mean and the average sample, and the samples' coverage.
+
+    Images are clipped to [0, 1] first, as they are when they are written.
+    """
+    samples = result.samples[0]
+    table: dict[str, dict[str, float]] = {}
+    same_shape = problem.measurement.shape == truth.shape
+    if same_shape:
+        table["measurement"] = _scores(problem.measurement, truth)
+    if floor is not None and not (same_shape and torch.equal(floor[1], problem.measurement)):
+        table[floor[0]] = _scores(floor[1], truth)
+    table["mean"] = _scores(result.mean, truth)
+    table["average sample"] = _scores(samples, truth)
+    if result.samples.shape[1] > 1:
+        table["mean"]["coverage_90"] = float(coverage(result.samples, truth)[0])
+    return table
+
+
+def _scores(x: Tensor, truth: Tensor) -> dict[str, float]:
+    x, ref = x.clamp(0, 1), truth.clamp(0, 1).expand(x.shape)
+    scores = {"psnr": float(psnr(x, ref).mean())}
+    if min(x.shape[-2:]) >= 7:
+        scores["ssim"] = float(ssim(x, ref).mean())
+    return scores
+
+
+def build_record(
+    request: Request, answer: Answer, given: Input, started: datetime, device: torch.device
+) -> dict[str, Any]:
+    """Return all that `result.json` says, but for the files."""
+    result, problem = answer.result, answer.problem
+    noise = problem.noise
+    return {
+        "status": result.status,
+        "message": result.message,
+        "command": request.command,
+        "started": started.isoformat(timespec="seconds"),
+        "image": {
+            "path": str(request.image),
+            "sha256": _sha256(request.image),
+            "shape": list(given.image.shape[1:]),
+            "role": "clean" if request.simulate else "measurement",
+            "measurement_scale": request.measurement_scale,
+        },
+        "operator": {
+            "name": request.operator.name,
+            "options": request.operator.options,
+            "mask": request.mask,
+            "mask_invert": request.mask_invert,
+            "missing_color": request.missing_color,
+            "missing_tolerance": request.missing_tolerance,
+            "angles": request.angles,
+            "pixel_size": request.pixel_size,
+            "in_shape": list(problem.operator.in_shape),
+            "out_shape": list(problem.operator.out_shape),
+        },
+        "noise": {"name": type(noise).__name__, **fields(noise), "estimated": request.noise == "auto"},
+        "prior": request.prior,
+        "solver": {
+            "name": request.solver.name,
+            "class": type(answer.solver).__name__,
+            "options": fields(answer.solver),
+        },
+        "samples": request.samples,
+        "seed": request.seed,
+        "batch_size": request.batch_size,
+        "nfe_per_sample": result.nfe,
+        "seconds": round(result.seconds, 3),
+        "metrics": answer.metrics,
+        **environment(device),
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def panels(answer: Answer, *, photographic: bool) -> list[Panel]:
+    """Return the panels of one answer: the truth if known, measurement, floor, mean, spread and the first samples."""
+    result, y = answer.result, answer.problem.measurement[0]
+    out = [] if answer.truth is None else [Panel("clean", answer.truth[0])]
+    if is_picture(y):
+        white = measurement_white(y, answer.problem.operator.in_shape, photographic=photographic)
+        out.append(Panel("measurement", y / white, _caption(answer, "measurement")))
+    if answer.floor is not None and not torch.equal(answer.floor[1], answer.problem.measurement):
+        name, image = answer.floor
+        out.append(Panel(name, image[0], _caption(answer, name)))
+    out.append(Panel("posterior mean", result.mean[0], _caption(answer, "mean")))
+    if result.samples.shape[1] > 1:
+        spread = result.std[0].square().mean(0).sqrt()
+        out.append(Panel("posterior std", spread, white=std_white(spread)))
+    return out + [Panel(f"sample {s}", sample) for s, sample in enumerate(result.samples[0])]
+
+
+def _caption(answer: Answer, name: str) -> str:
+    scores = answer.metrics.get(name)
+    if not scores:
+        return ""
+    return f"PSNR {scores['psnr']:.2f} dB" + (f"   SSIM {scores['ssim']:.3f}" if "ssim" in scores else "")
+
+
+def write(request: Request, answer: Answer, record: dict[str, Any]) -> None:
+    """Write all files, whole or not at all."""
+    photographic = request.operator.name in PHOTOGRAPHIC
+    shown = panels(answer, photographic=photographic)
+    first = shown[: len(shown) - request.samples]
+    drawn = first + shown[len(first) :][: 2 * _PANELS - len(first) if len(first) < _PANELS else _PANELS]
+    rows = [drawn[i : i + _PANELS] for i in range(0, len(drawn), _PANELS)]
+    noise = answer.problem.noise
+    subtitle = f"{noise}   prior {request.prior}   {answer.result.nfe} evaluations per sample"
+    figure = comparison(rows, title=f"{request.operator}  |  {request.solver}", subtitle=subtitle)
+    with staged(request.out) as folder:
+        white = write_arrays(folder, answer.problem, answer.result, answer.truth, photographic=photographic)
+        write_picture(figure, folder / "comparison.png")
+        write_json(folder, {**record, "white_level": white})
+
+
+def report(request: Request, answer: Answer) -> None:
+    """Print the table, the time and where the files are."""
+    result = answer.result
+    if answer.metrics:
+        terminal.scores({"": answer.metrics})
+    if result.samples.shape[1] == 1:
+        terminal.line("A single sample has no spread: std.png is black. Ask for more with --samples.")
+    elif not bool(result.std.any()):
+        terminal.line("All samples are equal: this solver draws none, and std.png is black.")
+    terminal.line(f"{result.seconds:.1f} s, {result.nfe} network evaluations for each sample.")
+    terminal.line(f"Figure: {request.out / 'comparison.png'}")
+    terminal.line("Also there: mean.png, std.png, sample_*.png, result.npz (arrays), result.json (how it was made)")
+    if result.status != "ok":
+        terminal.error(f"{result.status}: {result.message}")

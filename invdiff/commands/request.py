@@ -1,0 +1,158 @@
+"""What the user asked `invdiff reconstruct` for, checked as far as that goes without loading torch."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..registry import Registry, operators, priors, solvers, unknown
+from ..specs import Spec, parse_spec
+
+RESULT = "result.json"
+# Operators whose measurement is itself a photograph, with intensities in [0, 1].
+PHOTOGRAPHIC = frozenset({"identity", "inpainting", "blur", "downsample"})
+NOISES = {"gaussian": "std", "poisson": "photons"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of `invdiff reconstruct`; see its help."""
+
+    image: Path
+    operator: Spec
+    solver: Spec
+    prior: str | None = None
+    out: Path
+    noise: str | None = None
+    samples: int = 4
+    seed: int = 0
+    simulate: bool = False
+    mask: Path | None = None
+    mask_invert: bool = False
+    missing_color: str | None = None
+    missing_tolerance: int = 0
+    angles: str | None = None
+    pixel_size: float | None = None
+    measurement_scale: float = 1.0
+    device: str = "auto"
+    threads: int | None = None
+    batch_size: int | None = None
+    overwrite: bool = False
+    command: str = ""
+
+    def check(self) -> None:
+        """Raise a ValueError or OSError for what cannot work, before anything heavy is loaded."""
+        check_exists(self.image)
+        check_name(operators, self.operator.name)
+        check_name(solvers, self.solver.name)
+        if self.prior is not None:
+            check_name(priors, self.prior)
+        if self.noise is None:
+            raise ValueError(
+                "--noise: expected the noise's standard deviation in the measurement's units (images are in [0, 1]), "
+                "got none; give a number such as 0.025, or --noise auto to estimate it"
+            )
+        parse_noise(self.noise)
+        check_at_least("--samples", self.samples, 1)
+        check_at_least("--seed", self.seed, 0)
+        check_at_least("--threads", self.threads, 1)
+        check_at_least("--batch-size", self.batch_size, 1)
+        if not (math.isfinite(self.measurement_scale) and self.measurement_scale > 0):
+            raise ValueError(f"--measurement-scale: expected a finite number > 0, got {self.measurement_scale}")
+
+        if self.simulate:
+            if self.noise == "auto":
+                raise ValueError("--noise auto: estimates the noise of a measurement; with --simulate give a number")
+            if self.measurement_scale != 1:
+                raise ValueError("--measurement-scale: goes with a measurement, got --simulate; leave it out")
+            if self.missing_color is not None:
+                raise ValueError("--missing-color: marks pixels of a measurement, got --simulate; use --mask instead")
+        self._check_goes_with()
+        check_out(self.out, overwrite=self.overwrite)
+
+    def _check_goes_with(self) -> None:
+        """Options that belong to one operator are errors with another, never ignored."""
+        name = self.operator.name
+        given = {
+            "--mask": self.mask is not None,
+            "--mask-invert": self.mask_invert,
+            "--missing-color": self.missing_color is not None,
+            "--missing-tolerance": self.missing_tolerance != 0,
+        }
+        for option, on in given.items():
+            if on and name != "inpainting":
+                raise ValueError(f"{option}: goes with --operator inpainting, got --operator {name}; leave it out")
+        if self.mask is None and self.mask_invert:
+            raise ValueError("--mask-invert: goes with --mask, got none; add --mask or leave it out")
+        if self.missing_color is None and self.missing_tolerance != 0:
+            raise ValueError("--missing-tolerance: goes with --missing-color, got none; add --missing-color")
+        if self.mask is not None:
+            check_exists(self.mask)
+        for option, value in (("--angles", self.angles), ("--pixel-size", self.pixel_size)):
+            if value is not None and name != "tomography":
+                raise ValueError(f"{option}: goes with --operator tomography, got --operator {name}; leave it out")
+        if self.pixel_size is not None and not (math.isfinite(self.pixel_size) and self.pixel_size > 0):
+            raise ValueError(f"--pixel-size: expected a finite number > 0, got {self.pixel_size}")
+
+
+def parse_noise(text: str) -> Spec | None:
+    """Return the noise model that is written, or `None` for "auto".
+
+    Args:
+        text: a standard deviation, "auto", "gaussian:std=0.025" or "poisson:photons=1000".
+
+    Raises:
+        ValueError: anything else, or a number that cannot be.
+    """
+    if text == "auto":
+        return None
+    try:
+        spec = Spec("gaussian", {"std": float(text)}, text)
+    except ValueError:
+        spec = parse_spec(text)
+        if spec.name not in NOISES:
+            raise ValueError(f"--noise: {unknown('noise', spec.name, ['auto', *NOISES])}; or give a number") from None
+    key = NOISES[spec.name]
+    for name in spec.options:
+        if name != key:
+            raise ValueError(f"--noise: {unknown(f'parameter of {spec.name}', name, [key])}")
+    value = spec.options.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"--noise: {spec.name} needs a number, as in {spec.name}:{key}=1, got {value!r}")
+    least = ">= 0" if key == "std" else "> 0"
+    if not math.isfinite(value) or value < 0 or (key == "photons" and value == 0):
+        raise ValueError(f"--noise: expected a finite number {least}, got {value}")
+    return Spec(spec.name, {key: float(value)}, text)
+
+
+def check_name(registry: Registry, name: str) -> None:
+    """Raise a ValueError with the nearest known name, unless the name is known or points into a file."""
+    if ".py:" not in name and name not in registry:
+        raise ValueError(unknown(registry.kind, name, registry))
+
+
+def check_exists(path: Path) -> None:
+    """Raise an OSError unless there is such a file."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected a file, got a folder; name one file in it")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+
+
+def check_at_least(option: str, value: int | None, least: int) -> None:
+    """Raise a ValueError for a number that is too small."""
+    if value is not None and value < least:
+        raise ValueError(f"{option}: expected an integer >= {least}, got {value}")
+
+
+def check_out(out: Path, *, overwrite: bool) -> None:
+    """Raise an error unless results can be written there; nothing is made yet."""
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"--out: expected a folder, got the file {str(out)!r}; choose another name")
+    if (out / RESULT).exists() and not overwrite:
+        raise FileExistsError(f"--out: {str(out)!r} holds an earlier result; add --overwrite, or choose another folder")
+    home = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    if not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
+        raise PermissionError(f"--out: cannot write in {str(home)!r}; choose another folder")

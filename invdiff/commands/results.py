@@ -1,0 +1,177 @@
+"""Results on disk: all files are written under temporary names, and take their places once every one is whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .. import __version__
+from ..images import save_image, write_picture
+from ..problem import Problem, Reconstruction
+from .request import RESULT
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """Give an empty folder; at the end its files replace those of an earlier result in `out`.
+
+    `result.json` is taken away first and put in place last, so that a folder that has one holds one whole
+    result. Files of the earlier result that the new one lacks are removed; all others in the folder are left alone.
+
+    Args:
+        out: the folder of results; made if there is none.
+    """
+    made = [p for p in (out, *out.parents) if not p.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=".invdiff-", dir=out))
+    try:
+        yield stage
+        earlier = _files_of(out)
+        (out / RESULT).unlink(missing_ok=True)
+        names = sorted((p.name for p in stage.iterdir()), key=lambda name: name == RESULT)
+        for name in earlier - set(names):
+            (out / name).unlink(missing_ok=True)
+        for name in names:
+            os.replace(stage / name, out / name)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _files_of(out: Path) -> set[str]:
+    """Return the names that an earlier result lists as its own."""
+    try:
+        listed = json.loads((out / RESULT).read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {name for name in listed if isinstance(name, str) and Path(name).name == name}
+
+
+def write_arrays(
+    folder: Path, problem: Problem, result: Reconstruction, truth: Tensor | None = None, *, photographic: bool
+) -> dict[str, float]:
+    """Write the images and `result.npz` of the first image of a batch.
+
+    Args:
+        folder: where to; exists.
+        problem: the problem.
+        result: its reconstruction.
+        truth: the clean image, `(1, C, H, W)`, where it is known.
+        photographic: whether measurements are in [0, 1].
+
+    Returns:
+        Values that the white of scaled pictures stands for, by file.
+    """
+    white: dict[str, float] = {}
+    mean, std = result.mean[0], result.std[0]
+    y = problem.measurement[0]
+    save_image(mean, folder / "mean.png")
+    for s, sample in enumerate(result.samples[0]):
+        save_image(sample, folder / f"sample_{s}.png")
+    white["std.png"] = std_white(std)
+    save_image(std / (white["std.png"] or 1.0), folder / "std.png")
+    if is_picture(y):
+        white["measurement.png"] = measurement_white(y, problem.operator.in_shape, photographic=photographic)
+        write_measurement(y / white["measurement.png"], problem, folder / "measurement.png")
+    if truth is not None:
+        save_image(truth, folder / "clean.png")
+    arrays = {"measurement": y, "mean": mean, "std": std, "samples": result.samples[0]}
+    if truth is not None:
+        arrays["clean"] = truth[0]
+    np.savez(folder / "result.npz", **{k: v.detach().cpu().float().numpy() for k, v in arrays.items()})  # type: ignore[arg-type]
+    return white
+
+
+def write_measurement(shown: Tensor, problem: Problem, path: Path) -> None:
+    """Write the picture of a measurement, `(C, H, W)`; pixels that are missing from all channels become transparent.
+
+    So the picture by itself says what was measured, and `invdiff reconstruct` can take it.
+    """
+    observed = problem.operator.observed
+    if observed is None:
+        save_image(shown, path)
+        return
+    opaque = observed.expand(shown.shape).any(0, keepdim=True).to(shown)
+    levels = (torch.cat([shown.clamp(0, 1), opaque]) * 255).round().byte().permute(1, 2, 0)
+    write_picture(Image.fromarray(levels.cpu().numpy()), path)
+
+
+def write_json(folder: Path, record: dict[str, Any]) -> None:
+    """Write `result.json`, listing all files of the folder; infinite numbers become text, as JSON has none."""
+    files = sorted({p.name for p in folder.iterdir()} | {RESULT})
+    text = json.dumps(_plain({**record, "files": files}), indent=2, allow_nan=False)
+    (folder / RESULT).write_text(text + "\n")
+
+
+def is_picture(y: Tensor) -> bool:
+    """Return whether a measurement `(C, H, W)` can be drawn: 1 or 3 channels."""
+    return y.ndim == 3 and y.shape[0] in (1, 3)
+
+
+def std_white(std: Tensor) -> float:
+    """Return the value drawn as white in a map of standard deviations: the 99.9 % quantile, that no pixel dims all."""
+    values = std.detach().flatten().double().cpu().numpy()
+    return float(np.quantile(values, 0.999)) if values.size else 0.0
+
+
+def measurement_white(y: Tensor, in_shape: tuple[int, ...], *, photographic: bool) -> float:
+    """Return the value drawn as white in a measurement: 1 for photographs, the largest for sinograms and the like."""
+    peak = float(y.max())
+    return 1.0 if photographic or tuple(y.shape) == tuple(in_shape) or peak <= 0 else peak
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return the versions and the machine that a result came from."""
+    packages = ("torch", "numpy", "scipy", "scikit-image", "pillow", "deepinv")
+    versions = {"invdiff": __version__, "python": platform.python_version()}
+    for name in packages:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "versions": versions,
+        "device": str(device),
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+    }
+
+
+def fields(x: object) -> dict[str, object]:
+    """Return the fields of a dataclass by name."""
+    if not dataclasses.is_dataclass(x):
+        return {"repr": repr(x)}
+    return {f.name: getattr(x, f.name) for f in dataclasses.fields(x)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, Tensor):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value)

@@ -1,0 +1,82 @@
+"""What the commands print: results on standard output, everything else on standard error; plain text when piped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+Scores = Mapping[str, Mapping[str, float]]
+
+
+def _console(*, stderr: bool = False) -> Console:
+    return Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+
+
+def line(text: str) -> None:
+    """Print a line, however long: paths must not be broken."""
+    _console().print(text, soft_wrap=True)
+
+
+def error(text: str) -> None:
+    """Print `invdiff: error: ...` in one line on standard error."""
+    print("invdiff: error: " + " ".join(text.split()), file=sys.stderr)
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and texts in two columns on standard error."""
+    width = max(len(name) for name, _ in rows)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", min_width=width)
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(name, text)
+    _console(stderr=True).print(table)
+
+
+def listing(entries: Mapping[str, str]) -> None:
+    """Print names with one line each: a table on a terminal, else one line for each name whatever its length."""
+    console = _console()
+    width = max((len(name) for name in entries), default=0)
+    if not console.is_terminal:
+        for name, summary in entries.items():
+            print(f"{name:<{width}}  {summary}")
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True, min_width=width)
+    table.add_column()
+    for name, summary in entries.items():
+        table.add_row(name, summary)
+    console.print(table)
+
+
+def scores(groups: Mapping[str, Scores]) -> None:
+    """Print PSNR, SSIM and coverage, one row for each estimate, groups one under the other.
+
+    Args:
+        groups: scores by estimate, by the name of a group; a name may be empty.
+    """
+    console = _console()
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    named = any(groups)
+    if named:
+        table.add_column("task")
+    table.add_column("estimate")
+    table.add_column("PSNR dB", justify="right")
+    table.add_column("SSIM", justify="right")
+    covered = any("coverage_90" in s for group in groups.values() for s in group.values())
+    if covered:
+        table.add_column("covered by 90 %", justify="right")
+    for i, (group, rows) in enumerate(groups.items()):
+        if i:
+            table.add_section()
+        for j, (name, values) in enumerate(rows.items()):
+            cells = [group if j == 0 else ""] if named else []
+            cells += [name, f"{values['psnr']:.2f}", f"{values['ssim']:.3f}" if "ssim" in values else "-"]
+            if covered:
+                cells.append(f"{values['coverage_90']:.0%}" if "coverage_90" in values else "")
+            table.add_row(*cells)
+    console.print(table)

@@ -1,0 +1,97 @@
+"""The short form in which the command line names a thing with its options.
+
+    name                                  blur
+    name:key=value,key=value              blur:sigma=3,border=circular
+    path/to/file.py:Name[:key=value,...]  my_operator.py:Foveate:radius=12
+
+Values are integers, floats, `true`, `false`, `none`, lists in brackets, and otherwise text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+_FILE = re.compile(r"^(?P<name>.+?\.py:[A-Za-z_]\w*)(?::(?P<options>.*))?$")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A name with options.
+
+    Attributes:
+        name: a registered name, or `path/to/file.py:Name`.
+        options: values by key.
+        text: as it was written.
+    """
+
+    name: str
+    options: dict[str, object] = field(default_factory=dict)
+    text: str = ""
+
+    def __str__(self) -> str:
+        """Return it as it was written."""
+        return self.text or self.name
+
+
+def parse_spec(text: str) -> Spec:
+    """Split `name:key=value,key=value` into a name and options.
+
+    Args:
+        text: as on the command line.
+
+    Raises:
+        ValueError: no name, an option without a value, or one that is given twice.
+
+    Example:
+        >>> parse_spec("dps:steps=100,scale=0.5").options
+        {'steps': 100, 'scale': 0.5}
+    """
+    if match := _FILE.match(text):
+        name, rest = match["name"], match["options"] or ""
+    else:
+        name, _, rest = text.partition(":")
+    if not name.strip():
+        raise ValueError(f"{text!r}: expected a name, as in 'blur:sigma=3', got none")
+    options: dict[str, object] = {}
+    for part in _split(rest) if rest.strip() else ():
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if not equals or not key.isidentifier() or not value.strip():
+            raise ValueError(f"{text!r}: expected options as key=value, separated by commas, got {part.strip()!r}")
+        if key in options:
+            raise ValueError(f"{text!r}: option {key!r} is given twice; leave one out")
+        options[key] = parse_value(value)
+    return Spec(name.strip(), options, text)
+
+
+def parse_value(text: str) -> object:
+    """Return the integer, float, truth value, `None`, tuple or text that is written.
+
+    Example:
+        >>> [parse_value(t) for t in ("3", "1e-2", "true", "[1, 2]", "circular")]
+        [3, 0.01, True, (1, 2), 'circular']
+    """
+    word = text.strip()
+    if word[:1] + word[-1:] in ("[]", "()") and len(word) > 1:
+        return tuple(parse_value(part) for part in _split(word[1:-1]) if part.strip())
+    if word.lower() in ("true", "false", "none"):
+        return {"true": True, "false": False, "none": None}[word.lower()]
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
+def _split(text: str) -> list[str]:
+    """Split at the commas that stand outside brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += {"[": 1, "(": 1, "]": -1, ")": -1}.get(character, 0)
+        if character == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
