@@ -61,15 +61,15 @@ class BlockStreams(Streams):
 
     def __init__(self, generators: Iterable[torch.Generator]) -> None:
         super().__init__(generators)
-        self._ahead: dict[torch.dtype, Tensor] = {}
+        self._ahead: dict[tuple[object, torch.dtype], Tensor] = {}
 
-    def randn(self, like: Tensor) -> Tensor:
-        """Return standard normal noise in the shape, type and device of `like`, `(B, ...)`."""
+    def _draw(self, function: object, like: Tensor) -> Tensor:
         count = like[:1].numel()
         if count > self.BLOCK // 2:
-            return super().randn(like)
-        ahead = self._ahead.get(like.dtype)
+            return super()._draw(function, like)
+        key = (function, like.dtype)
+        ahead = self._ahead.get(key)
         if ahead is None or ahead.shape[1] < count:
-            ahead = super().randn(torch.empty((like.shape[0], self.BLOCK), dtype=like.dtype))
-        self._ahead[like.dtype] = ahead[:, count:]
+            ahead = super()._draw(function, torch.empty((like.shape[0], self.BLOCK), dtype=like.dtype))
+        self._ahead[key] = ahead[:, count:]
         return ahead[:, :count].reshape(like.shape).to(like.device)

@@ -5,12 +5,20 @@ Given `x_t = x_0 + sigma_t n`, the law of `x_{t-1}` that DDIM uses for an estima
     q(x_{t-1} | x_t, x_0) = N(x_0 + sqrt(sigma_{t-1}^2 - s^2) / sigma_t (x_t - x_0),  s^2 I),
     s^2 = eta^2 sigma_{t-1}^2 (sigma_t^2 - sigma_{t-1}^2) / sigma_t^2,
 
-which is the ancestral step of DDPM at `eta = 1` and a deterministic map at `eta = 0`.
+which is the ancestral step of DDPM at `eta = 1` and a deterministic map at `eta = 0`. In continuous time, with the
+score `s(x) = (denoise(x, sigma) - x) / sigma^2`, the noise falls along
+
+    probability flow   dx / d sigma = -sigma s(x) = (x - denoise(x, sigma)) / sigma
+    reverse SDE        dx = -s(x) d sigma^2 + sqrt(-d sigma^2) n      (sigma^2 runs downwards)
+
+and stays at one level along Langevin's diffusion, `dx = s(x) d tau + sqrt(2 d tau) n`. Euler's step on the flow is
+DDIM's deterministic map; Heun's is of second order.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -51,3 +59,101 @@ def ddim_step(x: Tensor, x0: Tensor, sigma: float, sigma_next: float, eta: float
     if noise is None:
         raise ValueError(f"ddim_step: noise: expected a standard normal tensor for eta={eta}, got None")
     return mean + s * noise
+
+
+def tweedie_score(x: Tensor, x0: Tensor, sigma: float) -> Tensor:
+    """Return the score `(x_0 - x) / sigma^2` that belongs to the estimate `x0 = E[x_0 | x_sigma = x]`."""
+    return (x0 - x) / sigma**2
+
+
+def heun_step(denoise: Callable[[Tensor, float], Tensor], x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    """Take Heun's step of second order along the probability flow; Euler's where `sigma_next` is 0.
+
+    Args:
+        denoise: `(x, sigma)` to `E[x_0 | x_sigma = x]`; called twice, or once where `sigma_next` is 0.
+        x: state at level `sigma`, `(B, C, H, W)`.
+        sigma: present level, positive.
+        sigma_next: next level, in `[0, sigma]`.
+
+    Returns:
+        The state at level `sigma_next`, like `x`.
+
+    References:
+        Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
+        https://arxiv.org/abs/2206.00364, algorithm 1.
+    """
+    x0 = denoise(x, sigma)
+    if sigma_next == 0:
+        return x0
+    slope = (x - x0) / sigma
+    ahead = x + (sigma_next - sigma) * slope
+    slope_ahead = (ahead - denoise(ahead, sigma_next)) / sigma_next
+    return x + (sigma_next - sigma) * (slope + slope_ahead) / 2
+
+
+def raise_noise(x: Tensor, sigma: float, sigma_high: float, noise: Tensor) -> Tensor:
+    """Return `x` taken up from level `sigma` to `sigma_high >= sigma` by standard normal `noise`."""
+    return x + math.sqrt(max(sigma_high**2 - sigma**2, 0.0)) * noise
+
+
+def reverse_sde_step(x: Tensor, score: Tensor, sigma: float, sigma_next: float, noise: Tensor) -> Tensor:
+    """Take the Euler-Maruyama step of the reverse SDE in the clock `sigma^2`.
+
+    Args:
+        x: state at level `sigma`, `(B, C, H, W)`.
+        score: `grad log p_sigma(x)`, like `x`.
+        sigma: present level.
+        sigma_next: next level, in `[0, sigma]`.
+        noise: standard normal, like `x`.
+
+    Returns:
+        The state at level `sigma_next`, like `x`.
+
+    References:
+        Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021),
+        https://arxiv.org/abs/2011.13456, appendix E, "reverse diffusion sampling".
+    """
+    step = sigma**2 - sigma_next**2
+    return x + step * score + math.sqrt(max(step, 0.0)) * noise
+
+
+def langevin_step(x: Tensor, score: Tensor, gamma: float, noise: Tensor) -> Tensor:
+    """Take one unadjusted Langevin step, `x + gamma s(x) + sqrt(2 gamma) n`.
+
+    Args:
+        x: state, `(B, C, H, W)`.
+        score: gradient of the logarithm of the target's density at `x`, like `x`.
+        gamma: step size, in squared units of the images.
+        noise: standard normal, like `x`.
+
+    Returns:
+        The next state, like `x`. The chain's stationary law differs from the target by `O(gamma)`.
+
+    References:
+        Exponential Convergence of Langevin Distributions and Their Discrete Approximations (Roberts, Tweedie, 1996),
+        https://doi.org/10.2307/3318418.
+    """
+    return x + gamma * score + math.sqrt(2 * gamma) * noise
+
+
+def langevin_log_acceptance(
+    x: Tensor, score: Tensor, proposed: Tensor, proposed_score: Tensor, log_ratio: Tensor, gamma: float
+) -> Tensor:
+    """Return the logarithm of Metropolis' ratio for a Langevin step, `(B,)`; accept where it exceeds `log u`.
+
+        log p(x') - log p(x) + (|x' - x - gamma s(x)|^2 - |x - x' - gamma s(x')|^2) / (4 gamma)
+
+    Args:
+        x: state, `(B, C, H, W)`.
+        score: score at `x`, like `x`.
+        proposed: `x'`, like `x`.
+        proposed_score: score at `x'`, like `x`.
+        log_ratio: `log p(x') - log p(x)`, `(B,)`.
+        gamma: step size.
+
+    References:
+        Roberts, Tweedie (1996), https://doi.org/10.2307/3318418, section 1.4.2.
+    """
+    forward = (proposed - x - gamma * score).double().flatten(1).square().sum(1)
+    backward = (x - proposed - gamma * proposed_score).double().flatten(1).square().sum(1)
+    return log_ratio.double() + (forward - backward) / (4 * gamma)

@@ -1,0 +1,48 @@
+"""Samples and likelihoods of a prior, or of a posterior whose likelihood score is known.
+
+- `ddim`: ancestral sampling and DDIM.
+- `langevin`: unadjusted Langevin, annealed Langevin, the same with Metropolis' test.
+- `sde`: the reverse-time SDE, with and without Langevin's corrections.
+- `ode`: the probability flow by Euler, by Heun with EDM's churn, and by adaptive solvers.
+- `likelihood`: `log_prob` along the probability flow.
+- `command`: sheets of samples; `python -m invdiff.samplers` compares all samplers on a mixture whose law is known.
+"""
+
+from .base import Sampler, Samples, make_sampler
+from .ddim import DDIM, Ancestral
+from .langevin import ULA, AnnealedLangevin, AnnealedMALA
+from .ode import AdaptiveODE, Euler, Heun, integrate_scipy, integrate_torchdiffeq
+from .sde import PredictorCorrector, ReverseSDE
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    "ancestral": Ancestral,
+    "ddim": DDIM,
+    "ula": ULA,
+    "annealed": AnnealedLangevin,
+    "mala": AnnealedMALA,
+    "sde": ReverseSDE,
+    "pc": PredictorCorrector,
+    "euler": Euler,
+    "heun": Heun,
+    "ode": AdaptiveODE,
+}
+"""Samplers by the names that the command line knows."""
+
+__all__ = [
+    "DDIM",
+    "SAMPLERS",
+    "ULA",
+    "AdaptiveODE",
+    "Ancestral",
+    "AnnealedLangevin",
+    "AnnealedMALA",
+    "Euler",
+    "Heun",
+    "PredictorCorrector",
+    "ReverseSDE",
+    "Sampler",
+    "Samples",
+    "integrate_scipy",
+    "integrate_torchdiffeq",
+    "make_sampler",
+]

@@ -1,0 +1,260 @@
+"""The loop that every sampler of a prior shares.
+
+A sampler walks down noise levels `sigma_T > ... > sigma_1 > sigma_0 = 0`. It begins at
+
+    x_T = c + sigma_T n,    c = denoise(1/2, sigma_T),
+
+`c` being the mean of the prior as far as it can be told through so much noise, and takes one step for each pair of
+neighbouring levels. A sampler's own file holds that step. A prior with a likelihood score plugged in
+(`invdiff.priors.composition.Guided`) makes every sampler one of the posterior, by the same steps.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..priors.base import Prior
+from ..registry import unknown
+from ..schedules import Spacing, karras_levels, scaled_levels
+from ..streams import BlockStreams, generator
+from ..transitions import tweedie_score
+
+Watch = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a sampler returns.
+
+    Attributes:
+        samples: `(n, C, H, W)`.
+        nfe: evaluations of the denoiser for one sample.
+        seconds: wall time.
+        status: "ok", or "diverged"; rows that diverge keep their last finite state.
+        message: what diverged, and what to lower.
+    """
+
+    samples: Tensor
+    nfe: int
+    seconds: float
+    status: str = "ok"
+    message: str = ""
+
+
+@dataclass
+class Walk:
+    """One batch of samples on their way: all that a step may look at.
+
+    Attributes:
+        prior: the prior.
+        levels: noise levels; step `i` leads from `levels[i]` to `levels[i + 1]`.
+        streams: random numbers, one stream for each row.
+        template: an empty state, whose shape, type and device all states share.
+        evaluated: evaluations of the denoiser so far, counted by rows.
+    """
+
+    prior: Prior
+    levels: tuple[float, ...]
+    streams: BlockStreams
+    template: Tensor
+    evaluated: int = 0
+
+    @property
+    def unit(self) -> float:
+        """Length that published constants for data on [-1, 1] are measured in: `prior.std / 0.5`."""
+        return self.prior.std / 0.5
+
+    def denoise(self, x: Tensor, sigma: float) -> Tensor:
+        """Return `E[x_0 | x_sigma = x]` and count the evaluation."""
+        self.evaluated += x.shape[0]
+        return self.prior.denoise(x, sigma)
+
+    def score(self, x: Tensor, sigma: float) -> Tensor:
+        """Return `grad log p_sigma(x)` and count the evaluation."""
+        return tweedie_score(x, self.denoise(x, sigma), sigma)
+
+    def randn(self) -> Tensor:
+        """Return standard normal noise in the shape of a state, each row from its own stream."""
+        return self.streams.randn(self.template)
+
+    def center(self) -> Tensor:
+        """Return the prior's mean as far as `denoise` tells it at the highest level, `(B, C, H, W)`."""
+        return self.denoise(torch.full_like(self.template, 0.5), self.prior.sigma_max)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler(abc.ABC):
+    """A way to draw samples of a prior: hyper-parameters as a frozen dataclass, called on the prior.
+
+    A subclass gives `step`; where it must, also `levels` and `start`.
+
+    Attributes:
+        steps: number of positive noise levels.
+        spacing: where the levels stand, for data on [-1, 1]; they are scaled to the prior's data.
+        sigma_min: lowest positive level, in units of the images; the prior's unless given.
+        sigma_max: highest level, in units of the images; the prior's unless given.
+    """
+
+    steps: int = 50
+    spacing: Spacing = karras_levels
+    sigma_min: float | None = None
+    sigma_max: float | None = None
+
+    def __post_init__(self) -> None:
+        self._require("steps", self.steps, 1)
+        for name in ("sigma_min", "sigma_max"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"{type(self).__name__}: {name}: expected a positive number, got {value}")
+
+    def _require(self, name: str, value: float, least: float, most: float = math.inf) -> None:
+        if not least <= value <= most:
+            raise ValueError(
+                f"{type(self).__name__}: {name}: expected a number in [{least:g}, {most:g}], got {value}; change {name}"
+            )
+
+    def ends(self, prior: Prior) -> tuple[float, float]:
+        """Return the lowest positive and the highest level for this prior."""
+        low = prior.sigma_min if self.sigma_min is None else self.sigma_min
+        high = prior.sigma_max if self.sigma_max is None else self.sigma_max
+        return low, high
+
+    def levels(self, prior: Prior) -> Tensor:
+        """Return the decreasing noise levels in float64, `(steps + 1,)`, the last one 0."""
+        return scaled_levels(self.spacing, self.steps, *self.ends(prior), prior.std / 0.5)
+
+    def start(self, walk: Walk) -> Tensor:
+        """Return the state at the first level, `(B, C, H, W)`."""
+        return walk.center() + walk.levels[0] * walk.randn()
+
+    @abc.abstractmethod
+    def step(self, walk: Walk, x: Tensor, i: int) -> Tensor:
+        """Take the state `x` `(B, C, H, W)` from level `walk.levels[i]` to `walk.levels[i + 1]`."""
+
+    def __call__(
+        self,
+        prior: Prior,
+        n: int,
+        *,
+        shape: tuple[int, int, int] | None = None,
+        seed: int = 0,
+        start: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        batch_size: int | None = None,
+        watch: Watch | None = None,
+    ) -> Samples:
+        """Draw samples.
+
+        Args:
+            prior: the prior, on `device`.
+            n: how many samples.
+            shape: `(C, H, W)`; the prior's unless given, and needed where the prior takes any size.
+            seed: non-negative integer; sample `i` depends on `(seed, i)` alone.
+            start: states at the first level, `(n, C, H, W)`, instead of the sampler's own.
+            dtype: type of the states.
+            device: where the states live.
+            batch_size: how many samples are drawn at once; as many as fit about 4 million pixel values unless given.
+            watch: called after each step.
+
+        Returns:
+            The samples and how they were made.
+
+        Raises:
+            ValueError: no size is known, the size is not the prior's, or a count is not positive.
+        """
+        name = type(self).__name__
+        size = image_shape(name, prior, shape)
+        for label, value, least in (("n", n, 1), ("seed", seed, 0), ("batch_size", batch_size or 1, 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name}: {label}: expected an integer >= {least}, got {value!r}")
+        if start is not None and tuple(start.shape) != (n, *size):
+            raise ValueError(f"{name}: start: expected shape {(n, *size)}, got {tuple(start.shape)}")
+        levels = tuple(self.levels(prior).tolist())
+        rows = batch_size or max(1, min(2**16, 2**22 // math.prod(size)))
+        chunks = [range(k, min(k + rows, n)) for k in range(0, n, rows)]
+        total = len(chunks) * (len(levels) - 1)
+        begin, done = time.perf_counter(), 0
+        parts, evaluated, failures = [], 0, []
+        for chunk in chunks:
+            streams = BlockStreams(generator(seed, k) for k in chunk)
+            walk = Walk(prior, levels, streams, torch.empty((len(chunk), *size), dtype=dtype, device=device))
+            with torch.no_grad():
+                x = self.start(walk) if start is None else start[chunk.start : chunk.stop].to(walk.template)
+                for i in range(len(levels) - 1):
+                    x, failed = self._guarded(walk, x, i)
+                    failures += failed
+                    done += 1
+                    if watch is not None:
+                        watch(done, total)
+            parts.append(x)
+            evaluated += walk.evaluated
+        return Samples(
+            samples=torch.cat(parts),
+            nfe=round(evaluated / n),
+            seconds=time.perf_counter() - begin,
+            status="diverged" if failures else "ok",
+            message=failures[0] if failures else "",
+        )
+
+    def _guarded(self, walk: Walk, x: Tensor, i: int) -> tuple[Tensor, list[str]]:
+        """Take a step; rows that leave all bounds stay where they are."""
+        new = self.step(walk, x, i)
+        bound = 1e3 * max(1.0, walk.levels[0], walk.prior.std)
+        good = new.abs().flatten(1).amax(1) < bound  # false for NaN as well
+        if bool(good.all()):
+            return new, []
+        where = f"step {i + 1} of {len(walk.levels) - 1}, level {walk.levels[i]:.3g}"
+        return torch.where(good.reshape(-1, *[1] * (x.ndim - 1)), new, x), [
+            f"{type(self).__name__} diverged at {where}"
+        ]
+
+
+def image_shape(name: str, prior: Prior, shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return the size of the images to draw.
+
+    Args:
+        name: who asks, for messages.
+        prior: the prior.
+        shape: the size asked for, or `None` for the prior's.
+
+    Raises:
+        ValueError: the prior takes any size and none is given, or the one given does not fit.
+    """
+    if shape is None:
+        known = tuple(s for s in prior.shape if s is not None)
+        if len(known) != len(prior.shape):
+            raise ValueError(
+                f"{name}: shape: expected (C, H, W), as {type(prior).__name__} takes images of any size; give one"
+            )
+        return known
+    if len(shape) != len(prior.shape) or any(p not in (None, s) for p, s in zip(prior.shape, shape, strict=True)):
+        raise ValueError(f"{name}: shape: expected {tuple(prior.shape)}, as the prior has, got {tuple(shape)}")
+    return tuple(shape)
+
+
+def make_sampler(cls: type[Sampler], options: dict[str, Any]) -> Sampler:
+    """Build a sampler from named options, as the command line gives them.
+
+    Args:
+        cls: the sampler's class.
+        options: values by name.
+
+    Raises:
+        ValueError: an option that the sampler has not; the message names the nearest one that it has.
+    """
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    for name in options:
+        if name not in known:
+            raise ValueError(unknown(f"parameter of {cls.__name__}", name, known))
+    return cls(**options)

@@ -1,0 +1,179 @@
+"""Langevin sampling: at one noise level, and annealed over many.
+
+Unadjusted Langevin (ULA) on the density `p_v` of the images at noise level `v`,
+
+    x' = x + gamma s(x, v) + sqrt(2 gamma) n,
+
+has a stationary law that is off by `O(gamma)`: for `p_v = N(m, c I)` its variance is `c / (1 - gamma / (2 c))`. It
+crosses no valley of low density in reasonable time. Annealed Langevin (SMLD) runs it at falling levels `v_t`, with
+
+    gamma_t = r v_t^2 / v_T^2,      v_T the lowest level,
+
+so that signal and noise of a step keep their proportion. Metropolis' test after each step (MALA) takes the bias away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..priors.composition import log_density_of
+from ..schedules import Spacing, geometric_levels
+from ..transitions import langevin_log_acceptance, langevin_step
+from .base import Sampler, Walk
+
+
+@dataclass(frozen=True, kw_only=True)
+class ULA(Sampler):
+    """Unadjusted Langevin at one noise level.
+
+    Attributes:
+        steps: length of the chain, and number of evaluations.
+        gamma: step size in units of `prior.std ** 2`; stable below twice the smallest variance of the target.
+        sigma: noise level of the target, in units of the images; the prior's lowest unless given.
+        spacing: not used.
+        sigma_min: not used unless `sigma` is not given.
+        sigma_max: level at which the mean that the chain starts around is asked for.
+
+    References:
+        Exponential Convergence of Langevin Distributions and Their Discrete Approximations (Roberts, Tweedie, 1996),
+        https://doi.org/10.2307/3318418.
+
+    Example:
+        >>> ULA(steps=100, gamma=0.05).gamma
+        0.05
+    """
+
+    steps: int = 1000
+    gamma: float = 0.01
+    sigma: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("gamma", self.gamma, 0)
+        if self.sigma is not None and not self.sigma > 0:
+            raise ValueError(f"ULA: sigma: expected a positive noise level, got {self.sigma}")
+
+    def levels(self, prior: object) -> Tensor:
+        """Return the one level, `steps + 1` times."""
+        low, _ = self.ends(prior)  # type: ignore[arg-type]
+        return torch.full((self.steps + 1,), low if self.sigma is None else self.sigma, dtype=torch.float64)
+
+    def start(self, walk: Walk) -> Tensor:
+        """Return the prior's mean and white noise of its standard deviation."""
+        return walk.center() + walk.prior.std * walk.randn()
+
+    def step(self, walk: Walk, x: Tensor, i: int) -> Tensor:
+        """Take one Langevin step."""
+        return langevin_step(x, walk.score(x, walk.levels[i]), self.gamma * walk.prior.std**2, walk.randn())
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnealedLangevin(Sampler):
+    """Annealed Langevin dynamics, the sampler of noise-conditional score networks.
+
+    Attributes:
+        steps: number of levels.
+        inner: Langevin steps at each level.
+        rate: `r / v_T^2`, so that `gamma_t = rate v_t^2`; `epsilon / (2 v_T^2)` in the paper's symbols, which is 0.1
+            there.
+        clean: whether the last state is denoised.
+        spacing: geometric unless given.
+        sigma_min: lowest level `v_T`; the prior's unless given.
+        sigma_max: highest level; the prior's unless given.
+
+    References:
+        Generative Modeling by Estimating Gradients of the Data Distribution (Song, Ermon, 2019),
+        https://arxiv.org/abs/1907.05600, algorithm 1. Denoising at the end: Adversarial Score Matching and Improved
+        Sampling for Image Generation (Jolicoeur-Martineau et al., 2021), https://arxiv.org/abs/2009.05475, section 3.
+
+    Differs:
+        The paper's step is `alpha_t = epsilon v_t^2 / v_T^2` with `alpha / 2` in front of the score: `gamma = alpha /
+        2`. Their `epsilon` has the unit of a variance and is tuned to `v_T`; `rate` has no unit.
+
+    Example:
+        >>> AnnealedLangevin(steps=10, inner=5).rate
+        0.1
+    """
+
+    steps: int = 50
+    inner: int = 10
+    rate: float = 0.1
+    clean: bool = True
+    spacing: Spacing = geometric_levels
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("inner", self.inner, 1)
+        self._require("rate", self.rate, 0)
+
+    def step(self, walk: Walk, x: Tensor, i: int) -> Tensor:
+        """Take the inner steps at level `i`, and denoise after the last level."""
+        sigma = walk.levels[i]
+        x = self.inner_steps(walk, x, sigma)
+        return walk.denoise(x, sigma) if self.clean and walk.levels[i + 1] == 0 else x
+
+    def inner_steps(self, walk: Walk, x: Tensor, sigma: float) -> Tensor:
+        """Take the steps at one level."""
+        gamma = self.rate * sigma**2
+        for _ in range(self.inner):
+            x = langevin_step(x, walk.score(x, sigma), gamma, walk.randn())
+        return x
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnealedMALA(AnnealedLangevin):
+    """Annealed Langevin dynamics with Metropolis' test at every step.
+
+    The ratio of densities is exact for a prior that has `log_density` or `log_prob`; otherwise it is the line integral
+    of the score from `x` to `x'` by Simpson's rule, at one more evaluation a step,
+
+        log p(x') - log p(x) = int_0^1 s(x + u (x' - x)) . (x' - x) du.
+
+    Attributes:
+        steps: number of levels.
+        inner: Langevin steps at each level.
+        rate: step size, `gamma_t = rate v_t^2`.
+        clean: whether the last state is denoised.
+        spacing: geometric unless given.
+        sigma_min: lowest level; the prior's unless given.
+        sigma_max: highest level; the prior's unless given.
+
+    References:
+        Roberts, Tweedie (1996), https://doi.org/10.2307/3318418, section 1.4.2. For composed diffusion models: Reduce,
+        Reuse, Recycle (Du et al., 2023), https://arxiv.org/abs/2302.11552, section 4 and appendix.
+
+    Differs:
+        Du et al. train an energy to have the ratio; here it comes from the score, which a network need not have as a
+        gradient.
+
+    Example:
+        >>> AnnealedMALA(rate=0.5).rate
+        0.5
+    """
+
+    def inner_steps(self, walk: Walk, x: Tensor, sigma: float) -> Tensor:
+        """Take the steps at one level, each accepted or not."""
+        gamma = self.rate * sigma**2
+        score = walk.score(x, sigma)
+        for _ in range(self.inner):
+            proposed = langevin_step(x, score, gamma, walk.randn())
+            proposed_score = walk.score(proposed, sigma)
+            ratio = log_ratio(walk, x, score, proposed, proposed_score, sigma)
+            log_accept = langevin_log_acceptance(x, score, proposed, proposed_score, ratio, gamma)
+            u = walk.streams.rand(torch.empty(len(x), 1, dtype=torch.float64)).flatten().to(x.device)
+            accept = (u.log() < log_accept).reshape(-1, *[1] * (x.ndim - 1))
+            x, score = torch.where(accept, proposed, x), torch.where(accept, proposed_score, score)
+        return x
+
+
+def log_ratio(walk: Walk, x: Tensor, score: Tensor, proposed: Tensor, proposed_score: Tensor, sigma: float) -> Tensor:
+    """Return `log p(x') - log p(x)` at level `sigma`, `(B,)`, in float64."""
+    log_density = log_density_of(walk.prior)
+    if log_density is not None:
+        return log_density(proposed, sigma) - log_density(x, sigma)
+    middle = walk.score((x + proposed) / 2, sigma)
+    mean = (score.double() + 4 * middle.double() + proposed_score.double()) / 6
+    return (mean * (proposed - x).double()).flatten(1).sum(1)
