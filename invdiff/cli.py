@@ -205,7 +205,8 @@ def main(argv: list[str] | None = None) -> int:
 def _bad_input(failure: Exception) -> tuple[int, str] | None:
     """Return the exit code and the line for errors that the user can mend, `None` for all others."""
     if callable(tell := getattr(failure, "format_message", None)):  # typer's own: unknown option, missing argument, ...
-        return 2, tell()
+        path = getattr(getattr(failure, "ctx", None), "command_path", "invdiff")
+        return 2, f"{tell().rstrip('.')}; see: {path} --help"
     if isinstance(failure, ValueError | TypeError):
         return 2, str(failure)
     if isinstance(failure, OSError):

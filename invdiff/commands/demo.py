@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -24,14 +25,14 @@ from .results import environment, fields, staged, std_white, write_json, write_m
 NOISE = 0.025
 SAMPLES = 4
 TASKS = {"inpainting": "inpainting:random=0.7", "deblurring": "blur:sigma=2"}
-SOLVER = DPS(steps=100, scale=1.0)
+SOLVER = DPS(steps=100, scale=20.0)
 
 
 def photograph() -> Tensor:
     """Return the head of Chelsea the cat, `(1, 3, 256, 256)`: one of the photographs inside scikit-image's wheel."""
     from skimage.data import chelsea
 
-    pixels = torch.from_numpy(chelsea()[20:276, 90:346].copy())  # type: ignore[no-untyped-call]
+    pixels = torch.from_numpy(chelsea()[20:276, 90:346].copy())
     return pixels.permute(2, 0, 1)[None].float() / 255
 
 
@@ -50,7 +51,7 @@ def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
         problem = simulate(operator, truth.cpu(), NOISE, seed).to(place)
         answers[task] = solve(problem, SOLVER, prior, truth=truth, samples=SAMPLES, seed=seed)
     write(out, answers, seed, place)
-    terminal.scores({f"{task} ({TASKS[task]})": a.metrics for task, a in answers.items()})
+    terminal.scores({task: a.metrics for task, a in answers.items()})
     failed = [f"{task}: {a.result.message}" for task, a in answers.items() if a.result.status != "ok"]
     terminal.line(f"{time.perf_counter() - begin:.0f} s for {len(TASKS)} x {SAMPLES} samples of the posterior.")
     terminal.line(f"Figure: {out / 'comparison.png'}")
@@ -70,6 +71,7 @@ def write(out: Path, answers: dict[str, Answer], seed: int, device: torch.device
         for task, answer in answers.items():
             shown = {p.title: p for p in panels(answer, photographic=True)}
             names = ("clean", "measurement", "posterior mean", "sample 0", "posterior std")
+            shown["measurement"] = dataclasses.replace(shown["measurement"], title=TASKS[task])
             rows.append([shown[n] for n in names if n in shown])
             mean, std = answer.result.mean[0], answer.result.std[0]
             save_image(mean, folder / f"{task}_mean.png")
@@ -87,9 +89,7 @@ def write(out: Path, answers: dict[str, Answer], seed: int, device: torch.device
             assert answer.truth is not None
             save_image(answer.truth[0], folder / "clean.png")
         subtitle = f"noise {NOISE}   prior {DEFAULT_PRIOR}   {SOLVER}"
-        write_picture(
-            comparison(rows, title="  |  ".join(TASKS.values()), subtitle=subtitle), folder / "comparison.png"
-        )
+        write_picture(comparison(rows, title="invdiff demo", subtitle=subtitle), folder / "comparison.png")
         write_json(
             folder,
             {

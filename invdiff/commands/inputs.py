@@ -69,7 +69,7 @@ def read_input(request: Request) -> Input:
 def _read_measurement(request: Request) -> Tensor:
     """Return a measurement that is no photograph, `(1, ...)`: an array as it stands, or a picture."""
     if request.image.suffix.lower() not in ARRAYS:
-        return load_image(request.image, mode="gray" if request.operator.name == "tomography" else None)
+        return load_image(request.image)
     array = load_array(request.image)
     check_finite(array, request.image)
     y = torch.from_numpy(array)
@@ -160,7 +160,7 @@ def estimate_noise(y: Tensor, known: Tensor | None = None) -> float:
         known: which pixels count, `(H, W)`.
 
     Returns:
-        The estimate, at least the rounding error of 8 bits.
+        The estimate to three digits, at least the rounding error of 8 bits.
 
     Raises:
         ValueError: no picture, or too few windows of 3 x 3 known pixels.
@@ -185,7 +185,8 @@ def estimate_noise(y: Tensor, known: Tensor | None = None) -> float:
         raise ValueError(
             "--noise auto: too few windows of 3 x 3 known pixels to estimate the noise from; give a number"
         )
-    return max(float(response.median()) / 6 / 0.6745, 1 / 255 / math.sqrt(12))
+    found = max(float(response.median()) / 6 / 0.6745, 1 / 255 / math.sqrt(12))
+    return float(f"{found:.3g}")
 
 
 def pick_device(name: str) -> torch.device:

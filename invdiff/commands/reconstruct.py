@@ -30,7 +30,7 @@ from .request import PHOTOGRAPHIC, Request
 from .results import environment, fields, is_picture, measurement_white, staged, std_white, write_arrays, write_json
 
 DIVERGED = 3
-_PANELS = 4  # in one row of the figure
+_PANELS = 4  # in one of the two rows of the figure
 
 
 @dataclass(frozen=True)
@@ -265,20 +265,27 @@ def _sha256(path: Path) -> str:
 
 
 def panels(answer: Answer, *, photographic: bool) -> list[Panel]:
-    """Return the panels of one answer: the truth if known, measurement, floor, mean, spread and the first samples."""
+    """Return the panels of one answer: the truth if known, measurement, floor, mean, spread and the samples."""
     result, y = answer.result, answer.problem.measurement[0]
     out = [] if answer.truth is None else [Panel("clean", answer.truth[0])]
     if is_picture(y):
         white = measurement_white(y, answer.problem.operator.in_shape, photographic=photographic)
         out.append(Panel("measurement", y / white, _caption(answer, "measurement")))
-    if answer.floor is not None and not torch.equal(answer.floor[1], answer.problem.measurement):
+    told = (answer.problem.measurement, result.mean)
+    if answer.floor is not None and not any(torch.equal(answer.floor[1], x) for x in told):
         name, image = answer.floor
         out.append(Panel(name, image[0], _caption(answer, name)))
+    if not has_spread(result):
+        return [*out, Panel("reconstruction", result.mean[0], _caption(answer, "mean"))]
     out.append(Panel("posterior mean", result.mean[0], _caption(answer, "mean")))
-    if result.samples.shape[1] > 1:
-        spread = result.std[0].square().mean(0).sqrt()
-        out.append(Panel("posterior std", spread, white=std_white(spread)))
+    spread = result.std[0].square().mean(0).sqrt()
+    out.append(Panel("posterior std", spread, white=std_white(spread)))
     return out + [Panel(f"sample {s}", sample) for s, sample in enumerate(result.samples[0])]
+
+
+def has_spread(result: Reconstruction) -> bool:
+    """Return whether there are several samples that differ."""
+    return result.samples.shape[1] > 1 and bool(result.std.any())
 
 
 def _caption(answer: Answer, name: str) -> str:
@@ -292,9 +299,7 @@ def write(request: Request, answer: Answer, record: dict[str, Any]) -> None:
     """Write all files, whole or not at all."""
     photographic = request.operator.name in PHOTOGRAPHIC
     shown = panels(answer, photographic=photographic)
-    first = shown[: len(shown) - request.samples]
-    drawn = first + shown[len(first) :][: 2 * _PANELS - len(first) if len(first) < _PANELS else _PANELS]
-    rows = [drawn[i : i + _PANELS] for i in range(0, len(drawn), _PANELS)]
+    rows = [shown[i : i + _PANELS] for i in range(0, min(len(shown), 2 * _PANELS), _PANELS)]
     noise = answer.problem.noise
     subtitle = f"{noise}   prior {request.prior}   {answer.result.nfe} evaluations per sample"
     figure = comparison(rows, title=f"{request.operator}  |  {request.solver}", subtitle=subtitle)

@@ -28,28 +28,26 @@ def error(text: str) -> None:
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:
     """Print names and texts in two columns on standard error."""
-    width = max(len(name) for name, _ in rows)
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", min_width=width)
-    table.add_column(overflow="fold")
-    for name, text in rows:
-        table.add_row(name, text)
-    _console(stderr=True).print(table)
+    _columns(_console(stderr=True), rows, style="dim")
 
 
 def listing(entries: Mapping[str, str]) -> None:
     """Print names with one line each: a table on a terminal, else one line for each name whatever its length."""
-    console = _console()
-    width = max((len(name) for name in entries), default=0)
+    _columns(_console(), list(entries.items()), style="bold")
+
+
+def _columns(console: Console, rows: Sequence[tuple[str, str]], style: str) -> None:
+    """Print names and texts; texts are broken into lines on a terminal only."""
+    width = max((len(name) for name, _ in rows), default=0)
     if not console.is_terminal:
-        for name, summary in entries.items():
-            print(f"{name:<{width}}  {summary}")
+        for name, text in rows:
+            print(f"{name:<{width}}  {text}", file=console.file)
         return
     table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True, min_width=width)
-    table.add_column()
-    for name, summary in entries.items():
-        table.add_row(name, summary)
+    table.add_column(style=style, no_wrap=True, min_width=width)
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(name, text)
     console.print(table)
 
 
@@ -69,7 +67,7 @@ def scores(groups: Mapping[str, Scores]) -> None:
     table.add_column("SSIM", justify="right")
     covered = any("coverage_90" in s for group in groups.values() for s in group.values())
     if covered:
-        table.add_column("covered by 90 %", justify="right")
+        table.add_column("in 90 % interval", justify="right")
     for i, (group, rows) in enumerate(groups.items()):
         if i:
             table.add_section()
