@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from .config import TrainConfig
-from .data import load_pack, split_pack
+from .data import Pack, load_pack, split_pack
 from .loop import Progress, fit
+from .team import Team
 
 logger = logging.getLogger("invdiff.training")
 
@@ -28,6 +30,7 @@ def train(
     init: Annotated[Path | None, typer.Option(help="Exported prior to begin with.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all by default.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that share each batch; on a CPU in use, one a core.")] = 1,
     progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
 ) -> Path:
     """Train a prior on a folder of images, resuming what `out` holds of the same run.
@@ -40,7 +43,8 @@ def train(
         held_out: folder of images for the tables of quality; without it a share of `data`.
         init: exported prior whose weights to begin with.
         device: `"auto"`, `"cpu"`, `"cuda"`, ...
-        threads: CPU threads; all by default.
+        threads: CPU threads, divided among the workers; all by default.
+        workers: processes that share each batch; see `Team`.
         progress: whether to show a progress bar.
 
     Returns:
@@ -53,25 +57,70 @@ def train(
     if config is not None and recipe is not None:
         raise ValueError("train: expected --config or --recipe, got both; give one of them")
     settings = TrainConfig.from_toml(config) if config is not None else TrainConfig.from_recipe(recipe or "photo")
-    if threads is not None:
-        torch.set_num_threads(threads)
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    console = Console(stderr=True)
+    Team(0, workers).share(settings.data.batch)
     out.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(out / "train.log", encoding="utf-8")
+    threads = threads or torch.get_num_threads()
+    plan = _Plan(settings, data, out, held_out, init, target, max(1, threads // workers), progress, workers)
+    plan.packs()  # decoded here, once; the workers map the files
+    if workers == 1:
+        _work(0, plan)
+    else:
+        plan.meeting_point.unlink(missing_ok=True)
+        torch.multiprocessing.spawn(_work, (plan,), nprocs=workers)  # type: ignore[no-untyped-call]
+    return (out / settings.run.name).with_suffix(".safetensors")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What a worker is told."""
+
+    config: TrainConfig
+    data: Path
+    out: Path
+    held_out: Path | None
+    init: Path | None
+    device: torch.device
+    threads: int
+    progress: bool
+    workers: int
+
+    @property
+    def meeting_point(self) -> Path:
+        return self.out.resolve() / "team"
+
+    def packs(self) -> tuple[Pack, Pack]:
+        pack = load_pack(self.data, self.config.data.channels, self.out / "cache" / "train")
+        if self.held_out is None:
+            return split_pack(pack, self.config.data.held_out)
+        return pack, load_pack(self.held_out, self.config.data.channels, self.out / "cache" / "held_out")
+
+
+def _work(rank: int, plan: _Plan) -> None:
+    torch.set_num_threads(plan.threads)
+    team = Team(rank, plan.workers)
+    team.join(str(plan.meeting_point))
+    try:
+        pack, held_out = plan.packs()
+        if team.leads:
+            _lead(plan, team, pack, held_out)
+        else:
+            fit(plan.config, pack, held_out, plan.out, device=plan.device, init=plan.init, team=team)
+    finally:
+        team.leave()
+
+
+def _lead(plan: _Plan, team: Team, pack: Pack, held_out: Pack) -> None:
+    console = Console(stderr=True)
+    handler = logging.FileHandler(plan.out / "train.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        pack = load_pack(data, settings.data.channels, out / "cache" / "train")
-        if held_out is not None:
-            evaluation = load_pack(held_out, settings.data.channels, out / "cache" / "held_out")
-        else:
-            pack, evaluation = split_pack(pack, settings.data.held_out)
         for name in pack.skipped:
             logger.info("skipped %s", name)
             console.print(f"skipped {name}", style="yellow", highlight=False)
-        console.print(f"{len(pack)} images to train on, {len(evaluation)} held out, {len(pack.skipped)} skipped")
+        console.print(f"{len(pack)} images to train on, {len(held_out)} held out, {len(pack.skipped)} skipped")
         columns = (
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -79,16 +128,16 @@ def train(
             TextColumn("loss {task.fields[loss]:.4f}"),
             TimeRemainingColumn(),
         )
-        with Bar(*columns, console=console, disable=not progress) as bar:
-            task = bar.add_task("train", total=settings.run.steps, loss=float("nan"))
+        with Bar(*columns, console=console, disable=not plan.progress) as bar:
+            task = bar.add_task("train", total=plan.config.run.steps, loss=float("nan"))
 
             def watch(p: Progress) -> None:
                 bar.update(task, completed=p.step, total=p.steps, loss=p.loss)
 
-            exported = fit(settings, pack, evaluation, out, device=target, init=init, watch=watch)
-        assert exported is not None
+            exported = fit(
+                plan.config, pack, held_out, plan.out, device=plan.device, init=plan.init, watch=watch, team=team
+            )
         console.print(f"prior: {exported}", highlight=False)
-        return exported
     finally:
         logger.removeHandler(handler)
         handler.close()

@@ -156,17 +156,21 @@ class DataConfig:
 
 
 class Batches:
-    """Batches of crops in [0, 1]; batch `k` depends on the seed and on `k` alone."""
+    """Batches of crops in [0, 1]; batch `k`, of which `mine` is drawn, depends on the seed and on `k` alone."""
 
-    def __init__(self, pack: Pack, data: DataConfig, augment: AugmentConfig, seed: int) -> None:
+    def __init__(
+        self, pack: Pack, data: DataConfig, augment: AugmentConfig, seed: int, mine: slice | None = None
+    ) -> None:
         self.pack, self.data, self.augment, self.seed = pack, data, augment, seed
+        self.mine = mine if mine is not None else slice(0, data.batch)
         weight = pack.sizes.prod(axis=1).astype(np.float64) ** data.area_power
         self.cumulative = np.cumsum(weight / weight.sum())
 
     def __call__(self, step: int) -> Tensor:
         """Return batch `step`, `(B, C, crop, crop)`, float32, channels last in memory."""
-        rng = np.random.default_rng((self.seed, 1, step))
-        chosen = np.searchsorted(self.cumulative, rng.random(self.data.batch)).clip(max=len(self.pack) - 1)
+        rng = np.random.default_rng((self.seed, 1, step, self.mine.start))
+        count = self.mine.stop - self.mine.start
+        chosen = np.searchsorted(self.cumulative, rng.random(count)).clip(max=len(self.pack) - 1)
         crops = [draw_crop(self.pack[int(i)], self.data.crop, self.augment, rng) for i in chosen]
         batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
         return recolour(batch, self.augment, rng).contiguous(memory_format=torch.channels_last)

@@ -20,8 +20,10 @@ from .data import Batches, Pack, write_atomic
 from .evaluate import denoising_table, held_out_batch, write_sheet
 from .objective import denoising_loss
 from .state import TrainState, learning_rate_factor
+from .team import Team
 
 logger = logging.getLogger("invdiff.training")
+ALONE = Team()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +47,7 @@ def fit(
     init: Path | None = None,
     watch: Callable[[Progress], None] | None = None,
     stop_after: int | None = None,
+    team: Team = ALONE,
 ) -> Path | None:
     """Train, from the checkpoint in `out` if there is one, and export.
 
@@ -57,17 +60,19 @@ def fit(
         init: exported prior whose weights to begin with, where there is no checkpoint.
         watch: called after each step.
         stop_after: leave, with a checkpoint, once this many steps are done; for tests of resuming.
+        team: the processes that train together; only its leader writes.
 
     Returns:
-        The exported weights; `None` when stopped early.
+        The exported weights; `None` when stopped early, or for those who do not lead.
     """
-    batches = Batches(train, config.data, config.augment, config.run.seed)
+    mine = team.share(config.data.batch)
+    batches = Batches(train, config.data, config.augment, config.run.seed, mine)
     checkpoint = out / "checkpoint.pt"
     if checkpoint.is_file():
         state = TrainState.load(checkpoint, config, device)
         logger.info("resumed at step %d of %d", state.step, config.run.steps)
     else:
-        state = TrainState.fresh(config, _measure(batches, config), device, init)
+        state = TrainState.fresh(config, _measure(train, config), device, init)
         logger.info("started: %d parameters", sum(p.numel() for p in state.network.parameters()))
     evaluation = held_out_batch(held_out, config)
     autocast = use_bfloat16(config.run.precision, device)
@@ -75,7 +80,7 @@ def fit(
     loss_count, loss = 0, float("nan")
     saved = measured = now = time.perf_counter()
     while state.step < config.run.steps and (stop_after is None or state.step < stop_after):
-        loss_sum += _step(state, config, batches, autocast, device)
+        loss_sum += _step(state, config, batches, autocast, device, team)
         loss_count += 1
         then, now = now, time.perf_counter()
         state.seconds += now - then
@@ -89,12 +94,16 @@ def fit(
         if watch is not None:
             left = state.seconds / state.step * (config.run.steps - state.step)
             watch(Progress(state.step, config.run.steps, loss, state.seconds, left))
+        if not team.leads:
+            continue
         if now - saved > 60 * config.run.checkpoint_minutes:
             state.save(checkpoint)
             saved = time.perf_counter()
         if now - measured > 60 * config.run.evaluate_minutes:
             _report(state, config, evaluation, out)
             measured = time.perf_counter()
+    if not team.leads:
+        return None
     state.save(checkpoint)
     if state.step < config.run.steps:
         return None
@@ -102,21 +111,25 @@ def fit(
     return state.export(out / config.run.name, config, describe_run(state, config, train, device) | {"held_out": table})
 
 
-def _step(state: TrainState, config: TrainConfig, batches: Batches, autocast: bool, device: torch.device) -> Tensor:
+def _step(
+    state: TrainState, config: TrainConfig, batches: Batches, autocast: bool, device: torch.device, team: Team
+) -> Tensor:
     factor = learning_rate_factor(state.step, config)
     for optimizer, lr in zip(state.optimizers, (config.optimizer.lr, config.optimizer.lr_rest), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = lr * factor
     x = batches(state.step)
     rng = np.random.default_rng((config.run.seed, 2, state.step))
-    sigma = config.noise.draw(len(x), rng)
-    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**62))))
+    sigma = config.noise.draw(config.data.batch, rng)[batches.mine]
+    seed = int(rng.integers(2**62)) + team.rank
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
     x, noise = x.to(device, non_blocking=True), noise.to(device, non_blocking=True)
     s = torch.from_numpy(sigma).to(device, torch.float32)
     loss = denoising_loss(state.network, x, noise, s, state.scaling, autocast)
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    team.average_gradients(state.network.parameters())
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.optimizer.clip)
     for optimizer in state.optimizers:
         optimizer.step()
@@ -128,8 +141,9 @@ def _step(state: TrainState, config: TrainConfig, batches: Batches, autocast: bo
     return loss.detach()
 
 
-def _measure(batches: Batches, config: TrainConfig) -> Preconditioning:
+def _measure(pack: Pack, config: TrainConfig) -> Preconditioning:
     """Return the preconditioning for the data as the augmentation leaves them."""
+    batches = Batches(pack, config.data, config.augment, config.run.seed)
     sample = torch.cat([batches(k) for k in range(max(1, 512 // config.data.batch))]).double()
     return Preconditioning(
         mean=round(float(sample.mean()), 3),

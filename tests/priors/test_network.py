@@ -175,7 +175,7 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_errors_say_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="expected NAME.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"expected NAME.safetensors"):
         NetworkPrior.load(tmp_path / "none")
     with pytest.raises(ValueError, match=r"expected \(B, 3, any, any\), got \(1, 1, 8, 8\)"):
         make().denoise(noise(1, 1, 8, 8), 0.1)

@@ -94,6 +94,16 @@ def test_resumes_bit_for_bit(photos: Path, tmp_path: Path, optimizer: str) -> No
     assert straight.read_bytes() == resumed.read_bytes()
 
 
+def test_two_workers_train_one_network(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY.replace("steps = 60", "steps = 3"))
+    file = train(
+        photos, tmp_path / "run", config=tmp_path / "tiny.toml", device="cpu", workers=2, threads=2, progress=False
+    )
+    assert NetworkPrior.load(file).card["training"]["steps"] == 3
+    with pytest.raises(ValueError, match="multiple of the 3 workers"):
+        train(photos, tmp_path / "run", config=tmp_path / "tiny.toml", workers=3)
+
+
 def test_a_batch_depends_on_its_number_alone(photos: Path, tmp_path: Path) -> None:
     c = config()
     pack = load_pack(photos, 3, tmp_path / "cache")
