@@ -14,8 +14,7 @@ Filtered back-projection inverts it approximately: with the ramp filter `|f|` on
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
@@ -26,6 +25,9 @@ from .base import LinearOperator
 from .linalg import conjugate_gradients
 from .rays import Rays
 from .separable import image_shape
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 Filter = Literal["ramp", "shepp-logan", "cosine", "hamming", "hann"]
 
@@ -151,7 +153,7 @@ class Tomography(Projection):
         self,
         in_shape: tuple[int, ...],
         *,
-        angles_deg: Sequence[float] | Tensor,
+        angles_deg: ArrayLike | Tensor,
         pixel_size: float = 1.0,
         detectors: int | None = None,
         detector_spacing: float | None = None,
@@ -180,8 +182,8 @@ class Tomography(Projection):
     def fbp(self, y: Tensor, *, filter: Filter = "ramp") -> Tensor:
         """Return the filtered back-projection.
 
-        Each angle counts with the share of the half circle that it stands for; gaps above twice the usual one, where a
-        range of angles is missing, count as the usual one.
+        Each angle counts with the share of the half circle that it stands for. Where a range of angles is missing (a
+        gap above twice the next largest), the gap counts as the next largest.
 
         Args:
             y: sinograms, `(B, C, views, detectors)`.
@@ -251,8 +253,9 @@ def angular_weights(angles_deg: Tensor) -> Tensor:
     s = turned[order]
     gaps = torch.cat([s[1:] - s[:-1], s[:1] + 180 - s[-1:]])
     if len(s) > 1:
-        usual = gaps[gaps > 1e-9].median() if bool((gaps > 1e-9).any()) else gaps.max()
-        gaps = torch.where(gaps > 2 * usual, usual, gaps)
+        next_largest, largest = gaps.sort().values[-2:]
+        if largest > 2 * next_largest:
+            gaps = torch.where(gaps == largest, next_largest, gaps)
     weights = torch.empty_like(s)
     weights[order] = (gaps + gaps.roll(1)) / 2
     return torch.deg2rad(weights)
@@ -265,7 +268,7 @@ def positive(owner: str, name: str, value: float) -> float:
     return float(value)
 
 
-def row(owner: str, name: str, values: Sequence[float] | Tensor) -> Tensor:
+def row(owner: str, name: str, values: ArrayLike | Tensor) -> Tensor:
     """Return finite numbers in a row, `(n,)`, float64, or raise a ValueError."""
     out = torch.as_tensor(np.asarray(values, dtype=np.float64)).detach().cpu()
     if out.ndim != 1 or out.numel() == 0 or not bool(torch.isfinite(out).all()):
