@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..priors import Prior, load_prior
+from ..priors import Prior, embedded, load_prior
 from ..priors.network import NetworkPrior
 
 LEVELS = (15, 25, 50)
@@ -84,13 +84,20 @@ def _centre(image: Array, side: int) -> Array:
     return image[top : top + h, left : left + w]
 
 
+def find_prior(name_or_path: str) -> Prior:
+    """Return an embedded prior, one exported to a path, or what `load_prior` finds."""
+    if name_or_path in embedded.names():
+        return embedded.load(name_or_path)
+    return NetworkPrior.load(name_or_path) if Path(name_or_path).exists() else load_prior(name_or_path)
+
+
 def prior_method(prior: Prior) -> Method:
     """Return a prior's denoiser on arrays `(H, W, C)`."""
 
     @torch.no_grad()
     def denoise(noisy: Array, sigma: float) -> Array:
         x = torch.from_numpy(noisy).permute(2, 0, 1)[None].to(torch.float32)
-        return prior.denoise(x, sigma)[0].permute(1, 2, 0).double().numpy()  # type: ignore[no-any-return]
+        return prior.denoise(x, sigma)[0].permute(1, 2, 0).double().numpy()
 
     return denoise
 
@@ -211,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    prior = load_prior(options.prior)
+    prior = find_prior(options.prior)
     methods = {"prior": prior_method(prior)} | ({} if options.no_peers else classical_methods())
     sets = {"scikit-image": skimage_photographs()}
     if options.photos is not None:

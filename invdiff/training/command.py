@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from torch.multiprocessing.spawn import spawn
 
 from .config import TrainConfig
 from .data import Pack, load_pack, split_pack
@@ -67,7 +68,7 @@ def train(
         _work(0, plan)
     else:
         plan.meeting_point.unlink(missing_ok=True)
-        torch.multiprocessing.spawn(_work, (plan,), nprocs=workers)  # type: ignore[no-untyped-call]
+        spawn(_work, (plan,), nprocs=workers)  # type: ignore[no-untyped-call]
     return (out / settings.run.name).with_suffix(".safetensors")
 
 

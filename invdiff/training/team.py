@@ -61,5 +61,5 @@ class Team:
         dist.all_reduce(flat)
         torch._foreach_copy_(
             gradients,
-            [f.view_as(g) for f, g in zip(flat.split([g.numel() for g in gradients]), gradients, strict=True)],
+            [f.view_as(g) for f, g in zip(torch.split(flat, [g.numel() for g in gradients]), gradients, strict=True)],
         )
