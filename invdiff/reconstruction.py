@@ -8,7 +8,8 @@ from .priors import load_prior
 from .priors.base import Prior
 from .problem import Problem, Reconstruction
 from .registry import solvers
-from .solvers.base import Progress, Solver, make_solver
+from .solvers import Solver, make_solver
+from .solvers.progress import Progress
 
 DEFAULT_PRIOR = "gaussian"
 DEFAULT_SOLVER = "dps"

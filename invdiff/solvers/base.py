@@ -8,12 +8,11 @@ of network evaluations, the progress bar and the watch for divergence.
 from __future__ import annotations
 
 import abc
-import dataclasses
+import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +22,9 @@ from ..operators.base import LinearOperator
 from ..priors.base import Prior
 from ..problem import Problem, Reconstruction
 from ..streams import Streams, generator
+from .progress import Progress, progress_bar
+
+BATCH_VALUES = 2**22  # pixel values that are worked on at once, unless the caller says how many samples
 
 NEEDS = {
     "linear": "a linear operator",
@@ -36,7 +38,7 @@ NEEDS = {
 class Run:
     """One batch of samples on their way: all that a step may look at.
 
-    Each row is one (image, sample) pair.
+    Each row is one (image, sample) pair, or one (image, cloud of particles) pair.
 
     Attributes:
         problem: the problem, with its measurements repeated to one for each row, `(N, ...)`.
@@ -44,6 +46,8 @@ class Run:
         levels: decreasing noise levels, the last one usually 0.
         streams: random numbers, one stream for each row.
         trace: figures of each step, by name; `record` adds to it.
+        log_evidence: estimate of `log p(y)`, `(N,)`, where a solver keeps one.
+        evaluated: how many images the prior has denoised.
     """
 
     problem: Problem
@@ -51,6 +55,7 @@ class Run:
     levels: tuple[float, ...]
     streams: Streams
     trace: dict[str, list[Tensor]] = field(default_factory=dict)
+    log_evidence: Tensor | None = None
     evaluated: int = 0
 
     @property
@@ -77,41 +82,52 @@ class Run:
         self.trace.setdefault(name, []).append(value.detach())
 
 
-Progress = Callable[[int, int], None]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Solver(abc.ABC):
     """A posterior sampler: hyper-parameters as a frozen dataclass, called on a problem and a prior.
 
-    A subclass gives `needs`, `levels` and `step`; where it must, also `start` and `finish`.
+    A subclass gives `needs`, `levels` and `step`; where it must, also `start` and `finish`. The state is a tensor
+    with a row for each sample, or a named tuple of such tensors whose first entry is the image.
 
     Attributes:
         needs: what a problem must offer, of {"linear", "svd", "gaussian", "vjp"}.
         lower: the parameter to lower when the solver diverges.
+        limit: the parameter in whose limit the samples are exact; "" for an approximate solver.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     lower: ClassVar[str] = ""
+    limit: ClassVar[str] = ""
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations that one row takes; the count is compared with it."""
+        return int(getattr(self, "steps", 0))
+
+    @property
+    def cloud(self) -> int:
+        """How many samples one row gives: 1, or the number of particles."""
+        return 1
 
     @abc.abstractmethod
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return the decreasing noise levels in float64, `(steps + 1,)`."""
 
     @abc.abstractmethod
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+    def step(self, run: Run, x: Any, i: int) -> Any:
         """Take the state `x`, `(N, C, H, W)`, from level `run.levels[i]` to `run.levels[i + 1]`."""
 
-    def start(self, run: Run) -> Tensor:
+    def start(self, run: Run) -> Any:
         """Return the state at the first level, `x_T = c + sigma_T n`, around the centre that `center` chooses."""
         from .start import center
 
         c = center(run.problem, run.prior)
         return c + run.levels[0] * run.randn(c)
 
-    def finish(self, run: Run, x: Tensor) -> Tensor:
-        """Return the images of the last state, `(N, C, H, W)`."""
-        return x
+    def finish(self, run: Run, x: Any) -> Tensor:
+        """Return the images of the last state, `(N, C, H, W)`, or `(N, cloud, C, H, W)` for a cloud of particles."""
+        out: Tensor = _image(x)
+        return out
 
     def __call__(
         self,
@@ -141,15 +157,16 @@ class Solver(abc.ABC):
         """
         self._check(problem, prior, samples, seed, batch_size)
         levels = tuple(self.levels(problem, prior).tolist())
-        pairs = [(b, s) for b in range(len(problem)) for s in range(samples)]
-        size = batch_size or max(1, 2**22 // max(1, _numel(problem.operator.in_shape)))
+        clouds = -(-samples // self.cloud)
+        pairs = [(b, s) for b in range(len(problem)) for s in range(clouds)]
+        size = batch_size or max(1, BATCH_VALUES // max(1, self.cloud * math.prod(problem.operator.in_shape)))
         chunks = [pairs[i : i + size] for i in range(0, len(pairs), size)]
         steps = len(levels) - 1
         begin = time.perf_counter()
         parts: list[Tensor] = []
         runs: list[Run] = []
         failures: list[str] = []
-        with _progress_bar(progress, len(chunks) * steps, type(self).__name__) as advance:
+        with progress_bar(progress, len(chunks) * steps, type(self).__name__) as advance:
             for chunk in chunks:
                 rows = problem[[b for b, _ in chunk]]
                 keys = [(seed, problem.image_index[b], s) for b, s in chunk]
@@ -162,14 +179,28 @@ class Solver(abc.ABC):
         shape = problem.operator.in_shape
         y = problem.measurement
         stacked = torch.cat(parts) if parts else y.new_zeros((0, *shape))
+        drawn = stacked.reshape(len(problem), clouds * self.cloud, *shape)
         return Reconstruction(
-            samples=stacked.reshape(len(problem), samples, *shape),
-            nfe=round(sum(r.evaluated for r in runs) / max(1, len(pairs))),
+            samples=drawn[:, :samples],
+            nfe=round(sum(r.evaluated for r in runs) / max(1, len(problem) * samples)),
             seconds=time.perf_counter() - begin,
             status="diverged" if failures else "ok",
             message=failures[0] if failures else "",
             trace=_gather_trace(runs),
+            log_evidence=_gather_evidence(runs, len(problem)),
         )
+
+    @classmethod
+    def unmet(cls, problem: Problem) -> list[str]:
+        """Return which of the solver's needs a problem does not meet, sorted."""
+        op = problem.operator
+        met = {
+            "linear": isinstance(op, LinearOperator),
+            "svd": isinstance(op, LinearOperator) and op.svd is not None,
+            "gaussian": isinstance(problem.noise, Gaussian),
+            "vjp": True,
+        }
+        return sorted(n for n in cls.needs if not met[n])
 
     def _loop(self, run: Run, advance: Callable[[], None]) -> tuple[Tensor, str]:
         """Walk down the levels; rows that diverge keep their last finite state."""
@@ -179,12 +210,12 @@ class Solver(abc.ABC):
             bound = 1e3 * max(1.0, run.levels[0], run.prior.std)
             for i in range(len(run.levels) - 1):
                 new = self.step(run, x, i)
-                good = new.detach().abs().flatten(1).amax(1) < bound  # false for NaN as well
+                good = _image(new).abs().flatten(1).amax(1) < bound  # false for NaN as well
                 if bool(good.all()):
                     x = new
                 else:
                     failure = failure or self._describe(run, good, i)
-                    x = torch.where(good.reshape(-1, *[1] * (x.ndim - 1)), new, x)
+                    x = _choose(good, new, x)
                     if not bool(good.any()):
                         break
                 advance()
@@ -201,17 +232,11 @@ class Solver(abc.ABC):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name}: {label}: expected an integer >= {least}, got {value!r}")
         op = problem.operator
-        met = {
-            "linear": isinstance(op, LinearOperator),
-            "svd": isinstance(op, LinearOperator) and op.svd is not None,
-            "gaussian": isinstance(problem.noise, Gaussian),
-            "vjp": True,
-        }
-        missing = sorted(n for n in self.needs if not met[n])
+        missing = self.unmet(problem)
         if missing:
             raise ValueError(
                 f"{name} needs {' and '.join(NEEDS[m] for m in missing)}; got {op!r} with {problem.noise!r}; "
-                f"{_alternatives(met)}"
+                f"{_alternatives(problem)}"
             )
         fits = len(prior.shape) == len(op.in_shape) and all(
             p is None or p == s for p, s in zip(prior.shape, op.in_shape, strict=True)
@@ -223,15 +248,32 @@ class Solver(abc.ABC):
             )
 
 
-def _numel(shape: tuple[int, ...]) -> int:
-    return int(torch.Size(shape).numel())
+def _image(state: Any) -> Tensor:
+    """Return the images of a state, its first entry unless it is a tensor itself."""
+    image: Tensor = state if isinstance(state, Tensor) else state[0]
+    return image
 
 
-def _alternatives(met: dict[str, bool]) -> str:
+def _choose(good: Tensor, new: Any, old: Any) -> Any:
+    """Return the state that has the rows of `new` where `good`, of `old` elsewhere."""
+    if isinstance(new, Tensor):
+        return torch.where(good.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+    return type(new)(*(_choose(good, n, o) for n, o in zip(new, old, strict=True)))
+
+
+def _alternatives(problem: Problem) -> str:
     from ..registry import solvers
 
-    able = [n for n, e in solvers.entries().items() if all(met[k] for k in e.load().needs)]
+    able = [n for n, e in solvers.entries().items() if not e.load().unmet(problem)]
     return f"solvers that would do: {', '.join(able)}" if able else "no solver can do this problem"
+
+
+def _gather_evidence(runs: list[Run], images: int) -> Tensor | None:
+    """Average the evidence of each image over its clouds: the estimates are unbiased before the logarithm."""
+    if not runs or any(r.log_evidence is None for r in runs):
+        return None
+    rows = torch.cat([r.log_evidence.double().cpu() for r in runs if r.log_evidence is not None]).reshape(images, -1)
+    return rows.logsumexp(1) - math.log(rows.shape[1])
 
 
 def _gather_trace(runs: list[Run]) -> dict[str, Tensor]:
@@ -242,57 +284,3 @@ def _gather_trace(runs: list[Run]) -> dict[str, Tensor]:
         length = min(h.shape[0] for h in have)
         out[name] = torch.cat([h[:length].double().cpu() for h in have], 1).mean(1)
     return out
-
-
-@contextmanager
-def _progress_bar(progress: bool | Progress, total: int, title: str) -> Iterator[Callable[[], None]]:
-    done = 0
-    if not progress:
-        yield lambda: None
-        return
-    if callable(progress):
-
-        def tell() -> None:
-            nonlocal done
-            done += 1
-            progress(done, total)
-
-        yield tell
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda: bar.advance(task)
-
-
-def parameters(solver: type[Solver]) -> dict[str, dataclasses.Field[object]]:
-    """Return the hyper-parameters of a solver class, by name."""
-    return {f.name: f for f in dataclasses.fields(solver)}
-
-
-def make_solver(cls: type[Solver], options: dict[str, object]) -> Solver:
-    """Build a solver from named options, as the command line and suites give them.
-
-    Args:
-        cls: the solver class.
-        options: values by name; integers are taken where floats are expected.
-
-    Raises:
-        ValueError: an unknown option (the message names the nearest known one) or a value of the wrong type.
-    """
-    from ..registry import unknown
-
-    known = parameters(cls)
-    for name, value in options.items():
-        if name not in known:
-            raise ValueError(unknown(f"parameter of {cls.__name__}", name, known))
-        default = known[name].default
-        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            options = {**options, name: float(value)}
-        elif isinstance(default, int | float | str) and type(value) is not type(default):
-            raise ValueError(f"{cls.__name__}: {name}: expected {type(default).__name__}, got {value!r}")
-    return cls(**options)

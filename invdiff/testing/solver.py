@@ -1,0 +1,180 @@
+"""How wrong a solver is: its samples against those of the exact posterior.
+
+For the samples `x_1, ..., x_S` of one image, and the exact posterior's mean `m` and standard deviation `s` of each
+pixel:
+
+    bias            root mean square over pixels of (mean(x) - m) / s, less what S samples of the truth would show
+    variance ratio  sum over pixels of var(x) / sum of s^2
+    coverage        posterior probability of the central 50 and 90 % intervals of each pixel's samples
+    distance        sliced Wasserstein-1 distance to exact samples, and its floor: exact against exact
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..metrics import sliced_wasserstein
+from ..posterior import ExactPosterior
+from ..priors import Prior
+from ..problem import Problem
+from ..solvers import Solver
+from .exact import ExactProblem, exact_problems
+from .operator import Check, Report
+
+
+@dataclass(frozen=True)
+class Grade:
+    """A solver's errors on one exact problem; see the module for each figure.
+
+    Attributes:
+        bias: of the mean, in posterior standard deviations; 0 for a perfect solver.
+        variance_ratio: 1 for a perfect solver.
+        coverage_50: 0.5 for a perfect solver.
+        coverage_90: 0.9 for a perfect solver.
+        distance: sliced Wasserstein-1 distance to the exact posterior, in posterior standard deviations.
+        floor: the same between two sets of exact samples.
+        samples: how many samples of each image.
+        nfe: network evaluations for one sample.
+        seconds: wall time.
+        status: how the solver ended.
+    """
+
+    bias: float
+    variance_ratio: float
+    coverage_50: float
+    coverage_90: float
+    distance: float
+    floor: float
+    samples: int
+    nfe: int
+    seconds: float
+    status: str
+
+
+def grade_solver(solver: Solver, problem: Problem, prior: Prior, *, samples: int = 500, seed: int = 0) -> Grade:
+    """Return the errors of a solver on a problem with a closed-form posterior.
+
+    Args:
+        solver: the solver.
+        problem: a linear operator and Gaussian noise.
+        prior: a Gaussian or mixture prior.
+        samples: how many samples of each image.
+        seed: non-negative integer.
+
+    Example:
+        >>> from invdiff.solvers import DPS
+        >>> problem, prior = exact_problems()["modes"]
+        >>> grade_solver(DPS(steps=20), problem, prior, samples=50).nfe
+        20
+    """
+    exact = ExactPosterior(problem, prior)
+    result = solver(problem, prior, samples=samples, seed=seed)
+    x = result.samples.double()
+    # Relative to the spread, for some pixels of an exact posterior have almost none.
+    scale = exact.std.clamp(min=1e-3 * float(exact.std.max()))
+    truth, other = exact.sample(samples, seed=seed + 1), exact.sample(samples, seed=seed + 2)
+    z = (x.mean(1) - exact.mean) / scale
+    by_chance = (x.var(1) / scale**2 / samples).mean()
+    bias = math.sqrt(max(0.0, float(z.square().mean() - by_chance)))
+    distances = [[_distance(a, t, s) for a, t, s in zip(xs, truth, scale, strict=True)] for xs in (x, other)]
+    return Grade(
+        bias=bias,
+        variance_ratio=float(x.var(1).sum() / (exact.std**2).sum()),
+        coverage_50=_coverage(x, truth, 0.5),
+        coverage_90=_coverage(x, truth, 0.9),
+        distance=sum(distances[0]) / len(distances[0]),
+        floor=sum(distances[1]) / len(distances[1]),
+        samples=samples,
+        nfe=result.nfe,
+        seconds=result.seconds,
+        status=result.status,
+    )
+
+
+def _distance(a: Tensor, truth: Tensor, scale: Tensor) -> float:
+    return sliced_wasserstein(a / scale, truth / scale, slices=500)
+
+
+def _coverage(x: Tensor, truth: Tensor, level: float) -> float:
+    """Return the share of exact samples inside the central interval of each pixel's samples."""
+    low, high = torch.quantile(x, torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=x.dtype), dim=1)
+    inside = (truth >= low[:, None]) & (truth <= high[:, None])
+    return float(inside.double().mean())
+
+
+def check_solver(
+    solver: Solver,
+    problems: dict[str, ExactProblem] | None = None,
+    *,
+    samples: int = 400,
+    seed: int = 0,
+    bias: float | None = None,
+    variance_ratio: tuple[float, float] | None = None,
+) -> Report:
+    """Check that a solver keeps its contract, and how it grades on exact problems.
+
+    Args:
+        solver: the solver; problems that lack what it needs are left out.
+        problems: exact problems by name; those of `exact_problems` unless given.
+        samples: how many samples of each image.
+        seed: non-negative integer.
+        bias: largest bias allowed, beyond the Monte Carlo error; unbounded unless given.
+        variance_ratio: range allowed for the ratio of variances, beyond the Monte Carlo error.
+
+    Returns:
+        A report with a check for each property; `raise_if_failed` turns it into an error.
+
+    Example:
+        >>> from invdiff.solvers import DPS
+        >>> check_solver(DPS(steps=5), samples=20).ok
+        True
+    """
+    checks: list[Check] = []
+    able = {n: p for n, p in (problems or exact_problems()).items() if not solver.unmet(p[0])}
+    if not able:
+        advice = "pass problems with what the solver needs"
+        return Report(repr(solver), (Check("problems", False, "no problem has what the solver needs", advice),))
+    for name, (problem, prior) in able.items():
+        checks += _contract(name, solver, problem, prior, seed)
+        g = grade_solver(solver, problem, prior, samples=samples, seed=seed)
+        bias_error = 4 * math.sqrt(g.variance_ratio / samples)
+        ratio_error = 4 * g.variance_ratio * math.sqrt(2 / samples)
+        low, high = variance_ratio or (0.0, math.inf)
+        detail = f"{name}: bias {g.bias:.3f} +- {bias_error:.3f}, allowed {bias if bias is not None else 'any'}"
+        checks.append(
+            Check("bias", bias is None or g.bias <= bias + bias_error, detail, "the mean is off: check the step")
+        )
+        ok = low - ratio_error <= g.variance_ratio <= high + ratio_error
+        detail = f"{name}: variance ratio {g.variance_ratio:.3f} +- {ratio_error:.3f}, allowed {low:.3g} to {high:.3g}"
+        checks.append(Check("variance", ok, detail, "the spread is off: check noise terms and levels"))
+        detail = f"{name}: coverage {g.coverage_50:.2f} of 50 %, {g.coverage_90:.2f} of 90 %, distance {g.distance:.3f}"
+        checks.append(Check("calibration", g.status == "ok", f"{detail}, floor {g.floor:.3f}", f"status {g.status}"))
+    return Report(repr(solver), tuple(checks))
+
+
+def _contract(name: str, solver: Solver, problem: Problem, prior: Prior, seed: int) -> list[Check]:
+    """Check shape, finiteness, seeds, batches and the count of evaluations."""
+    n = max(2, solver.cloud)
+    a = solver(problem, prior, samples=n, seed=seed)
+    b = solver(problem, prior, samples=n, seed=seed)
+    other = solver(problem, prior, samples=n, seed=seed + 1)
+    alone = solver(problem[-1:], prior, samples=n, seed=seed)
+    shape = (len(problem), n, *problem.operator.in_shape)
+    finite = a.samples.shape == shape and bool(torch.isfinite(a.samples).all())
+    gap = float((a.samples[-1:] - alone.samples).abs().max()) / max(prior.std, 1e-12)
+    moved = not torch.equal(a.samples, other.samples)
+    random = solver.evaluations > 0
+    rows = solver.evaluations / solver.cloud
+    return [
+        Check("result", finite, f"{name}: samples {tuple(a.samples.shape)}, finite", f"expected shape {shape}, no NaN"),
+        Check("same seed", torch.equal(a.samples, b.samples), f"{name}: same bits", "draw from run.randn only"),
+        Check(
+            "other seed", moved or not random, f"{name}: other samples", "draw from run.randn, not from a fixed seed"
+        ),
+        Check("batch", gap < 1e-6, f"{name}: alone and in a batch differ by {gap:.1e} std", "norms are per image"),
+        Check("evaluations", a.nfe == round(rows), f"{name}: {a.nfe}, declared {rows:g}", "override `evaluations`"),
+    ]
