@@ -1,0 +1,106 @@
+"""What a sampler promises besides its law: sizes, counts, errors that say what to do."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+
+from invdiff.priors import GaussianPrior, MixturePrior, Prior
+from invdiff.samplers import (
+    DDIM,
+    SAMPLERS,
+    ULA,
+    AdaptiveODE,
+    AnnealedLangevin,
+    AnnealedMALA,
+    Euler,
+    Heun,
+    PredictorCorrector,
+    Sampler,
+    integrate_torchdiffeq,
+    make_sampler,
+)
+
+D = torch.float64
+
+
+class AnySize(Prior):
+    """White noise of any size."""
+
+    shape, std, sigma_min, sigma_max = (1, None, None), 0.5, 0.01, 10.0
+
+    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        return x * 0.25 / (0.25 + torch.as_tensor(sigma) ** 2)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_draws_images_of_any_size(name: str) -> None:
+    result = make_sampler(SAMPLERS[name], {"steps": 3})(AnySize(), 2, shape=(1, 3, 4))
+    assert result.samples.shape == (2, 1, 3, 4)
+    assert result.samples.dtype == torch.float32
+    assert bool(result.samples.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    ("sampler", "nfe"),
+    [
+        (DDIM(steps=7), 8),
+        (Heun(steps=7), 14),
+        (AnnealedLangevin(steps=7, inner=3), 7 * 3 + 2),
+        (AnnealedMALA(steps=7, inner=3), 7 * 4 + 2),
+        (PredictorCorrector(steps=7, corrections=2), 7 + 6 * 2 + 1),
+        (ULA(steps=7), 8),
+    ],
+)
+def test_evaluations_are_counted(sampler: Sampler, nfe: int, mixture: MixturePrior) -> None:
+    """One of them asks for the centre of the start."""
+    assert sampler(mixture, 5, dtype=D, batch_size=2).nfe == nfe
+
+
+def test_steps_are_told(mixture: MixturePrior) -> None:
+    seen: list[tuple[int, int]] = []
+    Euler(steps=3)(mixture, 4, batch_size=2, watch=lambda done, total: seen.append((done, total)))
+    assert seen == [(k, 6) for k in range(1, 7)]
+
+
+def test_divergence_is_reported_and_kept_finite(gaussian: GaussianPrior) -> None:
+    result = ULA(steps=400, gamma=10.0)(gaussian, 3)
+    assert result.status == "diverged"
+    assert "ULA diverged at step" in result.message
+    assert bool(result.samples.isfinite().all())
+
+
+def test_wrong_requests_raise(gaussian: GaussianPrior) -> None:
+    with pytest.raises(ValueError, match="any size; give one"):
+        Euler()(AnySize(), 2)
+    with pytest.raises(ValueError, match="as the prior has"):
+        Euler()(gaussian, 2, shape=(1, 2, 2))
+    with pytest.raises(ValueError, match="n: expected an integer >= 1"):
+        Euler()(gaussian, 0)
+    with pytest.raises(ValueError, match="start: expected shape"):
+        Euler()(gaussian, 2, start=torch.zeros(1, 1, 1, 2))
+    with pytest.raises(ValueError, match="did you mean 'eta'"):
+        make_sampler(DDIM, {"etta": 1.0})
+    for name, wrong in (("steps", 0), ("sigma_min", -1.0), ("eta", 1.5)):
+        with pytest.raises(ValueError, match=f"DDIM: {name}"):
+            make_sampler(DDIM, {name: wrong})
+    with pytest.raises(ValueError, match="rtol"):
+        AdaptiveODE(rtol=0.0)
+    with pytest.raises(ValueError, match="sigma"):
+        ULA(sigma=0.0)
+
+
+def test_torchdiffeq_is_asked_for_by_name(gaussian: GaussianPrior, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchdiffeq", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install torchdiffeq"):
+        AdaptiveODE(integrator=integrate_torchdiffeq)(gaussian, 2)
+
+
+def test_torchdiffeq_agrees_with_scipy(gaussian: GaussianPrior) -> None:
+    pytest.importorskip("torchdiffeq")
+    options = {"rtol": 1e-7, "atol": 1e-7, "together": 4}
+    found = AdaptiveODE(integrator=integrate_torchdiffeq, **options)(gaussian, 4, dtype=D)  # type: ignore[arg-type]
+    torch.testing.assert_close(found.samples, AdaptiveODE(**options)(gaussian, 4, dtype=D).samples, rtol=0, atol=1e-5)  # type: ignore[arg-type]
