@@ -4,6 +4,7 @@ from .algebra import Adjoint, Chain, Composition, NonlinearStack, Scaled, Stack,
 from .base import LinearOperator, Operator, Spectrum
 from .blur import Blur
 from .downsample import Downsample
+from .functions import Function, LinearFunction, Matrix
 from .identity import Identity
 from .inpainting import Inpainting, box_mask, random_mask
 from .kernels import gaussian_kernel, motion_kernel, uniform_kernel
@@ -16,9 +17,12 @@ __all__ = [
     "Chain",
     "Composition",
     "Downsample",
+    "Function",
     "Identity",
     "Inpainting",
+    "LinearFunction",
     "LinearOperator",
+    "Matrix",
     "NonlinearStack",
     "Operator",
     "Scaled",

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ._constants import Movable
-from .linalg import conjugate_gradients
+from .linalg import conjugate_gradients, least_squares, power_iteration
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,30 @@ class Operator(abc.ABC):
     @abc.abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Map images `(B, *in_shape)` to measurements `(B, *out_shape)`; must be differentiable by autograd."""
+
+    @staticmethod
+    def from_function(
+        f: Callable[[Tensor], Tensor], in_shape: tuple[int, ...], *, out_shape: tuple[int, ...] | None = None
+    ) -> Operator:
+        """Return the operator that a function defines.
+
+        Args:
+            f: maps batches of images `(B, *in_shape)` to measurements, differentiable by autograd; a lambda works, but
+                a function at the top of a module can be pickled, too.
+            in_shape: shape of one image.
+            out_shape: shape of one measurement; default: found by calling `f` on zeros.
+
+        Raises:
+            TypeError: `f` cannot be called, or returns no tensor.
+
+        Example:
+            >>> import torch
+            >>> Operator.from_function(lambda x: x.clamp(max=0.5), (1, 2, 2))(torch.ones(1, 1, 2, 2)).max()
+            tensor(0.5000)
+        """
+        from .functions import Function
+
+        return Function(f, in_shape, out_shape=out_shape)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return `A(x)`, `(B, *out_shape)`, after checking shape and type of `x`, `(B, *in_shape)`."""
@@ -154,6 +178,58 @@ class LinearOperator(Operator):
                 [0., 0.]])
     """
 
+    @staticmethod
+    def from_function(
+        f: Callable[[Tensor], Tensor],
+        in_shape: tuple[int, ...],
+        *,
+        out_shape: tuple[int, ...] | None = None,
+        adjoint: Callable[[Tensor], Tensor] | None = None,
+    ) -> LinearOperator:
+        """Return the linear operator that a function defines.
+
+        Args:
+            f: maps batches of images `(B, *in_shape)` to measurements, linear, differentiable by autograd unless
+                `adjoint` is given.
+            in_shape: shape of one image.
+            out_shape: shape of one measurement; default: found by calling `f` on zeros.
+            adjoint: maps measurements to images; default: by autograd.
+
+        Raises:
+            TypeError: `f` cannot be called, or returns no tensor.
+
+        Example:
+            >>> import torch
+            >>> LinearOperator.from_function(lambda x: x.sum(1, keepdim=True), (3, 2, 2)).out_shape
+            (1, 2, 2)
+        """
+        from .functions import LinearFunction
+
+        return LinearFunction(f, in_shape, out_shape=out_shape, adjoint=adjoint)
+
+    @staticmethod
+    def from_matrix(
+        matrix: Any, in_shape: tuple[int, ...] | None = None, *, out_shape: tuple[int, ...] | None = None
+    ) -> LinearOperator:
+        """Return the operator of a matrix that acts on flattened images.
+
+        Args:
+            matrix: `(m, n)`: a tensor, an array, or a sparse matrix of scipy.
+            in_shape: shape of one image, with `n` entries; default: `(n,)`.
+            out_shape: shape of one measurement, with `m` entries; default: `(m,)`.
+
+        Raises:
+            ValueError: no matrix, or shapes of another size.
+
+        Example:
+            >>> import torch
+            >>> LinearOperator.from_matrix(torch.ones(1, 4), (1, 2, 2))(torch.ones(1, 1, 2, 2))
+            tensor([[4.]])
+        """
+        from .functions import Matrix
+
+        return Matrix(matrix, in_shape, out_shape=out_shape)
+
     def adjoint(self, y: Tensor) -> Tensor:
         """Return `A^T y`, `(B, *in_shape)`, for measurements `y`, `(B, *out_shape)`.
 
@@ -189,14 +265,20 @@ class LinearOperator(Operator):
         """Return `A^+ y`, the least-squares solution of least norm, `(B, *in_shape)`.
 
         Closed form with a spectrum (singular values below 1e-6 of the largest count as zero), else conjugate gradients
-        on the normal equations from zero, up to a relative residual of 1e-6 or 1000 iterations.
+        for least squares from zero, up to a relative residual of 1e-6 or 1000 iterations.
         """
         self._check(y, self.out_shape, "a measurement", "y")
         if (f := self.svd) is not None:
             s = f.s.to(y)
             keep = s > 1e-6 * s.max() if s.numel() else s > 0
             return f.V(f.Ut(y) * torch.where(keep, 1 / torch.where(keep, s, 1), 0))
-        return conjugate_gradients(self.normal, self.adjoint(y)).x
+        return least_squares(self.forward, self.adjoint, y).x
+
+    def norm(self) -> float:
+        """Return the largest singular value: of the spectrum, else by power iteration, to about 1e-4."""
+        if (f := self.svd) is not None:
+            return float(f.s.max()) if f.s.numel() else 0.0
+        return power_iteration(self.normal, tuple(self.in_shape)).value
 
     def solve(self, b: Tensor, rho: Tensor | float) -> Tensor:
         """Return `(A^T A + rho I)^{-1} b`, `(B, *in_shape)`.

@@ -29,7 +29,7 @@ class Inpainting(LinearOperator):
     Example:
         >>> A = Inpainting(box_mask((4, 4), size=2), channels=3)
         >>> A.in_shape, int(A.observed.sum())
-        ((3, 4, 4), 36)
+        ((3, 4, 4), 12)
     """
 
     def __init__(self, mask: Tensor, *, channels: int | None = None) -> None:

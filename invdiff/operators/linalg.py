@@ -1,11 +1,14 @@
-"""Iterative linear algebra on batches, each image stopping on its own.
+"""Iterative linear algebra on batches: each image stops on its own, and the answer says how the iteration ended.
 
 Conjugate gradients solve `M x = b` for a symmetric, positive semi-definite map `M`, from `x = 0`: the iterates stay in
-the span of `b, M b, M^2 b, ...`, so that on normal equations the limit is the solution of least norm.
+the span of `b, M b, M^2 b, ...`, so that on normal equations the limit is the solution of least norm. Least squares
+`min ||A x - y||^2 + rho ||x||^2` take the same steps without forming `A^T A`, which keeps twice the digits. Power
+iteration finds the largest singular value.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -87,6 +90,123 @@ def conjugate_gradients(
         rz = new
         active = active & (rr > target)
         k += 1
-    norm = _dot(b, b).sqrt()
-    residual = (rr.sqrt() / torch.where(norm > 0, norm, 1)).to(b.dtype)
-    return Solution(x, k, residual, status)
+    return _ended(x, k, rr, _dot(b, b), status)
+
+
+def least_squares(
+    forward: Callable[[Tensor], Tensor],
+    adjoint: Callable[[Tensor], Tensor],
+    y: Tensor,
+    *,
+    rho: Tensor | float = 0.0,
+    tolerance: float = 1e-6,
+    max_iterations: int = 1000,
+) -> Solution:
+    """Minimise `||A x - y||^2 + rho ||x||^2` for each image of a batch, from zero (CGLS).
+
+    In exact arithmetic these are the steps of LSQR, and of conjugate gradients on the normal equations.
+
+    Args:
+        forward: the map `A`, images independent.
+        adjoint: its transpose.
+        y: measurements, `(B, ...)`.
+        rho: weights of the norm, non-negative, a scalar or `(B,)`.
+        tolerance: relative residual of the normal equations, `||A^T (y - A x) - rho x|| / ||A^T y||`, at which an image
+            stops.
+        max_iterations: limit of iterations.
+
+    Returns:
+        The solutions, of least norm where there are many, and how the iteration ended.
+
+    References:
+        LSQR: An Algorithm for Sparse Linear Equations and Sparse Least Squares (Paige, Saunders, 1982),
+        https://doi.org/10.1145/355984.355989, section 7.1 (CGLS).
+    """
+    s = adjoint(y)
+    image, measured = (-1, *[1] * (s.ndim - 1)), (-1, *[1] * (y.ndim - 1))
+    damping = torch.as_tensor(rho, dtype=torch.float64, device=y.device).expand(len(y))
+    x, r, p = torch.zeros_like(s), y, s
+    first = gamma = _dot(s, s)
+    target = tolerance**2 * gamma
+    status, k = "converged", 0
+    active = gamma > target
+    while bool(active.any()):
+        if k == max_iterations:
+            status = "limit"
+            break
+        q = forward(p)
+        curvature = _dot(q, q) + damping * _dot(p, p)
+        if bool((active & (curvature <= 0)).any()):
+            active = active & (curvature > 0)
+            status = "breakdown"
+        alpha = torch.where(active, gamma / torch.where(active, curvature, 1), 0).to(s.dtype)
+        x = x + alpha.reshape(image) * p
+        r = r - alpha.to(y.dtype).reshape(measured) * q
+        s = adjoint(r) - damping.to(s.dtype).reshape(image) * x
+        new = _dot(s, s)
+        beta = torch.where(active, new / torch.where(active, gamma, 1), 0).to(s.dtype)
+        p = s + beta.reshape(image) * p
+        gamma = new
+        active = active & (gamma > target)
+        k += 1
+    return _ended(x, k, gamma, first, status)
+
+
+def _ended(x: Tensor, k: int, squared: Tensor, start: Tensor, status: str) -> Solution:
+    if not bool(torch.isfinite(squared).all()):
+        status = "diverged"
+    norm = start.sqrt()
+    return Solution(x, k, (squared.sqrt() / torch.where(norm > 0, norm, 1)).to(x.dtype), status)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A norm found by iteration.
+
+    Attributes:
+        value: the largest singular value; the iteration approaches it from below.
+        iterations: how many it took.
+        status: "converged", "limit" if the iterations ran out, or "diverged".
+    """
+
+    value: float
+    iterations: int
+    status: str
+
+
+def power_iteration(
+    normal: Callable[[Tensor], Tensor],
+    shape: tuple[int, ...],
+    *,
+    tolerance: float = 1e-4,
+    max_iterations: int = 300,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Norm:
+    """Return the largest singular value of `A`, by power iteration on `A^T A`.
+
+    Args:
+        normal: the map `A^T A` on batches.
+        shape: shape of one image.
+        tolerance: relative change of the value at which the iteration stops.
+        max_iterations: limit of iterations.
+        seed: seed of the start.
+        dtype: precision of the iterates.
+        device: where they stand.
+
+    Returns:
+        The value and how the iteration ended.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    v = torch.randn((1, *shape), generator=generator, dtype=torch.float64).to(dtype=dtype, device=device)
+    value, status = 0.0, "limit"
+    for k in range(1, max_iterations + 1):
+        w = normal(v / v.norm())
+        new = float(w.norm()) ** 0.5
+        if not math.isfinite(new):
+            return Norm(new, k, "diverged")
+        if new == 0 or abs(new - value) <= tolerance * new:
+            return Norm(new, k, "converged")
+        v, value = w, new
+    return Norm(value, max_iterations, status)

@@ -15,7 +15,6 @@ spaced angles on a square image leave an eighth of the rows.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ._constants import Movable, linear
+from .sparse import csr_tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,7 +144,9 @@ class Rays(Movable):
         values *= np.float32(self.length)
         a = csr_matrix((values, columns, starts), shape=(len(starts) - 1, self.size[0] * self.size[1]))
         at = a.T.tocsr()
-        return _sparse(a, like), _sparse(at, like)
+        with torch.inference_mode(False):
+            one, two = ((m.data, m.indices, m.indptr, m.shape) for m in (a, at))
+            return csr_tensor(one, like), csr_tensor(two, like)
 
 
 class _Blocks:
@@ -206,18 +208,6 @@ def _undo(g: tuple[bool, bool, bool], x: Tensor) -> Tensor:
     transpose, columns, rows = g
     x = x.flip([a for a, flip in ((-1, columns), (-2, rows)) if flip])
     return x.mT if transpose else x
-
-
-def _sparse(a, like: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch announces once that its CSR format is young
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(a.indptr.astype(np.int32, copy=False)),
-            torch.from_numpy(a.indices.astype(np.int32, copy=False)),
-            torch.from_numpy(a.data).to(like.dtype),
-            size=a.shape,
-            check_invariants=False,
-        ).to(like.device)
 
 
 def ray_weights(

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable
 
 import pytest
+import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -53,6 +54,10 @@ class FlipGain(LinearOperator):
 
 def _kernel(*size: int) -> Tensor:
     return torch.rand(size, generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 0.3
+
+
+def _double(x: Tensor) -> Tensor:
+    return 2 * x
 
 
 def _mask() -> Tensor:
@@ -102,6 +107,11 @@ EXAMPLES: dict[str, Callable[[], Operator]] = {
     "chain": lambda: Chain(Square(), Blur(SHAPE, kernel=gaussian_kernel(0.7))),
     "stack": lambda: Stack([Inpainting(_mask(), channels=2), Downsample(SHAPE, factor=2)]),
     "stack, not linear": lambda: NonlinearStack([Square(), Identity(SHAPE)]),
+    "function": lambda: Operator.from_function(torch.sin, SHAPE),
+    "linear function": lambda: LinearOperator.from_function(_double, SHAPE),
+    "linear function with adjoint": lambda: LinearOperator.from_function(_double, SHAPE, adjoint=_double),
+    "matrix": lambda: LinearOperator.from_matrix(_kernel(6, 140).numpy(), SHAPE, out_shape=(2, 3)),
+    "sparse matrix": lambda: LinearOperator.from_matrix(scipy.sparse.random(30, 140, 0.1, rng=0), SHAPE),
     "third party": FlipGain,
     "third party, not linear": Square,
 }
@@ -161,7 +171,7 @@ def test_inverses_against_dense_linear_algebra(name: str) -> None:
 CLOSED = {
     "identity", "inpainting shared mask", "blur circular", "blur circular one per channel", "blur gaussian reflect",
     "blur gaussian zero", "blur gaussian valid", "downsample bicubic", "downsample average", "separable", "adjoint",
-    "scaled", "composition separable", "composition isometry outside", "composition isometry inside",
+    "scaled", "matrix", "composition separable", "composition isometry outside", "composition isometry inside",
 }  # fmt: skip
 
 
@@ -220,7 +230,7 @@ class Coupled(Operator):
     in_shape = out_shape = (1, 3, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x / x.norm()
+        return x / x.pow(2).sum().sqrt()
 
 
 class InPlace(LinearOperator):

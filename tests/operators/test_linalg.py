@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from invdiff.operators import LinearOperator, Operator
+from invdiff.operators.linalg import conjugate_gradients, least_squares, power_iteration
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+M = random(20, 12)
+Y = random(3, 20, seed=1)
+
+
+def test_least_squares() -> None:
+    found = least_squares(lambda x: x @ M.T, lambda y: y @ M, Y, tolerance=1e-12)
+    assert found.status == "converged"
+    torch.testing.assert_close(found.x, Y @ torch.linalg.pinv(M).T)
+    rho = torch.tensor([0.0, 1.0, 5.0], dtype=torch.float64)
+    found = least_squares(lambda x: x @ M.T, lambda y: y @ M, Y, rho=rho, tolerance=1e-12)
+    for i in range(3):
+        want = torch.linalg.solve(M.T @ M + rho[i] * torch.eye(12, dtype=torch.float64), M.T @ Y[i])
+        torch.testing.assert_close(found.x[i], want)
+
+
+def test_least_norm() -> None:
+    found = least_squares(lambda x: x @ M, lambda y: y @ M.T, random(2, 12), tolerance=1e-12)
+    torch.testing.assert_close(found.x, random(2, 12) @ torch.linalg.pinv(M))
+
+
+def test_each_image_stops_on_its_own() -> None:
+    """An image's answer is the same alone and beside one that takes longer."""
+    spd = M.T @ M
+    b = torch.stack([torch.linalg.eigh(spd).eigenvectors[:, 0], random(12)])
+    both = conjugate_gradients(lambda v: v @ spd, b)
+    alone = conjugate_gradients(lambda v: v @ spd, b[:1])
+    torch.testing.assert_close(both.x[:1], alone.x, rtol=1e-12, atol=1e-12)
+    assert alone.iterations < both.iterations
+
+
+def test_preconditioner_reaches_the_same_answer_sooner() -> None:
+    scale = 10 ** torch.linspace(0, 4, 12, dtype=torch.float64)
+    spd = scale[:, None] * (torch.eye(12, dtype=torch.float64) + 0.01 * M.T @ M) * scale
+    b = random(2, 12)
+    plain = conjugate_gradients(lambda v: v @ spd, b, tolerance=1e-10)
+    fast = conjugate_gradients(lambda v: v @ spd, b, tolerance=1e-10, preconditioner=lambda v: v / scale**2)
+    torch.testing.assert_close(fast.x, torch.linalg.solve(spd, b.T).T, rtol=1e-6, atol=1e-12)
+    assert fast.iterations < plain.iterations
+
+
+def test_they_say_how_they_ended() -> None:
+    spd = M.T @ M
+    b = random(2, 12)
+    assert conjugate_gradients(lambda v: v @ spd, b, max_iterations=2).status == "limit"
+    assert conjugate_gradients(lambda v: -v, b).status == "breakdown"
+    assert conjugate_gradients(lambda v: v * float("nan"), b).status == "diverged"
+    assert least_squares(lambda x: x @ M.T, lambda y: y @ M, Y, max_iterations=2).status == "limit"
+    nothing = conjugate_gradients(lambda v: v @ spd, torch.zeros_like(b))
+    assert (nothing.status, nothing.iterations, float(nothing.x.abs().max())) == ("converged", 0, 0.0)
+    residual = conjugate_gradients(lambda v: v @ spd, b, max_iterations=3)
+    true = (residual.x @ spd - b).norm(dim=1) / b.norm(dim=1)
+    torch.testing.assert_close(residual.residual, true)
+
+
+def test_power_iteration() -> None:
+    found = power_iteration(lambda x: x @ M.T @ M, (12,), tolerance=1e-10, max_iterations=5000)
+    assert found.status == "converged"
+    assert found.value == pytest.approx(float(torch.linalg.matrix_norm(M, 2)), rel=1e-6)
+    assert power_iteration(lambda x: 0 * x, (12,)).value == 0
+    assert power_iteration(lambda x: x @ M.T @ M, (12,), max_iterations=1).status == "limit"
+    assert power_iteration(lambda x: x * float("inf"), (12,)).status == "diverged"
+
+
+def test_norm_of_operators() -> None:
+    a = LinearOperator.from_matrix(M)
+    b = _Product()
+    assert a.norm() == pytest.approx(float(torch.linalg.matrix_norm(M, 2)))
+    assert b.norm() == pytest.approx(a.norm(), rel=1e-2)
+
+
+class _Product(LinearOperator):
+    in_shape, out_shape = (12,), (20,)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ M.to(x).T
+
+
+def test_bad_functions_and_matrices() -> None:
+    with pytest.raises(TypeError, match="expected a function"):
+        Operator.from_function(3, (1, 2, 2))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="keep the batch axis"):
+        LinearOperator.from_function(torch.sum, (1, 2, 2))
+    with pytest.raises(ValueError, match="in_shape: expected 4 entries"):
+        LinearOperator.from_matrix(torch.eye(4), (1, 2, 3))
+    with pytest.raises(ValueError, match="out_shape: expected 4 entries"):
+        LinearOperator.from_matrix(torch.eye(4), (1, 2, 2), out_shape=(5,))
+    with pytest.raises(ValueError, match=r"expected shape \(m, n\)"):
+        LinearOperator.from_matrix(torch.ones(4))
+    with pytest.raises(ValueError, match="finite"):
+        LinearOperator.from_matrix(torch.full((2, 2), float("nan")))
