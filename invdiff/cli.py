@@ -13,6 +13,8 @@ import os
 import shlex
 import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,7 +80,7 @@ def reconstruct(
         str | None,
         _text("Standard deviation of the noise (image values are in [0, 1]), auto, or poisson:photons=N. Needed."),
     ] = None,
-    solver: Annotated[str, _text("NAME:key=value,... See: invdiff list solvers")] = "dps",
+    solver: Annotated[str | None, _text("NAME:key=value,... See: invdiff list solvers")] = None,
     prior: Annotated[str | None, _text("NAME or file.py:function. See: invdiff list priors")] = None,
     samples: Annotated[int, _text("How many samples of the posterior.")] = 4,
     seed: _Seed = 0,
@@ -128,7 +130,8 @@ def reconstruct(
     from .specs import parse_spec
 
     request = Request(
-        image=image, operator=parse_spec(operator), out=out, noise=noise, solver=parse_spec(solver), prior=prior,
+        image=image, operator=parse_spec(operator), out=out, noise=noise, prior=prior,
+        solver=None if solver is None else parse_spec(solver),
         samples=samples, seed=seed, simulate=simulate, mask=mask, mask_invert=mask_invert, missing_color=missing_color,
         missing_tolerance=missing_tolerance, angles=angles, pixel_size=pixel_size, measurement_scale=measurement_scale,
         device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
@@ -180,10 +183,9 @@ def main(argv: list[str] | None = None) -> int:
     _argv[:] = sys.argv[1:] if argv is None else argv
     show = "--traceback" in _argv[:1] or bool(os.environ.get("INVDIFF_TRACEBACK"))
     try:
-        with contextlib.suppress(ValueError):  # signals can be set in the main thread only
-            signal.signal(signal.SIGTERM, _terminate)
-        code = app(args=list(_argv), prog_name="invdiff", standalone_mode=False)
-        sys.stdout.flush()
+        with _terminable():
+            code = app(args=list(_argv), prog_name="invdiff", standalone_mode=False)
+            sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
     except BrokenPipeError:  # the reader of a pipe, such as head, has left: no error
@@ -222,9 +224,21 @@ def _interrupted() -> int:
     return INTERRUPTED
 
 
-def _terminate(number: int, frame: object) -> None:
-    # As an exception, so that temporary files are removed on the way out.
-    raise SystemExit(128 + number)
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM into an exception meanwhile, so that temporary files are removed on the way out."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals can be set in the main thread only
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

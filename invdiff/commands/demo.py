@@ -57,7 +57,9 @@ def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
     terminal.line(f"Figure: {out / 'comparison.png'}")
     terminal.line("Next, an image of your own, or this one:")
     measured = out / "deblurring_measurement.png"
-    terminal.line(f"  invdiff reconstruct {measured} --operator {TASKS['deblurring']} --noise {NOISE} --out result")
+    solver = f"dps:steps={SOLVER.steps},scale={SOLVER.scale:g}"
+    options = f"--operator {TASKS['deblurring']} --noise {NOISE} --solver {solver} --out result"
+    terminal.line(f"  invdiff reconstruct {measured} {options}")
     for message in failed:
         terminal.error(message)
     return DIVERGED if failed else 0

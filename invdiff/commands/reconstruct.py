@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +22,10 @@ from ..operators.factory import make_operator, make_operator_for_measurement
 from ..priors import load_prior
 from ..priors.base import Prior
 from ..problem import Problem, Reconstruction, simulate
-from ..reconstruction import DEFAULT_PRIOR
+from ..reconstruction import DEFAULT_PRIOR, DEFAULT_SOLVER
 from ..registry import solvers
-from ..solvers.base import Solver, make_solver
+from ..solvers import Solver, make_solver
+from ..specs import Spec
 from . import terminal
 from .inputs import Input, make_noise, pick_device, read_angles, read_input
 from .request import PHOTOGRAPHIC, Request
@@ -60,9 +62,10 @@ def run(request: Request) -> int:
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     device = pick_device(request.device)
-    solver = make_solver(solvers[request.solver.name], request.solver.options)
-    request = dataclasses.replace(request, prior=request.prior or DEFAULT_PRIOR)
-    prior = load_prior(request.prior or DEFAULT_PRIOR)
+    chosen, prior_name = request.solver or Spec(DEFAULT_SOLVER), request.prior or DEFAULT_PRIOR
+    request = dataclasses.replace(request, solver=chosen, prior=prior_name)
+    solver = build_solver(chosen)
+    prior = load_prior(prior_name)
     given = read_input(request)
     operator = build_operator(request, given)
     problem = build_problem(request, operator, given)
@@ -80,6 +83,20 @@ def run(request: Request) -> int:
     write(request, answer, record)
     report(request, answer)
     return 0 if answer.result.status == "ok" else DIVERGED
+
+
+def build_solver(spec: Spec) -> Solver:
+    """Return the solver with its options.
+
+    Raises:
+        ValueError: an unknown name or option, or a name that stands for no solver.
+    """
+    found = solvers[spec.name]
+    if not (inspect.isclass(found) and issubclass(found, Solver)):
+        raise ValueError(
+            f"--solver: expected a subclass of invdiff.solvers.Solver, got {spec.name!r}, which is {found!r}"
+        )
+    return make_solver(found, spec.options)
 
 
 def build_operator(request: Request, given: Input) -> Operator:
@@ -245,7 +262,7 @@ def build_record(
         "noise": {"name": type(noise).__name__, **fields(noise), "estimated": request.noise == "auto"},
         "prior": request.prior,
         "solver": {
-            "name": request.solver.name,
+            "name": request.solver.name if request.solver else DEFAULT_SOLVER,
             "class": type(answer.solver).__name__,
             "options": fields(answer.solver),
         },

@@ -22,7 +22,7 @@ class Request:
 
     image: Path
     operator: Spec
-    solver: Spec
+    solver: Spec | None = None
     prior: str | None = None
     out: Path
     noise: str | None = None
@@ -46,7 +46,8 @@ class Request:
         """Raise a ValueError or OSError for what cannot work, before anything heavy is loaded."""
         check_exists(self.image)
         check_name(operators, self.operator.name)
-        check_name(solvers, self.solver.name)
+        if self.solver is not None:
+            check_name(solvers, self.solver.name)
         if self.prior is not None:
             check_name(priors, self.prior)
         if self.noise is None:

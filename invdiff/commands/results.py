@@ -139,8 +139,8 @@ def measurement_white(y: Tensor, in_shape: tuple[int, ...], *, photographic: boo
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Return the versions and the machine that a result came from."""
-    packages = ("torch", "numpy", "scipy", "scikit-image", "pillow", "deepinv")
-    versions = {"invdiff": __version__, "python": platform.python_version()}
+    packages = ("numpy", "scipy", "scikit-image", "pillow", "deepinv")
+    versions = {"invdiff": __version__, "python": platform.python_version(), "torch": torch.__version__}
     for name in packages:
         try:
             versions[name] = version(name)

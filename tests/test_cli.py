@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.data import coffee
+
+import invdiff
+from invdiff.cli import main
+from invdiff.commands.inputs import estimate_noise, read_angles
+from invdiff.commands.results import staged
+from invdiff.images import load_image
+from invdiff.registry import operators, priors, solvers
+
+H, W = 33, 47
+FAST = ["--solver", "dps:steps=4,scale=5", "--samples", "2", "--threads", "1", "--device", "cpu"]
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(coffee()).resize((W, H)).save(path)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `invdiff reconstruct`, expect exit code 0, and return result.json with the printed text."""
+
+    def reconstruct(image: Path, *options: str, out: str = "out", code: int = 0) -> dict[str, Any]:
+        arguments = ["reconstruct", str(image), *FAST, "--out", str(tmp_path / out), *options]
+        assert main(arguments) == code, capsys.readouterr().err
+        printed = capsys.readouterr()
+        record: dict[str, Any] = json.loads((tmp_path / out / "result.json").read_text())
+        assert {p.name for p in (tmp_path / out).iterdir()} == set(record["files"])
+        return {**record, "out": printed.out, "err": printed.err, "folder": tmp_path / out}
+
+    return reconstruct
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"invdiff {invdiff.__version__}\n"
+    for words in (["--help"], ["reconstruct", "-h"], ["demo", "--help"], ["list", "--help"]):
+        assert main(words) == 0
+        assert "Usage: invdiff" in capsys.readouterr().out
+
+
+def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, registry in (("operators", operators), ("solvers", solvers), ("priors", priors)):
+        assert main(["list", kind]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines] == list(registry)
+        assert all(entry.summary in line for entry, line in zip(registry.entries().values(), lines, strict=True))
+    assert main(["list"]) == 0
+    assert {"operators", "solvers", "priors", "tasks"} <= set(capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("operator", "in_shape"),
+    [
+        ("identity", (3, H, W)),
+        ("blur:sigma=1.5", (3, H, W)),
+        ("blur:kernel=uniform,size=5,border=valid", (3, H + 4, W + 4)),
+        ("downsample:factor=2", (3, 2 * H, 2 * W)),
+        ("downsample:factor=3,kernel=average", (3, 3 * H, 3 * W)),
+        ("inpainting:random=0.5", (3, H, W)),
+    ],
+)
+def test_a_photograph_of_odd_size_is_the_measurement(
+    run: Run, photo: Path, operator: str, in_shape: tuple[int, ...]
+) -> None:
+    got = run(photo, "--operator", operator, "--noise", "0.02")
+    assert got["status"] == "ok"
+    assert got["operator"]["in_shape"] == list(in_shape)
+    assert got["operator"]["out_shape"] == [3, H, W]
+    assert got["metrics"] == {}
+    mean = load_image(got["folder"] / "mean.png")
+    assert mean.shape == (1, *in_shape)
+    assert not (got["folder"] / "clean.png").exists()
+    assert "PSNR" not in got["out"]
+
+
+@pytest.mark.parametrize(
+    "operator",
+    ["identity", "inpainting:box=true", "blur:sigma=1", "downsample:factor=4", "tomography:angles=9"],
+)
+def test_simulate_with_each_operator(run: Run, photo: Path, operator: str) -> None:
+    got = run(photo, "--operator", operator, "--noise", "0.02", "--simulate")
+    assert "PSNR" in got["out"]
+    assert "SSIM" in got["out"]
+    assert {"mean", "average sample"} < set(got["metrics"])
+    # The figures are those of the arrays that were written.
+    arrays = np.load(got["folder"] / "result.npz")
+    assert arrays["samples"].shape == (2, 3, H, W)
+    assert np.allclose(arrays["samples"].mean(0), arrays["mean"], atol=1e-6)
+    assert np.allclose(arrays["samples"].std(0, ddof=1), arrays["std"], atol=1e-5)
+    error = np.clip(arrays["mean"], 0, 1) - arrays["clean"]
+    assert got["metrics"]["mean"]["psnr"] == pytest.approx(-10 * np.log10(np.mean(error.astype(float) ** 2)), abs=1e-4)
+    assert 0 <= got["metrics"]["mean"]["coverage_90"] <= 1
+
+
+def test_the_record_says_all(run: Run, photo: Path) -> None:
+    got = run(photo, "--operator", "blur:sigma=1", "--noise", "0.02", "--seed", "5")
+    assert got["solver"] == {"name": "dps", "class": "DPS", "options": {"steps": 4, "scale": 5.0, "eta": 1.0}}
+    assert got["noise"] == {"name": "Gaussian", "std": 0.02, "estimated": False}
+    assert got["nfe_per_sample"] == 4
+    assert (got["seed"], got["samples"], got["threads"], got["device"]) == (5, 2, 1, "cpu")
+    assert got["versions"]["torch"] == torch.__version__
+    assert got["versions"]["invdiff"] == invdiff.__version__
+    assert got["seconds"] > 0
+    pictures = {f"{n}.png" for n in ("comparison", "mean", "measurement", "sample_0", "sample_1", "std")}
+    assert set(got["files"]) == pictures | {"result.json", "result.npz"}
+    std = load_image(got["folder"] / "std.png") * got["white_level"]["std.png"]
+    exact = np.load(got["folder"] / "result.npz")["std"]
+    assert np.abs(std[0].numpy() - exact).max() < 0.5 * exact.max()
+    assert np.median(np.abs(std[0].numpy() - exact)) < got["white_level"]["std.png"] / 255
+
+
+def test_the_same_seed_gives_the_same_bits(run: Run, photo: Path) -> None:
+    options = ["--operator", "inpainting:random=0.5", "--noise", "0.05", "--simulate"]
+    first, again, other = (
+        np.load(run(photo, *options, "--seed", seed, out=out)["folder"] / "result.npz")
+        for seed, out in (("0", "a"), ("0", "b"), ("1", "c"))
+    )
+    for name in ("measurement", "samples"):
+        assert np.array_equal(first[name], again[name])
+        assert not np.array_equal(first[name], other[name])
+
+
+def test_gray_and_sixteen_bit_images_have_one_channel(run: Run, tmp_path: Path) -> None:
+    levels = np.random.default_rng(0).integers(0, 65536, (H, W), dtype=np.uint16)
+    Image.fromarray(levels).save(tmp_path / "gray.png")
+    got = run(tmp_path / "gray.png", "--operator", "identity", "--noise", "0.1")
+    assert got["operator"]["in_shape"] == [1, H, W]
+    assert np.allclose(np.load(got["folder"] / "result.npz")["measurement"][0], levels / 65535, atol=1e-6)
+
+
+def hole() -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    missing = np.zeros((H, W), bool)
+    missing[4:9, 10:30] = True
+    return missing
+
+
+@pytest.mark.parametrize("how", ["mask", "inverted mask", "transparent", "marker"])
+def test_missing_pixels(run: Run, photo: Path, tmp_path: Path, how: str) -> None:
+    missing, pixels = hole(), np.asarray(Image.open(photo)).copy()
+    options: list[str] = []
+    image = tmp_path / "holed.png"
+    Image.fromarray(pixels).save(image)
+    if how == "transparent":
+        Image.fromarray(np.dstack([pixels, np.where(missing, 0, 255).astype(np.uint8)])).save(image)
+    elif how == "marker":
+        pixels[missing] = (255, 0, 255)
+        Image.fromarray(pixels).save(image)
+        options = ["--missing-color", "#ff00ff"]
+    else:
+        bright = missing if how == "inverted mask" else ~missing
+        Image.fromarray(bright).save(tmp_path / "mask.png")
+        options = ["--mask", str(tmp_path / "mask.png")] + ["--mask-invert"] * (how == "inverted mask")
+    got = run(image, "--operator", "inpainting", "--noise", "0", *options)
+    share = missing.mean()
+    assert f"{share:.1%} of the pixels missing" in got["err"]
+    arrays = np.load(got["folder"] / "result.npz")
+    assert np.array_equal(
+        arrays["measurement"] == 0, np.broadcast_to(missing, (3, H, W)) | (arrays["measurement"] == 0)
+    )
+    # What was written is again a measurement, by its transparency.
+    written = run(got["folder"] / "measurement.png", "--operator", "inpainting", "--noise", "0", out="again")
+    assert np.array_equal(np.load(written["folder"] / "result.npz")["samples"], arrays["samples"])
+
+
+def test_sinograms(run: Run, photo: Path, tmp_path: Path) -> None:
+    gray = tmp_path / "gray.png"
+    Image.open(photo).convert("L").resize((W, W)).save(gray)
+    made = run(gray, "--operator", "tomography", "--angles", "0:180:20", "--noise", "0.1", "--simulate", out="made")
+    assert made["operator"]["out_shape"][:2] == [1, 9]
+    sinogram = np.load(made["folder"] / "result.npz")["measurement"]
+    np.save(tmp_path / "s.npy", sinogram[0])
+    size = f"tomography:image_size={W}"
+    array = run(tmp_path / "s.npy", "--operator", size, "--angles", "9", "--noise", "0.1", out="array")
+    np.savetxt(tmp_path / "angles.txt", np.arange(9) * 20)
+    white = made["white_level"]["measurement.png"]
+    picture = run(
+        made["folder"] / "measurement.png", "--operator", size, "--angles", str(tmp_path / "angles.txt"),
+        "--noise", "0.1", "--measurement-scale", str(white), out="picture",
+    )  # fmt: skip
+    truth = np.load(made["folder"] / "result.npz")
+    for got in (array, picture):
+        assert got["operator"]["in_shape"] == [1, W, W]
+        read = np.load(got["folder"] / "result.npz")["measurement"]
+        assert np.abs(read - np.clip(truth["measurement"], 0 if got is picture else None, None)).max() <= white / 255
+    assert np.allclose(np.load(array["folder"] / "result.npz")["samples"], truth["samples"], atol=1e-4)
+    half = run(
+        tmp_path / "s.npy", "--operator", size, "--angles", "9", "--pixel-size", "0.5", "--noise", "0.1", out="half"
+    )
+    assert half["operator"]["pixel_size"] == 0.5
+
+
+def test_an_operator_in_a_file(run: Run, photo: Path, tmp_path: Path) -> None:
+    source = tmp_path / "mine.py"
+    source.write_text(
+        "from invdiff.operators import LinearOperator\n"
+        "class Dim(LinearOperator):\n"
+        "    def __init__(self, in_shape, gain=1.0):\n"
+        "        self.in_shape = self.out_shape = in_shape\n"
+        "        self.gain = gain\n"
+        "    def forward(self, x):\n"
+        "        return self.gain * x\n"
+    )
+    got = run(photo, "--operator", f"{source}:Dim:gain=0.5", "--noise", "0.01", "--simulate")
+    assert got["operator"]["options"] == {"gain": 0.5}
+    arrays = np.load(got["folder"] / "result.npz")
+    assert np.abs(arrays["measurement"] - arrays["clean"] / 2).std() < 0.02
+
+
+@pytest.mark.parametrize(("noise", "name"), [("gaussian:std=0.1", "Gaussian"), ("poisson:photons=50", "Poisson")])
+def test_noise_models(run: Run, photo: Path, noise: str, name: str) -> None:
+    assert run(photo, "--operator", "identity", "--noise", noise, "--simulate")["noise"]["name"] == name
+
+
+def test_noise_is_estimated(run: Run, tmp_path: Path) -> None:
+    smooth = np.linspace(0.2, 0.8, 120)[None, :, None] * np.linspace(0.5, 1, 90)[:, None, None]
+    y = smooth + 0.03 * np.random.default_rng(0).standard_normal((90, 120, 3))
+    known = torch.ones(90, 120, dtype=torch.bool)
+    known[20:50, 30:60] = False
+    x = torch.from_numpy(y).permute(2, 0, 1)[None]
+    for pixels, mask in ((x, None), (x * known, known)):
+        # The median of n dependent windows: about 0.03 / sqrt(n / 9).
+        assert estimate_noise(pixels, mask) == pytest.approx(0.03, abs=0.002)
+    np.save(tmp_path / "y.npy", y.astype(np.float32))
+    got = run(tmp_path / "y.npy", "--operator", "identity", "--noise", "auto")
+    assert got["noise"] == {"name": "Gaussian", "std": estimate_noise(x), "estimated": True}
+    assert "estimated from the image" in got["err"]
+
+
+def test_angles(tmp_path: Path) -> None:
+    assert read_angles("4") == (0, 45, 90, 135)
+    assert len(read_angles("0:180:0.1")) == 1800
+    assert read_angles("90:0:-30") == (90, 60, 30)
+    np.save(tmp_path / "a.npy", [1, 2.5])
+    (tmp_path / "a.csv").write_text("1,2.5\n")
+    assert read_angles(str(tmp_path / "a.npy")) == read_angles(str(tmp_path / "a.csv")) == (1, 2.5)
+
+
+def test_a_single_sample_and_a_solver_without_samples(run: Run, photo: Path) -> None:
+    one = run(photo, "--operator", "identity", "--noise", "0.1", "--samples", "1", "--simulate", out="one")
+    assert "single sample has no spread" in one["out"]
+    assert "coverage_90" not in one["metrics"]["mean"]
+    floor = run(photo, "--operator", "identity", "--noise", "0.1", "--solver", "pinv", "--simulate", out="pinv")
+    assert "All samples are equal" in floor["out"]
+    assert floor["metrics"]["mean"]["psnr"] == pytest.approx(floor["metrics"]["measurement"]["psnr"])
+
+
+def test_divergence_is_told(run: Run, photo: Path) -> None:
+    got = run(photo, "--operator", "blur:sigma=1", "--noise", "0.1", "--solver", "dps:steps=5,scale=1e9", code=3)
+    assert got["status"] == "diverged"
+    assert "lower scale=1000000000.0" in got["message"]
+    assert got["err"].splitlines()[-1] == f"invdiff: error: diverged: {got['message']}"
+
+
+def test_earlier_results(run: Run, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--operator", "identity", "--noise", "0.1"]
+    folder = run(photo, *options, "--samples", "3")["folder"]
+    before = (folder / "result.json").read_text()
+    (folder / "notes.txt").write_text("mine")
+    assert main(["reconstruct", str(photo), *FAST, *options, "--out", str(folder)]) == 2
+    assert "holds an earlier result; add --overwrite" in capsys.readouterr().err
+    assert (folder / "result.json").read_text() == before
+    assert main(["reconstruct", str(photo), *FAST, *options, "--out", str(folder), "--overwrite"]) == 0
+    names = {p.name for p in folder.iterdir()}
+    assert "notes.txt" in names
+    assert "sample_1.png" in names
+    assert "sample_2.png" not in names, "a sample of the earlier result is left"
+
+
+def test_results_are_whole_or_not_there(tmp_path: Path) -> None:
+    def write(error: BaseException | None) -> None:
+        with staged(tmp_path / "a" / "b") as folder:
+            (folder / "mean.png").write_text(repr(error))
+            if error is not None:
+                raise error
+            (folder / "result.json").write_text(json.dumps({"files": ["mean.png", "result.json"]}))
+
+    with pytest.raises(KeyboardInterrupt):
+        write(KeyboardInterrupt())
+    assert not list(tmp_path.iterdir())
+    write(None)
+    with pytest.raises(OSError, match="full"):
+        write(OSError("disk full"))
+    assert {p.name for p in (tmp_path / "a" / "b").iterdir()} == {"mean.png", "result.json"}
+    assert (tmp_path / "a" / "b" / "mean.png").read_text() == "None"
+
+
+def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from invdiff.commands import demo
+    from invdiff.solvers import DPS
+
+    monkeypatch.chdir(tmp_path)
+    whole = demo.photograph()
+    assert whole.shape == (1, 3, 256, 256)
+    monkeypatch.setattr(demo, "photograph", lambda: whole[:, :, 100:148, 100:148])
+    monkeypatch.setattr(demo, "SOLVER", DPS(steps=10, scale=5.0))
+    for _ in range(2):  # a second run replaces the first
+        assert main(["demo", "--threads", "1", "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "PSNR" in printed
+    assert "inpainting" in printed
+    assert "deblurring" in printed
+    record = json.loads(Path("invdiff-demo/result.json").read_text())
+    assert {p.name for p in Path("invdiff-demo").iterdir()} == set(record["files"])
+    assert record["tasks"]["inpainting"]["metrics"]["mean"]["psnr"] > 15
+    # The command that it ends with works.
+    words = next(line for line in printed.splitlines() if line.startswith("  invdiff ")).split()[1:]
+    assert main([*words, "--threads", "1"]) == 0
+    assert Path("result/mean.png").exists()

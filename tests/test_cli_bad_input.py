@@ -1,0 +1,182 @@
+"""Every bad input: exit code 2, one line on standard error that says what to do, and nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from invdiff.cli import main
+
+H, W = 16, 20
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (H, W, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("photo.png")
+    Image.fromarray(pixels[:10, :12, 0]).save("small_mask.png")
+    Image.fromarray(np.full((H, W), 255, np.uint8)).save("mask.png")
+    Image.fromarray(np.zeros((H, W), np.uint8)).save("black.png")
+    Path("text.png").write_text("no image")
+    Path("empty.png").touch()
+    Path("folder").mkdir()
+    np.save("nan.npy", np.where(np.eye(H, W) > 0, np.nan, 0.5))
+    np.save("inf.npy", np.where(np.eye(H, W) > 0, np.inf, 0.5))
+    np.save("bytes.npy", np.full((H, W), 200.0))
+    np.save("sinogram.npy", np.ones((9, 16)))
+    np.save("nan_sinogram.npy", np.full((9, 16), np.nan))
+    np.save("nan_angles.npy", np.full(9, np.nan))
+    Path("words.txt").write_text("ninety degrees\n")
+    Path("mine.py").write_text(
+        "import torch\n"
+        "from invdiff.operators import Operator\n"
+        "class Square(Operator):\n"
+        "    def __init__(self, in_shape):\n"
+        "        self.in_shape = self.out_shape = in_shape\n"
+        "    def forward(self, x):\n"
+        "        return x ** 2\n"
+        "def three():\n"
+        "    return 3\n"
+    )
+    Path("broken.py").write_text("import nothing_of_the_kind\n")
+
+
+BLUR = "--operator blur:sigma=1"
+OPTIONS = {"--operator": "identity", "--noise": "0.1", "--solver": "dps:steps=2", "--out": "out", "--samples": "1"}
+
+CASES = [
+    # images
+    ("none.png", "none.png: no such file"),
+    ("folder", "folder: expected a file, got a folder; name one file in it"),
+    ("text.png", "text.png: not an image that can be read; expected PNG"),
+    ("empty.png", "empty.png: the file is empty (0 bytes)"),
+    ("nan.npy", "nan.npy: expected finite values, got 16 NaN or infinite, the first at (0, 0"),
+    ("inf.npy", "inf.npy: expected finite values, got 16 NaN or infinite"),
+    ("bytes.npy", "bytes.npy: expected intensities in [0, 1], got values up to 200; divide by the white level"),
+    # names and options
+    ("photo.png --operator blurr", "unknown operator 'blurr'; did you mean 'blur'?"),
+    ("photo.png --operator blur:sigm=3", "unknown option 'sigm'; did you mean 'sigma'?"),
+    ("photo.png --operator blur:sigma", "'blur:sigma': expected options as key=value"),
+    ("photo.png --operator blur:sigma=-1", "expected a positive number of pixels, got -1"),
+    ("photo.png --operator downsample", "downsample: factor: expected, as in downsample:factor=4"),
+    ("photo.png --operator none.py:Thing", "no file 'none.py'; expected path/to/file.py:Name"),
+    ("photo.png --operator mine.py:Squar", "did you mean 'Square'?"),
+    ("photo.png --operator broken.py:Thing", "broken.py: fails to import: ModuleNotFoundError"),
+    ("photo.png --operator mine.py:three", "mine.py:three"),
+    ("photo.png --solver dpss", "unknown solver 'dpss'; did you mean 'dps'?"),
+    ("photo.png --solver dps:step=3", "unknown parameter of DPS 'step'; did you mean 'steps'?"),
+    ("photo.png --solver dps:steps=many", "DPS: steps: expected int, got 'many'"),
+    ("photo.png --solver dps:steps=0", "DPS: steps: expected at least 1, got 0"),
+    ("photo.png --solver mine.py:Square", "--solver: expected a subclass of invdiff.solvers.Solver, got"),
+    ("photo.png --prior gausian", "unknown prior 'gausian'; did you mean 'gaussian'?"),
+    ("photo.png --prior mine.py:three", "expected a Prior, got int"),
+    ("photo.png --nois 1", "No such option: --nois (Possible options: --noise"),
+    ("photo.png --samples many", "Invalid value for '--samples'"),
+    ("photo.png --samples 0", "--samples: expected an integer >= 1, got 0"),
+    ("photo.png --seed -1", "--seed: expected an integer >= 0, got -1"),
+    ("photo.png --threads 0", "--threads: expected an integer >= 1, got 0"),
+    ("photo.png --batch-size 0", "--batch-size: expected an integer >= 1, got 0"),
+    ("photo.png --device tpu", "--device: expected auto, cpu, cuda or cuda:N, got 'tpu'"),
+    # noise
+    ("photo.png --noise -0.1", "--noise: expected a finite number >= 0, got -0.1"),
+    ("photo.png --noise nan", "--noise: expected a finite number >= 0, got nan"),
+    ("photo.png --noise inf", "--noise: expected a finite number >= 0, got inf"),
+    ("photo.png --noise atuo", "--noise: unknown noise 'atuo'; did you mean 'auto'?"),
+    ("photo.png --noise poisson", "--noise: poisson needs a number, as in poisson:photons=1"),
+    ("photo.png --noise poisson:photons=0", "--noise: expected a finite number > 0, got 0"),
+    ("photo.png --noise poisson:fotons=9", "unknown parameter of poisson 'fotons'; did you mean 'photons'?"),
+    ("photo.png --noise auto --simulate", "--noise auto: estimates the noise of a measurement"),
+    # masks
+    ("photo.png --operator inpainting --mask small_mask.png", "small_mask.png: mask: expected 20 x 16 pixels"),
+    ("photo.png --operator inpainting --mask small_mask.png", "of photo.png, got 12 x 10; resize the mask"),
+    ("photo.png --operator inpainting --mask black.png", "black.png: mask: expected some known pixels, got none"),
+    ("photo.png --operator inpainting --mask none.png", "none.png: no such file"),
+    ("photo.png --operator inpainting --mask mask.png --mask-invert", "leave --mask-invert out"),
+    ("photo.png --operator inpainting", "expected to know which pixels are missing, got no mask; give --mask MASK.png"),
+    ("photo.png --operator inpainting --missing-color #010203", "no pixel has the colour '#010203'"),
+    ("photo.png --operator inpainting --missing-color pinkish", "expected a colour such as '#ff00ff'"),
+    ("photo.png --operator inpainting --missing-tolerance 3", "--missing-tolerance: goes with --missing-color"),
+    ("photo.png --operator inpainting --mask-invert", "--mask-invert: goes with --mask"),
+    (f"photo.png {BLUR} --mask mask.png", "--mask: goes with --operator inpainting, got --operator blur"),
+    # tomography
+    ("sinogram.npy --operator tomography --angles 10", "expected 10 rows, one for each angle, got 9 rows of 16"),
+    ("sinogram.npy --operator tomography --angles 16", "transpose the sinogram"),
+    ("sinogram.npy --operator tomography:angles=10", "give 9 angles, one for each row of the sinogram"),
+    ("sinogram.npy --operator tomography", "9 equally spaced over half a turn are --angles 9"),
+    ("sinogram.npy --operator tomography --angles 0", "--angles: expected at least 1 angle, got 0"),
+    ("sinogram.npy --operator tomography --angles 0:180:-20", "--angles: expected start:stop:step"),
+    ("sinogram.npy --operator tomography --angles none.txt", "got 'none.txt'; no such file"),
+    ("sinogram.npy --operator tomography --angles words.txt", "words.txt: --angles: expected numbers in degrees"),
+    ("sinogram.npy --operator tomography --angles nan_angles.npy", "nan_angles.npy: --angles: expected finite numbers"),
+    ("sinogram.npy --operator tomography --angles 9 --pixel-size 0", "--pixel-size: expected a finite number > 0"),
+    ("nan_sinogram.npy --operator tomography --angles 9", "nan_sinogram.npy: expected finite values, got 144 NaN"),
+    (f"photo.png {BLUR} --angles 9", "--angles: goes with --operator tomography, got --operator blur"),
+    # what a solver needs
+    ("photo.png --operator mine.py:Square --solver pinv", "PseudoInverse needs a linear operator; got Square"),
+    # results
+    ("photo.png --out photo.png", "--out: expected a folder, got the file 'photo.png'"),
+    ("photo.png --out photo.png/deep", "photo.png"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "message"), CASES, ids=[words for words, _ in CASES])
+def test_one_line_and_nothing_written(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(Path().rglob("*"))
+    image, *given = words.split()
+    options = dict(OPTIONS)
+    arguments = ["reconstruct", image, *given]
+    for option, value in options.items():
+        if option not in given:
+            arguments += [option, value]
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    *_, last = printed.err.splitlines()
+    assert last.startswith("invdiff: error: ")
+    assert message in last
+    assert printed.err.count("invdiff: error:") == 1
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
+    after = [p for p in sorted(Path().rglob("*")) if "__pycache__" not in p.parts]
+    assert after == before
+
+
+def test_noise_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reconstruct", "photo.png", "--operator", "identity", "--out", "out"]) == 2
+    assert "give a number such as 0.025, or --noise auto to estimate it" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["reconstruct", "photo.png", *(w for pair in OPTIONS.items() for w in pair)]
+    assert main([*words, "--device", "cuda"]) == 2
+    assert "torch finds no CUDA device here; use --device cpu" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["reconstruct"], "Missing argument 'image'; see: invdiff reconstruct --help"),
+        (["reconstruct", "photo.png"], "Missing option '--operator'; see: invdiff reconstruct --help"),
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["list", "operatrs"], "unknown kind 'operatrs'; did you mean 'operators'?"),
+        (["demo", "--threads", "0"], "--threads: expected an integer >= 1"),
+        (["demo", "--out", "photo.png"], "--out: expected a folder"),
+        (["demo", "--seed", "-1"], "--seed: expected an integer >= 0"),
+    ],
+)
+def test_words_that_are_no_command(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_traceback_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INVDIFF_TRACEBACK", raising=False)
+    with pytest.raises(FileNotFoundError):
+        main(["--traceback", "reconstruct", "none.png", *(w for pair in OPTIONS.items() for w in pair)])
