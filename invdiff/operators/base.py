@@ -16,7 +16,7 @@ import abc
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -64,6 +64,7 @@ class Operator(abc.ABC):
     Attributes:
         in_shape: shape of one image, `(C, H, W)`.
         out_shape: shape of one measurement.
+        exact_gradient: False if autograd gives a surrogate, because the map is piecewise constant.
 
     Example:
         >>> import torch
@@ -76,6 +77,7 @@ class Operator(abc.ABC):
 
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
+    exact_gradient: ClassVar[bool] = True
 
     @abc.abstractmethod
     def forward(self, x: Tensor) -> Tensor:

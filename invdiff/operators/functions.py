@@ -155,7 +155,8 @@ class Matrix(LinearOperator):
         for name, shape, count in (("in_shape", self.in_shape, n), ("out_shape", self.out_shape, m)):
             if math.prod(shape) != count:
                 raise ValueError(
-                    f"Matrix: {name}: expected {count} entries for a matrix {m} x {n}, got {shape}, {math.prod(shape)} entries"
+                    f"Matrix: {name}: expected {count} entries for a matrix {m} x {n}, "
+                    f"got {shape}, {math.prod(shape)} entries"
                 )
         self._sparse: SparseMatrix | None = None
         self._dense: Constant | None = None

@@ -118,6 +118,13 @@ class Projection(LinearOperator):
 
         return conjugate_gradients(lambda v: self.normal(v) + r * v, b, preconditioner=precondition).x
 
+    def _grid(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return the pixels' positions to the right of the centre, `(W,)`, and above it, `(H, 1)`."""
+        _, h, w = self.in_shape
+        right = torch.arange(w, dtype=torch.float64, device=device) - (w - 1) / 2
+        up = (h - 1) / 2 - torch.arange(h, dtype=torch.float64, device=device)
+        return right * self.pixel_size, up[:, None] * self.pixel_size
+
     @property
     def _padded(self) -> tuple[int, int]:
         return 2 * self.in_shape[1], 2 * self.in_shape[2]
@@ -197,25 +204,28 @@ class Tomography(Projection):
         """
         self._check(y, self.out_shape, "a measurement", "y")
         filtered = ramp_filtered(y, self.detector_spacing, filter)
-        filtered = filtered * angular_weights(self.angles_deg).to(y)[:, None]
-        _, h, w = self.in_shape
-        views, count = self.out_shape[1:]
-        down = ((h - 1) / 2 - torch.arange(h, dtype=torch.float64, device=y.device)) * self.pixel_size
-        right = (torch.arange(w, dtype=torch.float64, device=y.device) - (w - 1) / 2) * self.pixel_size
-        rows = torch.nn.functional.pad(filtered.reshape(-1, views, count), (1, 1))
-        out = y.new_zeros(len(rows), h * w)
+        filtered = filtered * angular_weights(self.angles_deg, 180).to(y)[:, None]
+        rows = filtered.reshape(-1, *self.out_shape[1:])
+        right, up = self._grid(y.device)
+        out = y.new_zeros(len(rows), *self.in_shape[1:])
         for v, angle in enumerate(torch.deg2rad(self.angles_deg).tolist()):
-            t = (right * math.cos(angle) + (down * math.sin(angle))[:, None] - self.detector_offset).flatten()
-            position = (t / self.detector_spacing + (count + 1) / 2).clamp(0, count + 1 - 1e-9)
-            low = position.floor()
-            fraction = (position - low).to(y)
-            index = low.long()
-            one, two = rows[:, v].index_select(1, index), rows[:, v].index_select(1, index + 1)
-            out += torch.lerp(one, two, fraction)
+            t = right * math.cos(angle) + up * math.sin(angle)
+            out += interpolated(rows[:, v], (t - self.detector_offset) / self.detector_spacing)
         return out.reshape(-1, *self.in_shape)
 
     def _describe(self) -> str:
         return f"{len(self.angles_deg)} angles"
+
+
+def interpolated(rows: Tensor, position: Tensor) -> Tensor:
+    """Return rows `(N, n)` at positions `(H, W)` counted from their middle, linearly interpolated, zero outside."""
+    n = rows.shape[-1]
+    place = (position + (n + 1) / 2).flatten().clamp(0, n + 1 - 1e-9)
+    low = place.floor()
+    index = low.long()
+    padded = torch.nn.functional.pad(rows, (1, 1))
+    one, two = padded.index_select(1, index), padded.index_select(1, index + 1)
+    return torch.lerp(one, two, (place - low).to(rows)).reshape(-1, *position.shape)
 
 
 def ramp_filtered(y: Tensor, spacing: float, filter: Filter) -> Tensor:
@@ -246,12 +256,12 @@ def ramp_filtered(y: Tensor, spacing: float, filter: Filter) -> Tensor:
     return out[..., :n]
 
 
-def angular_weights(angles_deg: Tensor) -> Tensor:
-    """Return what each angle stands for in an integral over the half circle, in radians, `(views,)`."""
-    turned = angles_deg % 180
+def angular_weights(angles_deg: Tensor, period: float) -> Tensor:
+    """Return what each angle stands for in an integral over a period, in radians, `(views,)`."""
+    turned = angles_deg % period
     order = turned.argsort()
     s = turned[order]
-    gaps = torch.cat([s[1:] - s[:-1], s[:1] + 180 - s[-1:]])
+    gaps = torch.cat([s[1:] - s[:-1], s[:1] + period - s[-1:]])
     if len(s) > 1:
         next_largest, largest = gaps.sort().values[-2:]
         if largest > 2 * next_largest:
