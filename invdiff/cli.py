@@ -73,14 +73,14 @@ def _text(help: str, panel: str | None = None) -> Any:
 def reconstruct(
     image: Annotated[Path, typer.Argument(help="The corrupted image, or a sinogram or array (.npy, .npz).")],
     operator: Annotated[
-        str, _text("What corrupted it: NAME:key=value,... or file.py:Class. See: invdiff list operators")
+        str, _text("What corrupted it: NAME:key=value,... or file.py:Class. See: invdiff list operators --options")
     ],
     out: Annotated[Path, _text("Folder for the results; made if needed.")],
     noise: Annotated[
         str | None,
         _text("Standard deviation of the noise (image values are in [0, 1]), auto, or poisson:photons=N. Needed."),
     ] = None,
-    solver: Annotated[str | None, _text("NAME:key=value,... See: invdiff list solvers")] = None,
+    solver: Annotated[str | None, _text("NAME:key=value,... See: invdiff list solvers --options")] = None,
     prior: Annotated[str | None, _text("NAME or file.py:function. See: invdiff list priors")] = None,
     samples: Annotated[int, _text("How many samples of the posterior.")] = 4,
     seed: _Seed = 0,
@@ -164,11 +164,14 @@ def demo(
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Argument(help="operators, solvers, priors or tasks; all unless given.")] = None,
+    options: Annotated[
+        bool, typer.Option("--options", help="Print what each can be told, with defaults, as NAME:key=value.")
+    ] = False,
 ) -> None:
     """List operators, solvers, priors and tasks, one line each."""
     from .commands.listing import run
 
-    run(kind)
+    run(kind, options=options)
 
 
 _argv: list[str] = []

@@ -63,6 +63,19 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"operators", "solvers", "priors", "tasks"} <= set(capsys.readouterr().out.splitlines())
 
 
+def test_options_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "solvers", "--options"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert set(lines) == set(solvers)
+    assert "steps=" in lines["dps"]
+    assert main(["list", "operators", "--options"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert set(lines) == set(operators)
+    assert "sigma, " in lines["blur"]
+    assert "border=reflect" in lines["blur"]
+    assert "seed" not in lines["blur"]
+
+
 @pytest.mark.parametrize(
     ("operator", "in_shape"),
     [

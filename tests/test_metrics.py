@@ -67,7 +67,7 @@ def test_bad_input() -> None:
         psnr(x, torch.zeros(1, 3, 8, 8))
     with pytest.raises(ValueError, match=r"ssim: x: expected at least 7 x 7 pixels, got 6 x 8"):
         ssim(x[:, :, :6], x[:, :, :6])
-    with pytest.raises(ValueError, match="S >= 2"):
+    with pytest.raises(ValueError, match="with at least 2 samples"):
         coverage(x[:, None], x)
     with pytest.raises(ValueError, match="level"):
         coverage(x[:, None].expand(1, 2, 1, 8, 8), x, level=1.0)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..images import ARRAYS, check_finite, load_array, load_image, load_image_and_mask, load_mask
+from ..images import ARRAYS, check_finite, load_array, load_image_and_mask, load_mask
 from ..noise import Gaussian, Noise, Poisson
 from .request import PHOTOGRAPHIC, Request, check_exists, parse_noise
 
@@ -37,8 +37,8 @@ def read_input(request: Request) -> Input:
         ValueError: files that cannot be read, a mask of another size, or no word about which pixels are missing.
     """
     name = request.operator.name
-    if not (request.simulate or name in PHOTOGRAPHIC):
-        return Input(_read_measurement(request) * request.measurement_scale)
+    if not (request.simulate or name in PHOTOGRAPHIC) and request.image.suffix.lower() in ARRAYS:
+        return Input(_read_array(request.image) * request.measurement_scale)
     image, known = load_image_and_mask(
         request.image, missing_color=request.missing_color, tolerance=request.missing_tolerance
     )
@@ -66,12 +66,10 @@ def read_input(request: Request) -> Input:
     return Input(image, known)
 
 
-def _read_measurement(request: Request) -> Tensor:
-    """Return a measurement that is no photograph, `(1, ...)`: an array as it stands, or a picture."""
-    if request.image.suffix.lower() not in ARRAYS:
-        return load_image(request.image)
-    array = load_array(request.image)
-    check_finite(array, request.image)
+def _read_array(path: Path) -> Tensor:
+    """Return a measurement that is no photograph as it stands, `(1, ...)`."""
+    array = load_array(path)
+    check_finite(array, path)
     y = torch.from_numpy(array)
     if y.ndim == 4 and y.shape[0] == 1:
         return y

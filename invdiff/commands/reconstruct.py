@@ -182,21 +182,28 @@ def solve(
 ) -> Answer:
     """Run the solver with a progress bar and, where the truth is known, grade what it found."""
     result = solver(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=True)
-    floor = find_floor(problem)
+    floor = find_floor(problem, quick=truth is None)
     if truth is None:
         return Answer(problem, solver, result, floor)
     truth = truth.to(result.samples)
     return Answer(problem, solver, result, floor, truth, grade(problem, result, truth, floor))
 
 
-def find_floor(problem: Problem) -> tuple[str, Tensor] | None:
-    """Return what the measurement says without a prior, and its name."""
+def find_floor(problem: Problem, *, quick: bool) -> tuple[str, Tensor] | None:
+    """Return what the measurement says without a prior, and its name.
+
+    Args:
+        problem: the problem.
+        quick: whether to go without, rather than iterate for minutes on a large image for one panel of the figure.
+    """
     operator = problem.operator
     if not isinstance(operator, LinearOperator):
         return None
     filtered = getattr(operator, "fbp", None)
     if callable(filtered):
         return "filtered back-projection", filtered(problem.measurement)
+    if quick and operator.svd is None:
+        return None
     return "pseudo-inverse", operator.pinv(problem.measurement)
 
 
