@@ -314,13 +314,13 @@ def test_results_are_whole_or_not_there(tmp_path: Path) -> None:
 
 def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from invdiff.commands import demo
-    from invdiff.solvers import DPS
+    from invdiff.specs import Spec
 
     monkeypatch.chdir(tmp_path)
     whole = demo.photograph()
     assert whole.shape == (1, 3, 256, 256)
     monkeypatch.setattr(demo, "photograph", lambda: whole[:, :, 100:148, 100:148])
-    monkeypatch.setattr(demo, "SOLVER", DPS(steps=10, scale=5.0))
+    monkeypatch.setattr(demo, "SOLVER", Spec("dps", {"steps": 10}))
     for _ in range(2):  # a second run replaces the first
         assert main(["demo", "--threads", "1", "--device", "cpu"]) == 0
     printed = capsys.readouterr().out
@@ -332,5 +332,5 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert record["tasks"]["inpainting"]["metrics"]["mean"]["psnr"] > 15
     # The command that it ends with works.
     words = next(line for line in printed.splitlines() if line.startswith("  invdiff ")).split()[1:]
-    assert main([*words, "--threads", "1"]) == 0
+    assert main([*words, "--threads", "1", "--solver", "dps:steps=5"]) == 0
     assert Path("result/mean.png").exists()

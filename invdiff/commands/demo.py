@@ -14,18 +14,17 @@ from ..images import save_image, write_picture
 from ..operators.factory import make_operator
 from ..priors import load_prior
 from ..problem import simulate
-from ..reconstruction import DEFAULT_PRIOR
-from ..solvers import DPS
-from ..specs import parse_spec
+from ..reconstruction import DEFAULT_PRIOR, DEFAULT_SOLVER
+from ..specs import Spec, parse_spec
 from . import terminal
 from .inputs import pick_device
-from .reconstruct import DIVERGED, Answer, panels, solve
+from .reconstruct import DIVERGED, Answer, build_solver, panels, solve
 from .results import environment, fields, staged, std_white, write_json, write_measurement
 
 NOISE = 0.025
 SAMPLES = 4
 TASKS = {"inpainting": "inpainting:random=0.7", "deblurring": "blur:sigma=2"}
-SOLVER = DPS(steps=100, scale=20.0)
+SOLVER = Spec(DEFAULT_SOLVER)
 
 
 def photograph() -> Tensor:
@@ -43,13 +42,13 @@ def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
         torch.set_num_threads(threads)
     place = pick_device(device)
     truth = photograph().to(place)
-    prior = load_prior(DEFAULT_PRIOR).to(place)
+    prior, solver = load_prior(DEFAULT_PRIOR).to(place), build_solver(SOLVER)
     answers: dict[str, Answer] = {}
     for task, text in TASKS.items():
         spec = parse_spec(text)
         operator = make_operator(spec.name, tuple(truth.shape[1:]), spec.options, seed=seed)
         problem = simulate(operator, truth.cpu(), NOISE, seed).to(place)
-        answers[task] = solve(problem, SOLVER, prior, truth=truth, samples=SAMPLES, seed=seed)
+        answers[task] = solve(problem, solver, prior, truth=truth, samples=SAMPLES, seed=seed)
     write(out, answers, seed, place)
     terminal.scores({task: a.metrics for task, a in answers.items()})
     failed = [f"{task}: {a.result.message}" for task, a in answers.items() if a.result.status != "ok"]
@@ -57,9 +56,7 @@ def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
     terminal.line(f"Figure: {out / 'comparison.png'}")
     terminal.line("Next, an image of your own, or this one:")
     measured = out / "deblurring_measurement.png"
-    solver = f"dps:steps={SOLVER.steps},scale={SOLVER.scale:g}"
-    options = f"--operator {TASKS['deblurring']} --noise {NOISE} --solver {solver} --out result"
-    terminal.line(f"  invdiff reconstruct {measured} {options}")
+    terminal.line(f"  invdiff reconstruct {measured} --operator {TASKS['deblurring']} --noise {NOISE} --out result")
     for message in failed:
         terminal.error(message)
     return DIVERGED if failed else 0
@@ -90,7 +87,8 @@ def write(out: Path, answers: dict[str, Answer], seed: int, device: torch.device
             }
             assert answer.truth is not None
             save_image(answer.truth[0], folder / "clean.png")
-        subtitle = f"noise {NOISE}   prior {DEFAULT_PRIOR}   {SOLVER}"
+        solver = next(iter(answers.values())).solver
+        subtitle = f"noise {NOISE}   prior {DEFAULT_PRIOR}   {solver}"
         write_picture(comparison(rows, title="invdiff demo", subtitle=subtitle), folder / "comparison.png")
         write_json(
             folder,
@@ -98,7 +96,7 @@ def write(out: Path, answers: dict[str, Answer], seed: int, device: torch.device
                 "tasks": record,
                 "noise": NOISE,
                 "prior": DEFAULT_PRIOR,
-                "solver": {"class": type(SOLVER).__name__, "options": fields(SOLVER)},
+                "solver": {"name": SOLVER.name, "class": type(solver).__name__, "options": fields(solver)},
                 "samples": SAMPLES,
                 "seed": seed,
                 **environment(device),
