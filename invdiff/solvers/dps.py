@@ -11,6 +11,12 @@ in the variance-preserving coordinates of data on [-1, 1]. With `r = prior.std /
 `alpha(sigma) = 1 / sqrt(1 + (sigma / r)^2)`, the same step in the coordinates of this package is
 
     x_{t-1} = x' - zeta r / (alpha_t alpha_{t-1}) grad_{x_t} ||y - A(x0_hat)||.
+
+The gradient of a norm keeps its length however many pixels there are, and the state must travel `sqrt(d)` times the
+spread of one pixel in `steps` steps. So a published `zeta`, which was found for 3 x 256 x 256 images and 1000 steps,
+is carried over as
+
+    zeta = scale sqrt(d / (3 256 256)) 1000 / steps.
 """
 
 from __future__ import annotations
@@ -29,6 +35,7 @@ from ..transitions import ddim_step
 from .base import Run, Solver
 from .guidance import tweedie_gradient
 
+PUBLISHED_SIZE, PUBLISHED_STEPS = 3 * 256 * 256, 1000
 DDPM_SIGMA = (0.01, 157.0)  # lowest and highest level of DDPM's linear chain of 1000 steps
 
 
@@ -38,8 +45,8 @@ class DPS(Solver):
 
     Attributes:
         steps: number of noise levels, and of network evaluations; the authors use 1000.
-        scale: step size `zeta`; with 1000 steps the authors' code has 0.3 for super-resolution and blurs, 0.5 for
-            random inpainting, 1.0 for phase retrieval. Fewer steps want a larger one, noisier data a smaller one.
+        scale: step size, `zeta` for 3 x 256 x 256 images and 1000 steps. The authors' code has 0.3 for
+            super-resolution and blurs, 0.5 for random inpainting, 1.0 for phase retrieval. Noisier data want less.
         eta: 1 for DDPM's transitions, 0 for DDIM's.
 
     References:
@@ -48,6 +55,8 @@ class DPS(Solver):
 
     Differs:
         The norm is per image; the authors' code takes one over the whole batch, so that images depend on each other.
+        Other sizes and numbers of steps scale `zeta`, as above; the default is larger than the authors' values, for
+        on the exact problems it comes closest at 30, 100 and 300 steps and from 12 x 12 to 128 x 128 pixels.
         The paper's step is on the squared norm with `zeta_i = zeta / ||y - A(x0_hat)||`, which is twice the gradient
         of the norm; the authors' code, and this class, take the gradient of the norm itself. The variance of the
         transition is DDPM's lower bound, where the code uses the variance that its networks learned.
@@ -58,7 +67,7 @@ class DPS(Solver):
     """
 
     steps: int = 100
-    scale: float = 1.0
+    scale: float = 3.0
     eta: float = 1.0
 
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
@@ -86,7 +95,8 @@ class DPS(Solver):
         moved = ddim_step(x, x0, sigma, sigma_next, self.eta, run.randn(x))
         r = run.unit
         inverse_alphas = math.sqrt((1 + (sigma / r) ** 2) * (1 + (sigma_next / r) ** 2))
-        return moved - self.scale * r * inverse_alphas * gradient
+        zeta = self.scale * math.sqrt(x[0].numel() / PUBLISHED_SIZE) * PUBLISHED_STEPS / self.steps
+        return moved - zeta * r * inverse_alphas * gradient
 
 
 def residual_norm(problem: Problem, x: Tensor) -> Tensor:
