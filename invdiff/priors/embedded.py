@@ -37,6 +37,21 @@ def load(name: str, *, precision: Precision = "float32", tile: int | None = 1024
     return NetworkPrior.load(_folder() / f"{name}.safetensors", precision=precision, tile=tile)
 
 
+def photo() -> NetworkPrior:
+    """Return the prior of photographs: three channels, any size."""
+    return load("photo")
+
+
+def ct() -> NetworkPrior:
+    """Return the prior of body CT slices: one channel, any size; 0 is -1000 HU, 1 is +1000 HU."""
+    return load("ct")
+
+
+def fashion() -> NetworkPrior:
+    """Return the prior of Fashion-MNIST: one channel, 28x28."""
+    return load("fashion")
+
+
 def card(name: str) -> str:
     """Return the model card of an embedded prior, in Markdown.
 
