@@ -159,6 +159,17 @@ operators = Registry(
             "invdiff.operators:Downsample", "fewer pixels: average or antialiased bicubic, any integer factor"
         ),
         "tomography": Entry("invdiff.operators:Tomography", "parallel-beam X-ray projections at any angles"),
+        "fan_beam": Entry("invdiff.operators:FanBeamTomography", "X-ray projections from a point source"),
+        "mri": Entry("invdiff.operators:MRI", "frequencies under a mask, one coil; real or complex images"),
+        "grayscale": Entry("invdiff.operators:Grayscale", "the luma of a colour image: colourisation"),
+        "demosaic": Entry("invdiff.operators:Demosaic", "one colour for each pixel, Bayer patterns"),
+        "space_varying_blur": Entry("invdiff.operators:SpaceVaryingBlur", "Gaussian blur that grows from left to right"),
+        "compressed_sensing": Entry("invdiff.operators:CompressedSensing", "random projections, structured or dense"),
+        "phase_retrieval": Entry("invdiff.operators:PhaseRetrieval", "magnitude of the oversampled Fourier transform"),
+        "high_dynamic_range": Entry("invdiff.operators:HighDynamicRange", "contrast clipped to [0, 1]"),
+        "gamma_curve": Entry("invdiff.operators:GammaCurve", "a tone curve"),
+        "nonlinear_blur": Entry("invdiff.operators:NonlinearBlur", "blur in linear light behind a camera's tone curve"),
+        "jpeg": Entry("invdiff.operators:JPEG", "compression; gradients pass the rounding"),
     },
 )
 solvers = Registry(

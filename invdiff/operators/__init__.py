@@ -1,6 +1,6 @@
 """Forward operators: deterministic maps from images to measurements."""
 
-from .algebra import Adjoint, Chain, Composition, NonlinearStack, Scaled, Stack, Sum, stack
+from .algebra import Adjoint, Chain, Composition, Scaled, Sum
 from .base import LinearOperator, Operator, Spectrum
 from .blur import Blur
 from .color import Demosaic, Grayscale
@@ -16,6 +16,7 @@ from .nonlinear import GammaCurve, HighDynamicRange, NonlinearBlur, PhaseRetriev
 from .sensing import CompressedSensing
 from .separable import Separable
 from .space_varying_blur import SpaceVaryingBlur, tile_weights
+from .stack import NonlinearStack, Stack, stack
 from .tomography import Projection, Tomography
 
 __all__ = [

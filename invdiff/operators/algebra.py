@@ -4,7 +4,6 @@
     (a A)^T = a A^T                           a A = (sign(a) U) diag(|a| s) V^T
     (A B)^T = B^T A^T                         Q (U s V^T) = (Q U) s V^T and (U s V^T) Q = U s (Q^T V)^T for isometries Q
     (A + B)^T = A^T + B^T
-    [A; B]^T (u, v) = A^T u + B^T v
 
 Two operators that act on each axis by itself compose to a third such, `(A1 (x) A2) (B1 (x) B2) = A1 B1 (x) A2 B2`.
 """
@@ -12,7 +11,6 @@ Two operators that act on each axis by itself compose to a third such, `(A1 (x) 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -21,7 +19,8 @@ from .base import LinearOperator, Operator, Spectrum
 from .separable import Separable
 
 
-def _linear_operand(owner: str, name: str, value: object) -> LinearOperator:
+def linear_operand(owner: str, name: str, value: object) -> LinearOperator:
+    """Return a linear operator, or raise a TypeError."""
     if not isinstance(value, LinearOperator):
         raise TypeError(
             f"{owner}: {name}: expected a LinearOperator, got {type(value).__name__}; compose others with Chain"
@@ -60,7 +59,7 @@ class Adjoint(LinearOperator):
     """
 
     def __init__(self, operator: LinearOperator) -> None:
-        self.operator = _linear_operand("Adjoint", "operator", operator)
+        self.operator = linear_operand("Adjoint", "operator", operator)
         self.in_shape, self.out_shape = tuple(operator.out_shape), tuple(operator.in_shape)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,8 +129,8 @@ class Composition(LinearOperator):
     """
 
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
-        self.outer, self.inner = _linear_operand("Composition", "outer", outer), inner
-        _linear_operand("Composition", "inner", inner)
+        self.outer, self.inner = linear_operand("Composition", "outer", outer), inner
+        linear_operand("Composition", "inner", inner)
         _chained("Composition", outer, inner)
         self.in_shape, self.out_shape = tuple(inner.in_shape), tuple(outer.out_shape)
         a, b = outer.factors, inner.factors
@@ -226,8 +225,8 @@ class Sum(LinearOperator):
     """
 
     def __init__(self, first: LinearOperator, second: LinearOperator) -> None:
-        self.first = _linear_operand("Sum", "first", first)
-        self.second = _linear_operand("Sum", "second", second)
+        self.first = linear_operand("Sum", "first", first)
+        self.second = linear_operand("Sum", "second", second)
         if tuple(first.in_shape) != tuple(second.in_shape) or tuple(first.out_shape) != tuple(second.out_shape):
             raise ValueError(
                 f"Sum: second: expected an operator from {tuple(first.in_shape)} to {tuple(first.out_shape)}, "
@@ -271,7 +270,7 @@ class Scaled(LinearOperator):
     """
 
     def __init__(self, operator: LinearOperator, factor: float) -> None:
-        self.operator = _linear_operand("Scaled", "operator", operator)
+        self.operator = linear_operand("Scaled", "operator", operator)
         if not math.isfinite(factor):
             raise ValueError(f"Scaled: factor: expected a finite number, got {factor}; check what it was computed from")
         self.factor = float(factor)
@@ -321,138 +320,3 @@ class Scaled(LinearOperator):
 
     def __repr__(self) -> str:
         return f"{self.factor:g} * {self.operator!r}"
-
-
-class _Parts(Operator):
-    """Several operators on one image; the measurement is the row of their measurements, flattened, `(n,)`."""
-
-    operators: tuple[Operator, ...]
-
-    def _build(self, operators: Sequence[Operator]) -> None:
-        owner = type(self).__name__
-        self.operators = tuple(operators)
-        if not self.operators:
-            raise ValueError(
-                f"{owner}: operators: expected one operator or more, got none; list what measures the image"
-            )
-        for i, a in enumerate(self.operators):
-            if not isinstance(a, Operator):
-                raise TypeError(f"{owner}: operators[{i}]: expected an Operator, got {type(a).__name__}")
-            if tuple(a.in_shape) != tuple(self.operators[0].in_shape):
-                raise ValueError(
-                    f"{owner}: operators[{i}]: expected an operator on images {tuple(self.operators[0].in_shape)}, "
-                    f"got {a!r}; build all of them for one image"
-                )
-        self.in_shape = tuple(self.operators[0].in_shape)
-        self.out_shape = (sum(math.prod(a.out_shape) for a in self.operators),)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the measurements of all operators, `(B, n)`."""
-        return torch.cat([a.forward(x).flatten(1) for a in self.operators], 1)
-
-    def split(self, y: Tensor) -> tuple[Tensor, ...]:
-        """Return the measurement of each operator, `(B, *out_shape)`, from the joint one, `(B, n)`."""
-        parts = torch.split(y, [math.prod(a.out_shape) for a in self.operators], 1)
-        return tuple(p.reshape(-1, *a.out_shape) for p, a in zip(parts, self.operators, strict=True))
-
-    def join(self, parts: Sequence[Tensor]) -> Tensor:
-        """Return the joint measurement `(B, n)` from those of each operator, in their order."""
-        if len(parts) != len(self.operators):
-            raise ValueError(
-                f"{type(self).__name__}.join: parts: expected {len(self.operators)} measurements, got {len(parts)}"
-            )
-        for a, p in zip(self.operators, parts, strict=True):
-            a._check(p, a.out_shape, "a measurement", "parts")
-        return torch.cat([p.flatten(1) for p in parts], 1)
-
-    @property
-    def observed(self) -> Tensor | None:
-        """What each of the operators observes, in a row."""
-        if all(a.observed is None for a in self.operators):
-            return None
-        parts: list[Tensor] = []
-        for a in self.operators:
-            known = torch.ones(()) > 0 if a.observed is None else a.observed
-            parts.append(known.expand(tuple(a.out_shape)).flatten())
-        device = next(a.observed.device for a in self.operators if a.observed is not None)
-        return torch.cat([p.to(device) for p in parts])
-
-    def __repr__(self) -> str:
-        return f"stack([{', '.join(map(repr, self.operators))}])"
-
-
-class Stack(_Parts, LinearOperator):
-    """Several linear measurements of one image, `x -> [A(x); B(x); ...]`, in one row `(n,)`.
-
-    Args:
-        operators: linear operators on the same image; `split` and `join` go between their measurements and the joint
-            one.
-
-    Raises:
-        TypeError: one of them is not linear.
-        ValueError: there are none, or they act on different images.
-
-    Example:
-        >>> from invdiff.operators import Downsample, Identity
-        >>> Stack([Identity((1, 4, 4)), Downsample((1, 4, 4), factor=2)]).out_shape
-        (20,)
-    """
-
-    def __init__(self, operators: Sequence[LinearOperator]) -> None:
-        for i, a in enumerate(operators):
-            _linear_operand("Stack", f"operators[{i}]", a)
-        self._build(operators)
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        """Return `A^T y_1 + B^T y_2 + ...`, `(B, *in_shape)`."""
-        terms = [a.adjoint(p) for a, p in zip(self._linear, self.split(y), strict=True)]
-        return sum(terms[1:], start=terms[0])
-
-    def normal(self, x: Tensor) -> Tensor:
-        """Return `A^T A x + B^T B x + ...`."""
-        terms = [a.normal(x) for a in self._linear]
-        return sum(terms[1:], start=terms[0])
-
-    @property
-    def _linear(self) -> tuple[LinearOperator, ...]:
-        return tuple(a for a in self.operators if isinstance(a, LinearOperator))
-
-
-class NonlinearStack(_Parts):
-    """Several measurements of one image, of which one at least is not linear, in one row `(n,)`.
-
-    Args:
-        operators: operators on the same image; `split` and `join` go between their measurements and the joint one.
-
-    Raises:
-        ValueError: there are none, or they act on different images.
-
-    Example:
-        >>> from invdiff.operators import Identity
-        >>> NonlinearStack([Identity((1, 4, 4)), Identity((1, 4, 4))]).out_shape
-        (32,)
-    """
-
-    def __init__(self, operators: Sequence[Operator]) -> None:
-        self._build(operators)
-
-
-def stack(operators: Sequence[Operator]) -> Stack | NonlinearStack:
-    """Return the operator that measures one image with each of `operators`, linear if all of them are.
-
-    Args:
-        operators: one operator or more, on the same image.
-
-    Returns:
-        An operator with out_shape `(n,)`, and `split` and `join` between it and the single measurements.
-
-    Raises:
-        ValueError: there are none, or they act on different images.
-
-    Example:
-        >>> from invdiff.operators import Identity
-        >>> stack([Identity((1, 4, 4)), 2 * Identity((1, 4, 4))]).out_shape
-        (32,)
-    """
-    linear = [a for a in operators if isinstance(a, LinearOperator)]
-    return Stack(linear) if len(linear) == len(operators) else NonlinearStack(operators)

@@ -13,17 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..registry import unknown
 from .base import Operator
 from .blur import Blur, Border
+from .color import Demosaic, Grayscale
 from .downsample import Downsample
+from .fan_beam import FanBeamTomography
+from .files import kernel_from_file, mask_from_file, read_array
 from .identity import Identity
 from .inpainting import Inpainting, box_mask, random_mask
 from .kernels import gaussian_kernel, motion_kernel, uniform_kernel
+from .mri import MRI, cartesian_mask
+from .nonlinear import NonlinearBlur
+from .space_varying_blur import SpaceVaryingBlur, tile_weights
 from .tomography import Tomography
 
 Shape = tuple[int, int, int]
@@ -262,12 +267,109 @@ def angles_deg(owner: str, angles: int | Sequence[float] | str | Tensor | None, 
             f"{owner}: angles: expected their number, or a list of degrees, as in {owner}:angles=60, got none"
         )
     if isinstance(angles, str):
-        return _read(f"{owner}: angles", angles)
+        return read_array(f"{owner}: angles", angles)
     if isinstance(angles, int):
         if angles < 1:
             raise ValueError(f"{owner}: angles: expected a positive number of them, got {angles}")
         return [start + (stop - start) * i / angles for i in range(angles)]
     return angles
+
+
+def fan_beam(
+    shape: Shape,
+    *,
+    angles: int | Sequence[float] | str | None = None,
+    source_distance: float | None = None,
+    start: float = 0.0,
+    stop: float = 360.0,
+    detector_distance: float | None = None,
+    pixel_size: float = 1.0,
+    detectors: int | None = None,
+    detector_spacing: float | None = None,
+    detector_offset: float = 0.0,
+) -> Operator:
+    """Build fan-beam projections; `angles`, `start` and `stop` as for `tomography`, the rest as in the class."""
+    return FanBeamTomography(
+        shape,
+        angles_deg=angles_deg("fan_beam", angles, start, stop),
+        source_distance=2.0 * max(shape[1:]) * pixel_size if source_distance is None else source_distance,
+        detector_distance=detector_distance,
+        pixel_size=pixel_size,
+        detectors=detectors,
+        detector_spacing=detector_spacing,
+        detector_offset=detector_offset,
+    )
+
+
+def mri(
+    shape: Shape,
+    *,
+    acceleration: float | None = None,
+    center_fraction: float = 0.08,
+    mask: Tensor | str | None = None,
+    seed: int = 0,
+) -> Operator:
+    """Build MRI with one coil: a mask, its file, or random columns of that acceleration."""
+    if (mask is None) == (acceleration is None):
+        raise ValueError("mri: expected one of the options acceleration and mask, as in mri:acceleration=4")
+    if isinstance(mask, str):
+        mask = mask_from_file(mask)
+    if mask is None:
+        assert acceleration is not None
+        fraction = number("mri", "center_fraction", center_fraction)
+        acceleration = number("mri", "acceleration", acceleration)
+        mask = cartesian_mask(shape[1:], acceleration=acceleration, center_fraction=fraction, seed=seed)
+    return MRI(shape, mask=mask)
+
+
+def real_image(shape: Shape, options: dict[str, Any]) -> Shape:
+    """Return the shape of a real image with these frequencies, given as real and imaginary part."""
+    return 1, shape[1], shape[2]
+
+
+def grayscale(shape: Shape, *, weights: Sequence[float] | None = None) -> Operator:
+    """Build a weighted sum of the channels; options as in `Grayscale`."""
+    return Grayscale(shape, weights=weights)
+
+
+def demosaic(shape: Shape, *, pattern: str = "rggb") -> Operator:
+    """Build a Bayer mosaic; options as in `Demosaic`."""
+    return Demosaic(shape, pattern=pattern)
+
+
+def colour_image(shape: Shape, options: dict[str, Any]) -> Shape:
+    """Return the shape of a colour image of that size."""
+    return 3, shape[1], shape[2]
+
+
+def space_varying_blur(
+    shape: Shape, *, sigma: Sequence[float] = (0.5, 4.0), tiles: int = 5, border: Border = "reflect"
+) -> Operator:
+    """Build a Gaussian blur whose standard deviation goes from `sigma[0]` on the left to `sigma[1]` on the right."""
+    low, high = pair("space_varying_blur", "sigma", sigma, float)
+    if integer("space_varying_blur", "tiles", tiles) < 2:
+        raise ValueError(f"space_varying_blur: tiles: expected 2 or more, got {tiles}")
+    side = 2 * math.ceil(4 * max(low, high)) + 1
+    kernels = torch.stack([gaussian_kernel(low + (high - low) * i / (tiles - 1), side) for i in range(tiles)])
+    return SpaceVaryingBlur(shape, kernels=kernels, weights=tile_weights(shape[1:], (1, tiles)), border=border)
+
+
+def nonlinear_blur(
+    shape: Shape,
+    *,
+    sigma: float | Sequence[float] | None = None,
+    kernel: str | Tensor | None = None,
+    size: int | None = None,
+    length: float | None = None,
+    angle: float | None = None,
+    intensity: float | None = None,
+    gamma: float = 2.2,
+    border: Border = "reflect",
+    seed: int = 0,
+) -> Operator:
+    """Build a blur in linear light; the options of `blur_kernel`, the tone curve, and what stands outside the image."""
+    k = blur_kernel(sigma=sigma, kernel=kernel, size=size, length=length, angle=angle, intensity=intensity, seed=seed)
+    return NonlinearBlur(shape, kernel=k, gamma=gamma, border=border)
 
 
 BUILDERS: dict[str, Builder] = {
@@ -276,6 +378,12 @@ BUILDERS: dict[str, Builder] = {
     "blur": Builder(blur, blurred_shape, frozenset({"seed"})),
     "downsample": Builder(downsample, enlarged_shape),
     "tomography": Builder(tomography, sinogram_shape),
+    "fan_beam": Builder(fan_beam, sinogram_shape),
+    "grayscale": Builder(grayscale, colour_image),
+    "demosaic": Builder(demosaic, colour_image),
+    "mri": Builder(mri, real_image, frozenset({"seed"})),
+    "space_varying_blur": Builder(space_varying_blur, same_shape),
+    "nonlinear_blur": Builder(nonlinear_blur, same_shape, frozenset({"seed"})),
 }
 
 
@@ -300,49 +408,3 @@ def integer(owner: str, name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"{owner}: {name}: expected an integer, got {value!r}")
     return value
-
-
-def kernel_from_file(path: str) -> Tensor:
-    """Return the kernel in a file: an array `(h, w)` as it stands, or an image, made gray and divided by its sum.
-
-    Raises:
-        ValueError: no such file, or none that holds a kernel.
-    """
-    if not Path(path).exists() and not Path(path).suffix:
-        raise ValueError(f"blur: {unknown('kernel', path, ['gaussian', 'motion', 'uniform'])}, or name a file")
-    k = torch.from_numpy(_read("blur: kernel", path))
-    if k.ndim != 2:
-        raise ValueError(f"blur: kernel: expected an array (h, w) in {path}, got shape {tuple(k.shape)}")
-    if Path(path).suffix.lower() == ".npy":
-        return k
-    if not k.sum() > 0:
-        raise ValueError(f"blur: kernel: expected an image that is not black in {path}, it cannot be normalised")
-    return k / k.sum()
-
-
-def mask_from_file(path: str) -> Tensor:
-    """Return the mask in a file: True where an image is brighter than half, or an array is 1.
-
-    Raises:
-        ValueError: no such file, or none that holds a mask.
-    """
-    m = torch.from_numpy(_read("inpainting: mask", path))
-    return m if Path(path).suffix.lower() == ".npy" else m > 0.5 * max(1.0, float(m.max()))
-
-
-def _read(what: str, path: str) -> Any:
-    """Return the array in a file, float64; images are made gray."""
-    from PIL import Image
-
-    if not Path(path).is_file():
-        raise ValueError(f"{what}: expected a file, found none at {path!r}")
-    try:
-        if Path(path).suffix.lower() == ".npy":
-            return np.load(path, allow_pickle=False).astype(np.float64)
-        if Path(path).suffix.lower() in (".txt", ".csv"):
-            return np.loadtxt(path, delimiter="," if path.lower().endswith("csv") else None, dtype=np.float64)
-        with Image.open(path) as image:
-            wide = image.mode.startswith(("I", "F"))
-            return np.asarray(image if wide else image.convert("L"), dtype=np.float64)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{what}: {path!r} cannot be read: {error}") from error

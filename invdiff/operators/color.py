@@ -54,7 +54,8 @@ class Grayscale(LinearOperator):
         w = torch.as_tensor((0.299, 0.587, 0.114) if weights is None else weights, dtype=torch.float64)
         if w.shape != (channels,) or not bool(torch.isfinite(w).all()) or not bool(w.any()):
             raise ValueError(
-                f"Grayscale: weights: expected {channels} finite numbers, not all zero, got {weights}; one for each channel"
+                f"Grayscale: weights: expected {channels} finite numbers, one for each channel, "
+                f"not all zero, got {weights}"
             )
         self.out_shape = (1, *self.in_shape[1:])
         self._weights = Constant(w[:, None, None])

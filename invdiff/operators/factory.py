@@ -131,6 +131,8 @@ def _checked(name: str, options: Mapping[str, Any] | None, mask: Tensor | None, 
     else:
         parameters = inspect.signature(operators[name]).parameters
         takes_mask = "mask" in parameters
+        if "seed" in parameters:
+            chosen.setdefault("seed", seed)
     if mask is not None:
         if not takes_mask:
             raise ValueError(f"operator {name!r}: mask: it takes none; leave the mask out or choose 'inpainting'")

@@ -50,7 +50,7 @@ class FanBeamTomography(Projection):
 
     Example:
         >>> FanBeamTomography((1, 8, 8), angles_deg=[0, 90], source_distance=20).out_shape
-        (1, 2, 14)
+        (1, 2, 12)
     """
 
     def __init__(

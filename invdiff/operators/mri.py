@@ -34,7 +34,7 @@ class MRI(LinearOperator):
 
     References:
         SENSE: Sensitivity encoding for fast MRI (Pruessmann et al., 1999),
-        https://doi.org/10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S, equation 1.
+        https://doi.org/10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S.
 
     Example:
         >>> import torch
@@ -100,7 +100,10 @@ class MRI(LinearOperator):
 
     @property
     def svd(self) -> Spectrum | None:
-        """The Fourier transform for one coil: ones on the mask, or its symmetric part for real images; `None` for several."""
+        """The Fourier transform for one coil, `None` for several.
+
+        The singular values are ones on the mask, or, for real images, roots of its symmetric part.
+        """
         if self._coils is not None:
             return None
         if self.in_shape[0] == 2:
@@ -161,7 +164,7 @@ def cartesian_mask(
 
     References:
         fastMRI: An Open Dataset and Benchmarks for Accelerated MRI (Zbontar et al., 2018),
-        https://arxiv.org/abs/1811.08839, section 6.1. Differs: the number of columns is exact.
+        https://arxiv.org/abs/1811.08839. Differs: the number of columns is exact.
 
     Example:
         >>> int(cartesian_mask((4, 64), acceleration=4)[0].sum())

@@ -35,7 +35,8 @@ class PhaseRetrieval(Operator):
 
     References:
         Diffusion posterior sampling for general noisy inverse problems (Chung et al., 2023),
-        https://arxiv.org/abs/2209.14687, equation 28; the padding is that of its code. Differs: images lie in [0, 1].
+        https://arxiv.org/abs/2209.14687, its experiments; the padding is that of its code. Differs: images lie in [0,
+        1].
 
     Example:
         >>> PhaseRetrieval((3, 256, 256)).out_shape
@@ -54,7 +55,8 @@ class PhaseRetrieval(Operator):
         """Return the magnitudes, `(B, C, H', W')`."""
         top, left = self._pad
         z: Tensor = torch.fft.fft2(torch.nn.functional.pad(x, (left, left, top, top)), norm="ortho")
-        return torch.fft.fftshift(z.abs(), (-2, -1))
+        magnitude: Tensor = torch.fft.fftshift(z.abs(), (-2, -1))
+        return magnitude
 
 
 class HighDynamicRange(Operator):
@@ -68,8 +70,8 @@ class HighDynamicRange(Operator):
         ValueError: a gain that is not positive.
 
     References:
-        Solving inverse problems with latent diffusion models via hard data consistency (Song et al., 2024),
-        https://arxiv.org/abs/2307.08123, section 5.
+        Improving Diffusion Inverse Problem Solving with Decoupled Noise Annealing (Zhang et al., 2025),
+        https://arxiv.org/abs/2407.01521, its experiments.
 
     Example:
         >>> import torch

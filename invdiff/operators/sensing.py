@@ -36,7 +36,7 @@ class CompressedSensing(LinearOperator):
 
     References:
         Fast and efficient compressive sensing using structurally random matrices (Do, Gan, Nguyen, Tran, 2012),
-        https://doi.org/10.1109/TSP.2011.2170977, equation 1. Differs: rows are not scaled by `sqrt(n / m)`.
+        https://doi.org/10.1109/TSP.2011.2170977. Differs: rows are not scaled by `sqrt(n / m)`.
 
     Example:
         >>> import torch

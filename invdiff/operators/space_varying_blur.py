@@ -31,7 +31,7 @@ class SpaceVaryingBlur(LinearOperator):
 
     References:
         Efficient filter flow for space-variant multiframe blind deconvolution (Hirsch, Sra, Schölkopf, Harmeling,
-        2010), https://doi.org/10.1109/CVPR.2010.5540158, equation 3.
+        2010), https://doi.org/10.1109/CVPR.2010.5540158.
 
     Example:
         >>> import torch

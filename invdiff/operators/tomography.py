@@ -233,7 +233,7 @@ def ramp_filtered(y: Tensor, spacing: float, filter: Filter) -> Tensor:
 
     References:
         Principles of Computerized Tomographic Imaging (Kak, Slaney, 1988), https://doi.org/10.1137/1.9780898719277,
-        equation 3.61.
+        chapter 3, equation 61.
     """
     if filter not in get_args(Filter):
         raise ValueError(f"Tomography.fbp: filter: expected one of {', '.join(get_args(Filter))}, got {filter!r}")

@@ -213,7 +213,8 @@ def test_inverses_against_dense_linear_algebra(name: str) -> None:
 CLOSED = {
     "identity", "inpainting shared mask", "blur circular", "blur circular one per channel", "blur gaussian reflect",
     "blur gaussian zero", "blur gaussian valid", "downsample bicubic", "downsample average", "separable", "adjoint",
-    "scaled", "matrix", "grayscale", "demosaic", "mri", "mri, real image", "compressed sensing", "composition separable", "composition isometry outside", "composition isometry inside",
+    "scaled", "matrix", "grayscale", "demosaic", "mri", "mri, real image", "compressed sensing",
+    "composition separable", "composition isometry outside", "composition isometry inside",
 }  # fmt: skip
 
 

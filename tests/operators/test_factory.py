@@ -25,6 +25,14 @@ CASES: list[tuple[str, tuple[int, int, int], dict[str, Any]]] = [
     ("blur", (3, 37, 41), {"kernel": "uniform", "size": 4, "border": "valid"}),
     ("downsample", (3, 36, 40), {"factor": 4}),
     ("downsample", (3, 36, 40), {"factor": 4, "kernel": "average"}),
+    ("grayscale", (3, 8, 9), {}),
+    ("demosaic", (3, 8, 9), {"pattern": "bggr"}),
+    ("mri", (1, 8, 16), {"acceleration": 2}),
+    ("space_varying_blur", (3, 36, 40), {"sigma": (0.5, 2.0)}),
+    ("nonlinear_blur", (3, 36, 40), {"sigma": 1.0}),
+    ("high_dynamic_range", (3, 8, 8), {"gain": 3}),
+    ("gamma_curve", (3, 8, 8), {}),
+    ("jpeg", (3, 16, 16), {"quality": 20}),
 ]
 
 
@@ -176,6 +184,34 @@ def test_bad_options(name: str, options: dict[str, Any], message: str) -> None:
         make_operator(name, (1, 16, 16), options)
     with pytest.raises(ValueError, match=message):
         make_operator_for_measurement(name, (1, 16, 16), options)
+
+
+def test_other_geometries() -> None:
+    a = make_operator("fan_beam", (1, 16, 16), {"angles": 8})
+    assert make_operator_for_measurement("fan_beam", a.out_shape, {"angles": 8, "image_size": 16}).in_shape == (
+        1,
+        16,
+        16,
+    )
+    assert make_operator("phase_retrieval", (3, 16, 16)).out_shape == (3, 24, 24)
+    one, other = (make_operator("compressed_sensing", (1, 8, 8), {"ratio": 0.25}, seed=s) for s in (0, 1))
+    assert one.out_shape == (16,)
+    x = torch.rand(1, 1, 8, 8)
+    assert not torch.equal(one(x), other(x))
+
+
+def test_every_name_makes_an_operator() -> None:
+    needed: dict[str, dict[str, Any]] = {
+        "inpainting": {"box": True}, "blur": {"sigma": 1}, "downsample": {"factor": 2}, "tomography": {"angles": 4},
+        "fan_beam": {"angles": 4}, "mri": {"acceleration": 2}, "compressed_sensing": {"ratio": 0.5},
+        "nonlinear_blur": {"sigma": 1}, "jpeg": {"quality": 50},
+    }  # fmt: skip
+    builtin = [n for n, e in operators.entries().items() if e.source == "built in"]
+    assert set(needed) <= set(builtin)
+    for name in builtin:
+        channels = 1 if name == "mri" else 3
+        a = make_operator(name, (channels, 16, 16), needed.get(name, {}))
+        assert a(torch.rand(2, channels, 16, 16)).shape == (2, *a.out_shape)
 
 
 def test_every_builder_is_registered_under_its_name() -> None:

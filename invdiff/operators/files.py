@@ -1,0 +1,58 @@
+"""Kernels, masks and angles from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..registry import unknown
+
+
+def kernel_from_file(path: str) -> Tensor:
+    """Return the kernel in a file: an array `(h, w)` as it stands, or an image, made gray and divided by its sum.
+
+    Raises:
+        ValueError: no such file, or none that holds a kernel.
+    """
+    if not Path(path).exists() and not Path(path).suffix:
+        raise ValueError(f"blur: {unknown('kernel', path, ['gaussian', 'motion', 'uniform'])}, or name a file")
+    k = torch.from_numpy(read_array("blur: kernel", path))
+    if k.ndim != 2:
+        raise ValueError(f"blur: kernel: expected an array (h, w) in {path}, got shape {tuple(k.shape)}")
+    if Path(path).suffix.lower() == ".npy":
+        return k
+    if not k.sum() > 0:
+        raise ValueError(f"blur: kernel: expected an image that is not black in {path}, it cannot be normalised")
+    return k / k.sum()
+
+
+def mask_from_file(path: str) -> Tensor:
+    """Return the mask in a file: True where an image is brighter than half, or an array is 1.
+
+    Raises:
+        ValueError: no such file, or none that holds a mask.
+    """
+    m = torch.from_numpy(read_array("inpainting: mask", path))
+    return m if Path(path).suffix.lower() == ".npy" else m > 0.5 * max(1.0, float(m.max()))
+
+
+def read_array(what: str, path: str) -> Any:
+    """Return the array in a file, float64; images are made gray."""
+    from PIL import Image
+
+    if not Path(path).is_file():
+        raise ValueError(f"{what}: expected a file, found none at {path!r}")
+    try:
+        if Path(path).suffix.lower() == ".npy":
+            return np.load(path, allow_pickle=False).astype(np.float64)
+        if Path(path).suffix.lower() in (".txt", ".csv"):
+            return np.loadtxt(path, delimiter="," if path.lower().endswith("csv") else None, dtype=np.float64)
+        with Image.open(path) as image:
+            wide = image.mode.startswith(("I", "F"))
+            return np.asarray(image if wide else image.convert("L"), dtype=np.float64)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{what}: {path!r} cannot be read: {error}") from error
