@@ -15,7 +15,6 @@ from invdiff.priors import GaussianPrior, load_prior
 from invdiff.solvers import DPS
 from invdiff.streams import generator
 
-
 BIAS, RATIO = 0.153, 0.903  # DPS on the inpainting problem below, with 4000 samples
 
 
