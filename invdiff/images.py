@@ -231,6 +231,8 @@ def _pixels(path: str | Path) -> Array:
                 opened.load()
                 picture = ImageOps.exif_transpose(opened)
     except UnidentifiedImageError as error:
+        if Path(path).suffix.lower() in (".tif", ".tiff"):
+            return _tiff(path)
         raise ValueError(
             f"{path}: not an image that can be read; expected PNG, JPEG, TIFF, WebP, BMP, .npy or the like"
         ) from error
@@ -243,6 +245,17 @@ def _pixels(path: str | Path) -> Array:
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
         raise ValueError(f"{path}: the image cannot be read, it may be damaged: {_first_line(error)}") from error
     return _convert(picture, path)
+
+
+def _tiff(path: str | Path) -> Array:
+    """Return `(H, W, C)` of a TIFF that Pillow does not know, such as one of floating-point colour."""
+    import tifffile  # comes with scikit-image
+
+    try:
+        array = np.asarray(tifffile.imread(path, key=0))
+    except Exception as error:  # its errors have no base class of their own
+        raise ValueError(f"{path}: not a TIFF that can be read: {_first_line(error)}") from error
+    return _channels_last(_scaled(array, path), path)
 
 
 def _convert(picture: Image.Image, path: str | Path) -> Array:

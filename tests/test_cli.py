@@ -190,6 +190,23 @@ def test_missing_pixels(run: Run, photo: Path, tmp_path: Path, how: str) -> None
     assert np.array_equal(np.load(written["folder"] / "result.npz")["samples"], arrays["samples"])
 
 
+def test_a_mask_corrupts_a_clean_image(run: Run, photo: Path, tmp_path: Path) -> None:
+    Image.fromarray(~hole()).save(tmp_path / "mask.png")
+    got = run(photo, "--operator", "inpainting", "--mask", str(tmp_path / "mask.png"), "--noise", "0.01", "--simulate")
+    arrays = np.load(got["folder"] / "result.npz")
+    assert (arrays["measurement"][:, hole()] == 0).all()
+    assert np.abs(arrays["measurement"] - arrays["clean"])[:, ~hole()].std() < 0.02
+    assert (arrays["clean"][:, hole()] > 0).any()
+
+
+def test_transparency_is_told_where_it_is_ignored(run: Run, photo: Path, tmp_path: Path) -> None:
+    opaque = np.where(hole(), 0, 255).astype(np.uint8)
+    Image.fromarray(np.dstack([np.asarray(Image.open(photo)), opaque])).save(tmp_path / "alpha.png")
+    got = run(tmp_path / "alpha.png", "--operator", "blur:sigma=1", "--noise", "0.01")
+    assert "the image's transparency is ignored" in got["err"]
+    assert "note" not in run(photo, "--operator", "blur:sigma=1", "--noise", "0.01", out="opaque")["err"]
+
+
 def test_sinograms(run: Run, photo: Path, tmp_path: Path) -> None:
     gray = tmp_path / "gray.png"
     Image.open(photo).convert("L").resize((W, W)).save(gray)

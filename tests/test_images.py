@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -39,6 +40,16 @@ def test_sixteen_bits_keep_all_levels(tmp_path: Path) -> None:
         assert np.array_equal((x[0, 0].double() * 65535).round().numpy(), levels)
         save_image(x, tmp_path / f"b{name}", bits=16)
         assert torch.equal(load_image(tmp_path / f"b{name}"), x)
+
+
+def test_tiff_that_pillow_does_not_know(tmp_path: Path) -> None:
+    pixels = RNG.random((H, W, 3)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb")
+    x = load_image(tmp_path / "x.tif")
+    assert np.array_equal(x[0].permute(1, 2, 0).numpy(), pixels)
+    (tmp_path / "y.tif").write_text("no image")
+    with pytest.raises(ValueError, match="not a TIFF that can be read"):
+        load_image(tmp_path / "y.tif")
 
 
 def test_eight_bits_survive_a_round_trip(tmp_path: Path) -> None:
