@@ -34,4 +34,6 @@ def center(problem: Problem, prior: Prior) -> Tensor:
 
     std = problem.noise.std if isinstance(problem.noise, Gaussian) else 0.0
     spread = Gaussian(max(std, 1e-2))
-    return gaussian_mean(Problem(operator, spread, y, problem.image_index), photograph_gaussian(), tolerance=1e-2)
+    return gaussian_mean(
+        Problem(operator, spread, y, problem.image_index), photograph_gaussian(), tolerance=1e-3, iterations=50
+    )
