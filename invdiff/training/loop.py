@@ -77,7 +77,7 @@ def fit(
     evaluation = held_out_batch(held_out, config)
     autocast = use_bfloat16(config.run.precision, device)
     loss_sum = torch.zeros((), device=device)
-    loss_count, loss = 0, float("nan")
+    loss_count, loss, logged = 0, float("nan"), state.step // 200
     saved = measured = now = time.perf_counter()
     while state.step < config.run.steps and (stop_after is None or state.step < stop_after):
         loss_sum += _step(state, config, batches, autocast, device, team)
@@ -89,7 +89,8 @@ def fit(
             loss_sum.zero_()
             if not np.isfinite(loss):
                 raise ValueError(f"training diverged at step {state.step}: lower optimizer.lr and start again")
-            if state.step % 200 == 0:
+            if state.step // 200 > logged:
+                logged = state.step // 200
                 logger.info("step %d loss %.5f seconds %.0f", state.step, loss, state.seconds)
         if watch is not None:
             left = state.seconds / state.step * (config.run.steps - state.step)
