@@ -103,9 +103,7 @@ def reconstruct(
     ] = 0,
     angles: Annotated[
         str | None,
-        _text(
-            "For tomography, degrees of the sinogram's rows: a count over half a turn, start:stop:step, a file.", _FILES
-        ),
+        _text("For tomography, degrees of the sinogram's rows: a count, start:stop:step, or a file.", _FILES),
     ] = None,
     pixel_size: Annotated[
         float | None, _text("For tomography: side of a pixel, in the sinogram's unit.", _FILES)

@@ -14,6 +14,7 @@ from skimage.data import coffee
 import invdiff
 from invdiff.cli import main
 from invdiff.commands.inputs import estimate_noise, read_angles
+from invdiff.commands.request import PHOTOGRAPHIC, SINOGRAMS
 from invdiff.commands.results import staged
 from invdiff.images import load_image
 from invdiff.registry import operators, priors, solvers
@@ -232,6 +233,18 @@ def test_sinograms(run: Run, photo: Path, tmp_path: Path) -> None:
         tmp_path / "s.npy", "--operator", size, "--angles", "9", "--pixel-size", "0.5", "--noise", "0.1", out="half"
     )
     assert half["operator"]["pixel_size"] == 0.5
+
+
+def test_fan_beam(run: Run, photo: Path, tmp_path: Path) -> None:
+    made = run(photo, "--operator", "fan_beam", "--angles", "9", "--noise", "0.1", "--simulate", out="made")
+    size = f"fan_beam:image_size=[{H},{W}]"
+    back = run(made["folder"] / "result.npz", "--operator", size, "--angles", "0:360:40", "--noise", "0.1", out="back")
+    assert back["operator"]["in_shape"] == [3, H, W]
+    assert "measurement.png" in back["files"]
+
+
+def test_photographic_operators_exist() -> None:
+    assert set(operators) >= PHOTOGRAPHIC | SINOGRAMS
 
 
 def test_an_operator_in_a_file(run: Run, photo: Path, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ CASES = [
     ("sinogram.npy --operator tomography --angles 10", "expected 10 rows, one for each angle, got 9 rows of 16"),
     ("sinogram.npy --operator tomography --angles 16", "transpose the sinogram"),
     ("sinogram.npy --operator tomography:angles=10", "give 9 angles, one for each row of the sinogram"),
-    ("sinogram.npy --operator tomography", "9 equally spaced over half a turn are --angles 9"),
+    ("sinogram.npy --operator tomography", "9 equally spaced ones are --angles 9"),
     ("sinogram.npy --operator tomography --angles 0", "--angles: expected at least 1 angle, got 0"),
     ("sinogram.npy --operator tomography --angles 0:180:-20", "--angles: expected start:stop:step"),
     ("sinogram.npy --operator tomography --angles none.txt", "got 'none.txt'; no such file"),

@@ -28,7 +28,7 @@ from ..solvers import Solver, make_solver
 from ..specs import Spec
 from . import terminal
 from .inputs import Input, make_noise, pick_device, read_angles, read_input
-from .request import PHOTOGRAPHIC, Request
+from .request import PHOTOGRAPHIC, SINOGRAMS, Request
 from .results import environment, fields, is_picture, measurement_white, staged, std_white, write_arrays, write_json
 
 DIVERGED = 3
@@ -104,13 +104,13 @@ def build_operator(request: Request, given: Input) -> Operator:
     options = dict(request.operator.options)
     shape = tuple(given.image.shape[1:])
     name = request.operator.name
-    if name == "tomography":
-        options = _tomography_options(request, options, shape)
+    if name in SINOGRAMS:
+        options = _sinogram_options(request, options, shape)
     make = make_operator if request.simulate else make_operator_for_measurement
     return make(name, shape, options, mask=given.known, seed=request.seed)
 
 
-def _tomography_options(request: Request, options: dict[str, object], shape: tuple[int, ...]) -> dict[str, object]:
+def _sinogram_options(request: Request, options: dict[str, object], shape: tuple[int, ...]) -> dict[str, object]:
     """Return the operator's options with those of the command line among them."""
     for key, option, value in (
         ("angles", "--angles", request.angles),
@@ -122,7 +122,7 @@ def _tomography_options(request: Request, options: dict[str, object], shape: tup
         options["pixel_size"] = request.pixel_size
     if request.angles is None:
         if "angles" not in options:
-            rows = "" if request.simulate else f"; {shape[1]} equally spaced over half a turn are --angles {shape[1]}"
+            rows = "" if request.simulate else f"; {shape[1]} equally spaced ones are --angles {shape[1]}"
             raise ValueError(f"--angles: expected degrees of the sinogram's rows, a count or a file, got none{rows}")
         return options
     angles = read_angles(request.angles)
@@ -132,7 +132,9 @@ def _tomography_options(request: Request, options: dict[str, object], shape: tup
             f"{request.image}: sinogram: expected {len(angles)} rows, one for each angle, "
             f"got {shape[-2]} rows of {shape[-1]} detectors; {hint}"
         )
-    return {**options, "angles": angles}
+    # A count stays one: how far it reaches, half a turn or a whole one, is up to the operator.
+    count = request.angles.strip().isdigit()
+    return {**options, "angles": int(request.angles) if count else angles}
 
 
 def build_problem(request: Request, operator: Operator, given: Input) -> Problem:

@@ -12,7 +12,11 @@ from ..specs import Spec, parse_spec
 
 RESULT = "result.json"
 # Operators whose measurement is itself a photograph, with intensities in [0, 1].
-PHOTOGRAPHIC = frozenset({"identity", "inpainting", "blur", "downsample"})
+PHOTOGRAPHIC = frozenset({
+    "identity", "inpainting", "blur", "downsample", "space_varying_blur", "nonlinear_blur", "grayscale", "demosaic",
+    "high_dynamic_range", "gamma_curve", "jpeg",
+})  # fmt: skip
+SINOGRAMS = frozenset({"tomography", "fan_beam"})
 NOISES = {"gaussian": "std", "poisson": "photons"}
 
 
@@ -92,7 +96,7 @@ class Request:
         if self.mask is not None:
             check_exists(self.mask)
         for option, value in (("--angles", self.angles), ("--pixel-size", self.pixel_size)):
-            if value is not None and name != "tomography":
+            if value is not None and name not in SINOGRAMS:
                 raise ValueError(f"{option}: goes with --operator tomography, got --operator {name}; leave it out")
         if self.pixel_size is not None and not (math.isfinite(self.pixel_size) and self.pixel_size > 0):
             raise ValueError(f"--pixel-size: expected a finite number > 0, got {self.pixel_size}")
