@@ -1,5 +1,6 @@
 """Forward operators: deterministic maps from images to measurements."""
 
+from .adapters import from_deepinv, to_deepinv
 from .algebra import Adjoint, Chain, Composition, Scaled, Sum
 from .base import LinearOperator, Operator, Spectrum
 from .blur import Blur
@@ -53,10 +54,12 @@ __all__ = [
     "Tomography",
     "box_mask",
     "cartesian_mask",
+    "from_deepinv",
     "gaussian_kernel",
     "motion_kernel",
     "random_mask",
     "stack",
     "tile_weights",
+    "to_deepinv",
     "uniform_kernel",
 ]

@@ -208,7 +208,7 @@ def test_jpeg_is_pillows(quality: int, channels: int) -> None:
     got = JPEG((channels, 128, 120), quality=quality)(x)[0].permute(1, 2, 0).clamp(0, 1).numpy()
     # libjpeg rounds colours to integers before and after, and a coefficient at a half may fall to the other side.
     assert np.abs(got - want).mean() < (0.6 if channels == 1 else 1.0) / 255
-    assert np.quantile(np.abs(got - want), 0.99) < 5 / 255
+    assert np.quantile(np.abs(got - want), 0.99) < (3 if channels == 1 else 7) / 255
 
 
 def test_jpeg_gradient_passes_the_rounding() -> None:
