@@ -59,7 +59,7 @@ def denoising_table(prior: NetworkPrior, images: Tensor) -> dict[str, float]:
 def write_sheet(prior: NetworkPrior, images: Tensor, config: TrainConfig, path: Path) -> None:
     """Write a sheet: samples of the prior above (whole-image priors: 18 Heun steps), denoised images below."""
     device = next(prior.network.parameters()).device
-    shown = images[:8]
+    shown = images[:: max(1, len(images) // 8)][:8]
     rows = [shown]
     for sigma in (0.1, 0.2, 0.5):
         noise = torch.randn(shown.shape, generator=torch.Generator().manual_seed(1))
