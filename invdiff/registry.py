@@ -163,7 +163,9 @@ operators = Registry(
         "mri": Entry("invdiff.operators:MRI", "frequencies under a mask, one coil; real or complex images"),
         "grayscale": Entry("invdiff.operators:Grayscale", "the luma of a colour image: colourisation"),
         "demosaic": Entry("invdiff.operators:Demosaic", "one colour for each pixel, Bayer patterns"),
-        "space_varying_blur": Entry("invdiff.operators:SpaceVaryingBlur", "Gaussian blur that grows from left to right"),
+        "space_varying_blur": Entry(
+            "invdiff.operators:SpaceVaryingBlur", "Gaussian blur that grows from left to right"
+        ),
         "compressed_sensing": Entry("invdiff.operators:CompressedSensing", "random projections, structured or dense"),
         "phase_retrieval": Entry("invdiff.operators:PhaseRetrieval", "magnitude of the oversampled Fourier transform"),
         "high_dynamic_range": Entry("invdiff.operators:HighDynamicRange", "contrast clipped to [0, 1]"),
@@ -178,6 +180,16 @@ solvers = Registry(
     {
         "pinv": Entry("invdiff.solvers:PseudoInverse", "least squares of least norm, without a prior: the floor"),
         "dps": Entry("invdiff.solvers:DPS", "diffusion posterior sampling with Tweedie's estimate (Chung et al. 2023)"),
+        "diffpir": Entry(
+            "invdiff.solvers:DiffPIR", "half-quadratic splitting along the noise levels (Zhu et al. 2023)"
+        ),
+        "daps": Entry(
+            "invdiff.solvers:DAPS", "decoupled annealing: draw a clean image, noise it anew (Zhang et al. 2025)"
+        ),
+        "pnpdm": Entry(
+            "invdiff.solvers:PnPDM",
+            "split Gibbs sampling with a reverse diffusion, asymptotically exact (Wu et al. 2024)",
+        ),
     },
 )
 priors = Registry(

@@ -137,7 +137,7 @@ def langevin_step(x: Tensor, score: Tensor, gamma: float, noise: Tensor) -> Tens
 
 
 def langevin_log_acceptance(
-    x: Tensor, score: Tensor, proposed: Tensor, proposed_score: Tensor, log_ratio: Tensor, gamma: float
+    x: Tensor, score: Tensor, proposed: Tensor, proposed_score: Tensor, log_ratio: Tensor, gamma: float | Tensor
 ) -> Tensor:
     """Return the logarithm of Metropolis' ratio for a Langevin step, `(B,)`; accept where it exceeds `log u`.
 
@@ -149,11 +149,12 @@ def langevin_log_acceptance(
         proposed: `x'`, like `x`.
         proposed_score: score at `x'`, like `x`.
         log_ratio: `log p(x') - log p(x)`, `(B,)`.
-        gamma: step size.
+        gamma: step size, a number or one for each image, `(B,)`.
 
     References:
         Roberts, Tweedie (1996), https://doi.org/10.2307/3318418, section 1.4.2.
     """
-    forward = (proposed - x - gamma * score).double().flatten(1).square().sum(1)
-    backward = (x - proposed - gamma * proposed_score).double().flatten(1).square().sum(1)
+    g = gamma.reshape(-1, *[1] * (x.ndim - 1)).to(x) if isinstance(gamma, Tensor) else gamma
+    forward = (proposed - x - g * score).double().flatten(1).square().sum(1)
+    backward = (x - proposed - g * proposed_score).double().flatten(1).square().sum(1)
     return log_ratio.double() + (forward - backward) / (4 * gamma)

@@ -1,0 +1,185 @@
+"""What the data say next to a Gaussian: the step that splitting methods share.
+
+A splitting method leaves the prior to its denoiser and meets the measurement only through
+
+    p(x | y, v) in proportion to p(y | x) N(x; v, tau^2 I).
+
+For a linear operator and Gaussian noise of standard deviation `s`, with `rho = s^2 / tau^2`, its mode and mean is
+
+    v + (A^T A + rho I)^{-1} A^T (y - A v),
+
+the pseudo-inverse's correction at `rho = 0`, and one more solve turns noise into an exact draw (perturb, then
+optimise): with `v' = v + tau n_1` and `y' = y + s n_2`,
+
+    v' + (A^T A + rho I)^{-1} A^T (y' - A v')   has the law  p(x | y, v).
+
+For other operators the mode comes from Gauss-Newton steps, each the linear case for the linearised operator, and the
+draw from Langevin steps with Metropolis' test, started at the mode.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from ..noise import Gaussian
+from ..operators.base import LinearOperator
+from ..operators.linalg import least_squares
+from ..problem import Problem
+from ..transitions import langevin_log_acceptance
+from .base import Run
+
+NOISELESS = 1e-3  # noise, in units of data on [-1, 1], that stands for none where a density is needed
+NEWTON = 4  # Gauss-Newton steps
+ACCEPTED = 0.574  # share of accepted proposals at which Langevin with Metropolis' test moves fastest
+
+
+def noise_std(run: Run, *, floor: bool = False) -> float:
+    """Return the standard deviation of Gaussian noise; `floor` raises it to where a density can be handled."""
+    noise = run.problem.noise
+    assert isinstance(noise, Gaussian)
+    return max(noise.std, NOISELESS * run.unit) if floor else noise.std
+
+
+def is_conjugate(problem: Problem) -> bool:
+    """Return whether the data's side is Gaussian: a linear operator and Gaussian noise."""
+    return isinstance(problem.operator, LinearOperator) and isinstance(problem.noise, Gaussian)
+
+
+def correction(operator: LinearOperator, residual: Tensor, rho: float) -> Tensor:
+    """Return `(A^T A + rho I)^{-1} A^T r`, `(N, *in_shape)`, or `A^+ r` where `rho` is 0.
+
+    Args:
+        operator: the operator `A`.
+        residual: `r`, `(N, *out_shape)`, zero where nothing was observed.
+        rho: non-negative weight.
+    """
+    if rho == 0:
+        return operator.pinv(residual)
+    if (f := operator.svd) is not None:
+        s = f.s.to(residual)
+        return f.V(f.Ut(residual) * (s / (s**2 + rho)))
+    b = operator.adjoint(residual)
+    # Keep the system solvable in this precision; |A^T r|^2 / |r|^2 tells the scale of A^T A without its norm.
+    squared = (residual.flatten(1) ** 2).sum(1)
+    scale = (b.flatten(1) ** 2).sum(1) / torch.where(squared > 0, squared, 1)
+    least = torch.where(scale > 0, scale, 1) * torch.finfo(b.dtype).eps * 10
+    return operator.solve(b, torch.clamp(least, min=rho))
+
+
+def data_mode(run: Run, v: Tensor, tau: float, *, noise_scale: float = 1.0) -> Tensor:
+    """Return the mode of `p(y | x) N(x; v, tau^2 I)` for Gaussian noise, the proximal step at `v`, like `v`.
+
+    Args:
+        run: the batch.
+        v: centres, `(N, C, H, W)`.
+        tau: standard deviation around them, positive.
+        noise_scale: factor of the noise's standard deviation.
+    """
+    problem = run.problem
+    if isinstance(problem.operator, LinearOperator):
+        rho = (noise_scale * noise_std(run) / tau) ** 2
+        return v + correction(problem.operator, problem.residual(v), rho)
+    rho = (noise_scale * noise_std(run, floor=True) / tau) ** 2
+    x, value = v, _objective(problem, v, v, rho)
+    for _ in range(NEWTON):
+        x, value = _gauss_newton(problem, x, v, rho, value)
+    return x
+
+
+def _objective(problem: Problem, x: Tensor, v: Tensor, rho: float) -> Tensor:
+    misfit = problem.residual(x).double().flatten(1).square().sum(1)
+    return misfit + rho * (x - v).double().flatten(1).square().sum(1)
+
+
+def _gauss_newton(problem: Problem, x: Tensor, v: Tensor, rho: float, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Minimise the linearised objective, then go as far towards there as the true objective falls."""
+    # Reverse mode only: J^T u is linear in u, and its derivative along d is J d. Not every operator has forward mode.
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        measured = problem.measurement - problem.residual(leaf)  # zero where nothing was observed
+        u = torch.zeros_like(measured, requires_grad=True)
+        (pulled,) = torch.autograd.grad(measured, leaf, u, create_graph=True)
+
+    def forward(d: Tensor) -> Tensor:
+        return torch.autograd.grad(pulled, u, d, retain_graph=True)[0]
+
+    def adjoint(r: Tensor) -> Tensor:
+        return torch.autograd.grad(measured, leaf, r, retain_graph=True)[0]
+
+    target = problem.residual(x) + forward(x - v)
+    ahead = v + least_squares(forward, adjoint, target, rho=rho, tolerance=1e-3, max_iterations=30).x
+    best = x
+    for k in range(4):
+        trial = x + 0.5**k * (ahead - x)
+        new = _objective(problem, trial, v, rho)
+        better = new < value
+        best = torch.where(better.reshape(-1, *[1] * (x.ndim - 1)), trial, best)
+        value = torch.where(better, new, value)
+    return best, value
+
+
+def data_draw(run: Run, v: Tensor, tau: float, *, moves: int) -> Tensor:
+    """Return a draw from `p(y | x) N(x; v, tau^2 I)`, normalised, like `v`.
+
+    It is exact for a linear operator and Gaussian noise. Otherwise it is the end of a Markov chain of which it is the
+    stationary law.
+
+    Args:
+        run: the batch.
+        v: centres, `(N, C, H, W)`.
+        tau: standard deviation around them, positive.
+        moves: length of the chain.
+    """
+    problem = run.problem
+    if is_conjugate(problem):
+        assert isinstance(problem.operator, LinearOperator)
+        s = noise_std(run)
+        moved = v + tau * run.randn(v)
+        y = problem.measurement
+        noise = s * run.randn(y)
+        if problem.operator.observed is not None:
+            noise = noise * problem.operator.observed.to(y)
+        return moved + correction(problem.operator, problem.residual(moved) + noise, (s / tau) ** 2)
+    return _metropolis(run, v, tau, moves)
+
+
+def _metropolis(run: Run, v: Tensor, tau: float, moves: int) -> Tensor:
+    problem = likelihood_problem(run)
+
+    def value_and_score(x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            value = problem.log_likelihood(leaf) - ((leaf - v) ** 2).flatten(1).sum(1) / (2 * tau**2)
+            (score,) = torch.autograd.grad(value.sum(), leaf)
+        return value.detach().double(), score
+
+    shape = (-1, *[1] * (v.ndim - 1))
+    x = data_mode(run, v, tau) if isinstance(problem.noise, Gaussian) else v
+    value, score = value_and_score(x)
+    # The first step is the size at which the gradient would move the image by its spread; the chain then adapts it.
+    log_gamma = torch.full((len(v),), 2.0, dtype=torch.float64).to(v.device) * torch.log(torch.tensor(0.3 * tau))
+    for k in range(moves):
+        gamma = log_gamma.exp()
+        wide = gamma.reshape(shape).to(x)
+        trial = x + wide * score + (2 * wide).sqrt() * run.randn(x)
+        new, new_score = value_and_score(trial)
+        ratio = langevin_log_acceptance(x, score, trial, new_score, new - value, gamma)
+        ratio = torch.nan_to_num(ratio, nan=-torch.inf)
+        u = run.streams.rand(torch.empty((len(x), 1), dtype=torch.float64))[:, 0].to(x.device)
+        accept = u.log() < ratio
+        x = torch.where(accept.reshape(shape), trial, x)
+        score = torch.where(accept.reshape(shape), new_score, score)
+        value = torch.where(accept, new, value)
+        log_gamma = log_gamma + 3 / (1 + k) ** 0.6 * (ratio.clamp(max=0).exp() - ACCEPTED)
+    return x
+
+
+def likelihood_problem(run: Run) -> Problem:
+    """Return the problem with noise that has a density: noiseless data count as almost noiseless."""
+    problem = run.problem
+    if isinstance(problem.noise, Gaussian) and problem.noise.std < NOISELESS * run.unit:
+        return dataclasses.replace(problem, noise=Gaussian(NOISELESS * run.unit))
+    return problem
