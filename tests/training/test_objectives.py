@@ -124,7 +124,9 @@ def test_the_minimiser_has_the_exact_score(name: str) -> None:
         output = dataclasses.replace(objective.output, previous=Shrink(0.3))
         objective = dataclasses.replace(objective, output=output)
     assert score_error(lambda x, s: EDMOutput(mean=M, std=S).denoise(lambda z, c: 0 * z, x, s), prior) > 0.3
-    assert score_error(objective.to_denoiser(fit(objective, prior)), prior) < 0.07
+    # Where the answer is an image, its error weighs 1 / sigma in the score: those want more steps.
+    network = fit(objective, prior, 1200 if name in ("clean", "previous") else 700)
+    assert score_error(objective.to_denoiser(network), prior) < 0.07
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=label_of)

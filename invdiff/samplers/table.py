@@ -1,0 +1,132 @@
+"""All samplers side by side, on a mixture whose law is known.
+
+The distance is the sliced Wasserstein distance between samples of a sampler and exact ones, the mean over directions
+`u` of
+
+    W_1(u . x, u . y) = mean_i |(u . x)_(i) - (u . y)_(i)|,     values in order,
+
+in units of the standard deviation of the mixture. Two exact sets of the same size are apart by the floor, for want of
+samples; no sampler can be told from a perfect one below it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..metrics import sliced_wasserstein
+from ..priors import MixturePrior
+from ..schedules import VE, SubVP
+from ..streams import generator
+from .base import Sampler
+from .ddim import DDIM, Ancestral
+from .langevin import ULA, AnnealedLangevin, AnnealedMALA
+from .ode import AdaptiveODE, Euler, Heun
+from .sde import PredictorCorrector, ReverseSDE
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        sampler: what was run.
+        nfe: evaluations of the denoiser for one sample.
+        distance: sliced Wasserstein distance, in standard deviations of the data.
+        weight: share of samples in the heavier mode.
+        seconds: wall time.
+    """
+
+    sampler: str
+    nfe: int
+    distance: float
+    weight: float
+    seconds: float
+
+
+def two_modes() -> MixturePrior:
+    """Return the mixture: two correlated modes over two pixels, of weights 0.7 and 0.3, eleven widths apart."""
+    means = torch.tensor([[0.25, 0.3], [0.8, 0.7]]).reshape(2, 1, 1, 2)
+    covariances = torch.tensor([[[0.004, 0.002], [0.002, 0.003]], [[0.003, -0.001], [-0.001, 0.002]]])
+    return MixturePrior(torch.tensor([0.7, 0.3]), means, covariances)
+
+
+def contestants(low: float, high: float) -> dict[str, Sampler]:
+    """Return the samplers of the table, by label.
+
+    Args:
+        low: lowest positive noise level of all of them, in units of the data.
+        high: highest noise level of all of them, in units of the data.
+    """
+    out: dict[str, Sampler] = {f"ancestral (DDPM), {k}": Ancestral(steps=k) for k in (20, 100, 500)}
+    for k in (20, 100):
+        out[f"DDIM eta 0, {k}"] = DDIM(steps=k)
+        out[f"DDIM eta 0.5, {k}"] = DDIM(steps=k, eta=0.5)
+        out[f"Euler, {k}"] = Euler(steps=k)
+    for k in (10, 20, 50):
+        out[f"Heun (EDM), {k}"] = Heun(steps=k)
+    out["Heun with churn 20, 50"] = Heun(steps=50, churn=20.0)
+    out["adaptive ODE (scipy)"] = AdaptiveODE(together=2**16)
+    for k in (100, 500):
+        out[f"reverse SDE, VP, {k}"] = ReverseSDE(steps=k)
+    out["reverse SDE, sub-VP, 500"] = ReverseSDE(steps=500, diffusion=SubVP())
+    out["reverse SDE, VE, 500"] = ReverseSDE(steps=500, diffusion=VE())
+    out["predictor-corrector, VP, 100"] = PredictorCorrector(steps=100)
+    out["predictor-corrector, VE, 100"] = PredictorCorrector(steps=100, diffusion=VE())
+    out["annealed Langevin, 20 x 5"] = AnnealedLangevin(steps=20, inner=5)
+    out["annealed Langevin, 60 x 20"] = AnnealedLangevin(steps=60, inner=20, rate=0.3)
+    out["annealed MALA, 40 x 20"] = AnnealedMALA(steps=40, inner=20, rate=1.0)
+    out["Langevin (ULA), 1000"] = ULA(steps=1000, gamma=0.01)
+    return {label: dataclasses.replace(s, sigma_min=low, sigma_max=high) for label, s in out.items()}
+
+
+def compare(n: int = 4000, seed: int = 0, directions: int = 200) -> list[Row]:
+    """Return the table, after the floor: exact samples, as many.
+
+    Args:
+        n: samples of each sampler.
+        seed: of all random numbers.
+        directions: of the sliced distance.
+    """
+    prior = two_modes()
+    exact = prior.sample(n, generator(seed, 1), torch.float64)
+
+    def row(label: str, x: Tensor, nfe: int, seconds: float) -> Row:
+        distance = sliced_wasserstein(x.flatten(1), exact.flatten(1), slices=directions) / prior.std
+        return Row(label, nfe, distance, _weight(x, prior), seconds)
+
+    rows = [row("exact samples (floor)", prior.sample(n, generator(seed, 2), torch.float64), 0, 0.0)]
+    for label, sampler in contestants(0.01 * prior.std, 20 * prior.std).items():
+        result = sampler(prior, n, seed=seed, dtype=torch.float64)
+        rows.append(row(label, result.samples, result.nfe, result.seconds))
+    return rows
+
+
+def _weight(x: Tensor, prior: MixturePrior) -> float:
+    nearest = torch.cdist(x.double().flatten(1), prior.means.flatten(1)).argmin(1)
+    return float((nearest == int(prior.weights.argmax())).double().mean())
+
+
+def to_markdown(rows: list[Row]) -> str:
+    """Return the table in Markdown."""
+    lines = ["| sampler | evaluations | distance | heavier mode | seconds |", "| :-- | --: | --: | --: | --: |"]
+    lines += [f"| {r.sampler} | {r.nfe} | {r.distance:.4f} | {r.weight:.3f} | {r.seconds:.2f} |" for r in rows]
+    return "\n".join(lines) + "\n"
+
+
+def show(rows: list[Row]) -> None:
+    """Print the table to the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    title = "Sliced Wasserstein distance to a mixture of two modes (0.7, 0.3), in standard deviations"
+    table = Table(title=title, title_justify="left")
+    table.add_column("sampler")
+    for name in ("evaluations", "distance", "heavier mode", "seconds"):
+        table.add_column(name, justify="right")
+    for r in rows:
+        table.add_row(r.sampler, str(r.nfe), f"{r.distance:.4f}", f"{r.weight:.3f}", f"{r.seconds:.2f}")
+    Console().print(table)
