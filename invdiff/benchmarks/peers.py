@@ -1,0 +1,267 @@
+"""Our operators beside those of deepinv, in one run: medians of interleaved repeats, and how exact they are.
+
+    python -m invdiff.benchmarks.peers operators [--threads 1 2] [--repeats 7] [--quick] [--out FILE.md]
+
+Each operation is warmed up once (where matrices are built and transforms planned), then both libraries take turns. A
+slow operation is repeated less often, at least twice. The load of the machine is written beside the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..operators import Blur, Downsample, LinearOperator, Tomography, gaussian_kernel
+
+PATIENCE = 20.0
+"""Seconds after which an operation is not repeated again."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One operation in both libraries.
+
+    Attributes:
+        name: what is done.
+        ours: does it with our operator.
+        theirs: does it with deepinv's.
+        note: appended to the row, computed after the timing.
+    """
+
+    name: str
+    ours: Callable[[], object]
+    theirs: Callable[[], object]
+    note: Callable[[], str] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: milliseconds of both, medians."""
+
+    name: str
+    threads: int
+    ours: float
+    theirs: float
+    note: str = ""
+
+
+def measure(pair: Pair, repeats: int, threads: int) -> Row:
+    """Time both sides of a pair in turns."""
+    torch.set_num_threads(threads)
+    sides = (pair.ours, pair.theirs)
+    for side in sides:
+        side()
+    times: tuple[list[float], list[float]] = ([], [])
+    spent = 0.0
+    for i in range(repeats):
+        if i >= 2 and spent > PATIENCE:
+            break
+        for side, record in zip(sides, times, strict=True):
+            start = time.perf_counter()
+            side()
+            record.append(time.perf_counter() - start)
+            spent += record[-1]
+    ours, theirs = (1e3 * statistics.median(t) for t in times)
+    return Row(pair.name, threads, ours, theirs, pair.note() if pair.note else "")
+
+
+def operator_pairs(quick: bool = False) -> Iterator[Pair]:
+    """Yield the pairs of the speed table, operators made when their turn comes."""
+    import deepinv
+
+    n, views = (64, 30) if quick else (256, 180)
+    yield from _tomography(deepinv, n, views)
+    x = torch.rand(1, 3, n, n)
+    kernel = gaussian_kernel(3.0, 15 if quick else 61)
+    for border in ("circular", "reflect"):
+        ours = Blur((3, n, n), kernel=kernel, border=border)
+        theirs = deepinv.physics.Blur(filter=kernel.float()[None, None], padding=border)
+        yield from _three(f"blur {len(kernel)}x{len(kernel)} {border}, 3x{n}^2", ours, theirs, x)
+    down = Downsample((3, n, n), factor=4)
+    bicubic = deepinv.physics.Downsampling(img_size=(3, n, n), factor=4, filter="bicubic", padding="reflect")
+    yield from _three(f"downsample x4 bicubic, 3x{n}^2", down, bicubic, x)
+
+
+def _three(name: str, ours: LinearOperator, theirs: Any, x: Tensor) -> Iterator[Pair]:
+    y, their_y = ours(x), theirs.A(x)
+    yield Pair(f"{name}: A", lambda: ours(x), lambda: theirs.A(x))
+    yield Pair(f"{name}: A^T", lambda: ours.adjoint(y), lambda: theirs.A_adjoint(their_y))
+    yield Pair(f"{name}: pinv", lambda: ours.pinv(y), lambda: theirs.A_dagger(their_y))
+
+
+def _tomography(deepinv: Any, n: int, views: int) -> Iterator[Pair]:
+    name = f"tomography {n}^2, {views} angles"
+    angles = torch.arange(views) * 180.0 / views
+    ours = Tomography((1, n, n), angles_deg=angles)
+    theirs = deepinv.physics.Tomography(angles=angles, img_width=n, circle=False, normalize=False)
+    c = torch.linspace(-1, 1, n)
+    x = ((c[:, None] ** 2 + c**2 < 0.7) + 0.5 * ((c[:, None] - 0.2) ** 2 + c**2 < 0.1)).float()[None, None]
+    y, their_y = ours(x), theirs.A(x)
+    yield Pair(f"{name}: A", lambda: ours(x), lambda: theirs.A(x))
+    yield Pair(f"{name}: A^T", lambda: ours.adjoint(y), lambda: theirs.A_adjoint(their_y))
+    yield Pair(f"{name}: filtered back-projection", lambda: ours.fbp(y), lambda: theirs.fbp(their_y))
+
+    def solve_theirs() -> Tensor:
+        solution: Tensor = theirs.A_dagger(their_y, solver="CG", max_iter=200, tol=1e-3)
+        return solution
+
+    def residuals() -> str:
+        r = ours.normal(ours.pinv(y)) - ours.adjoint(y)
+        s = theirs.A_adjoint(theirs.A(solve_theirs())) - theirs.A_adjoint(their_y)
+        one, two = float(r.norm() / ours.adjoint(y).norm()), float(s.norm() / theirs.A_adjoint(their_y).norm())
+        return f"relative residual {one:.0e}, theirs {two:.0e}"
+
+    yield Pair(f"{name}: pinv to 1e-3", lambda: ours.pinv(y), solve_theirs, residuals)
+
+
+def dot_test(forward: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> float:
+    """Return `|<A x, y> - <x, A^T y>| / (||A x|| ||y||)`."""
+    ax, aty = forward(x), adjoint(y)
+    gap = (ax * y).sum(dtype=torch.float64) - (x * aty).sum(dtype=torch.float64)
+    return float(gap.abs() / (ax.double().norm() * y.double().norm()))
+
+
+def accuracy(quick: bool = False) -> list[tuple[str, str, str]]:
+    """Return what is checked, and what came out, ours and theirs."""
+    import deepinv
+
+    n, views = (64, 30) if quick else (256, 180)
+    angles = torch.arange(views) * 180.0 / views
+    ours = Tomography((1, n, n), angles_deg=angles)
+    theirs = deepinv.physics.Tomography(angles=angles, img_width=n, circle=False, normalize=False)
+    rows = []
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 1, n, n, generator=generator)
+    y, their_y = (
+        torch.randn(1, *ours.out_shape, generator=generator),
+        torch.randn(theirs.A(x).shape, generator=generator),
+    )
+    rows.append(
+        (
+            "tomography, dot test in float32",
+            f"{dot_test(ours, ours.adjoint, x, y):.0e}",
+            f"{dot_test(theirs.A, theirs.A_adjoint, x, their_y):.0e}",
+        )
+    )
+    double = dot_test(ours, ours.adjoint, x.double(), y.double())
+    rows.append(("tomography, dot test in float64", f"{double:.0e}", "float32 only"))
+    flat = torch.ones(1, 1, n, n)
+    opposite = torch.tensor([0.0, 180.0])
+    centred = Tomography((1, n, n), angles_deg=opposite)(flat)[0, 0]
+    rotated = deepinv.physics.Tomography(angles=opposite, img_width=n, circle=False, normalize=False).A(flat)[0, 0].T
+    rows.append(("tomography, axis off the image's centre, in pixels", _offset(centred), _offset(rotated)))
+    return rows
+
+
+def _offset(profiles: Tensor) -> str:
+    """Return how far the centroids of two opposite profiles of a symmetric image are from the middle, in pixels."""
+    t = torch.arange(profiles.shape[1], dtype=torch.float64) - (profiles.shape[1] - 1) / 2
+    centroids = (profiles.double() * t).sum(1) / profiles.double().sum(1)
+    return f"{float(centroids.abs().mean()):.2f}"
+
+
+def memory(side: str, n: int, views: int) -> tuple[float, float]:
+    """Return the peak in MiB above image and sinogram of one projection and back-projection, and their seconds."""
+    angles = torch.arange(views) * 180.0 / views
+    x = torch.rand(1, 1, n, n)
+    if side == "ours":
+        a = Tomography((1, n, n), angles_deg=angles)
+        forward: Callable[[Tensor], Tensor] = a.forward
+        adjoint: Callable[[Tensor], Tensor] = a.adjoint
+    else:
+        import deepinv
+
+        p = deepinv.physics.Tomography(angles=angles, img_width=n, circle=False, normalize=False)
+        forward, adjoint = p.A, p.A_adjoint
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    y = forward(x)
+    adjoint(y)
+    start = time.perf_counter()
+    adjoint(forward(x))
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return peak / 1024 - (x.numel() + y.numel()) * 4 / 2**20, seconds
+
+
+def _memory_apart(side: str, n: int, views: int) -> str:
+    """Run `memory` in a process of its own, whose peak is not that of others."""
+    command = [sys.executable, "-W", "ignore", "-m", __spec__.name, "memory", side, str(n), str(views)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"failed with {done.returncode}"
+    peak, seconds = done.stdout.split()[-2:]
+    return f"{float(peak):.0f} MiB, {float(seconds):.1f} s"
+
+
+def table(threads: Sequence[int], repeats: int, quick: bool) -> str:
+    """Return the whole comparison as Markdown."""
+    import deepinv
+
+    lines = [
+        "# Operators beside deepinv",
+        "",
+        f"`python -m invdiff.benchmarks.peers operators`: medians in milliseconds of up to {repeats} repeats in turns, "
+        f"float32, CPU. torch {torch.__version__}, deepinv {deepinv.__version__}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores, load at the start {os.getloadavg()[0]:.1f}.",
+        "",
+        "| operation | threads | invdiff, ms | deepinv, ms | ratio | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for pair in operator_pairs(quick):
+        for count in threads:
+            row = measure(pair, repeats, count)
+            print(f"{row.name}, {count} threads: {row.ours:.2f} ms, {row.theirs:.1f} ms", file=sys.stderr, flush=True)
+            ratio = row.theirs / row.ours
+            lines.append(f"| {row.name} | {count} | {row.ours:.2f} | {row.theirs:.1f} | {ratio:.0f} | {row.note} |")
+    n, views = (64, 30) if quick else (512, 720)
+    lines += ["", "| | invdiff | deepinv |", "|---|---|---|"]
+    lines.append(
+        f"| tomography {n}^2, {views} angles: peak above image and sinogram, time of A and A^T, "
+        f"{torch.get_num_threads()} threads | {_memory_apart('ours', n, views)} | {_memory_apart('theirs', n, views)} |"
+    )
+    lines += [f"| {what} | {one} | {two} |" for what, one, two in accuracy(quick)]
+    lines += ["", f"Load at the end {os.getloadavg()[0]:.1f}.", ""]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the comparison from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m invdiff.benchmarks.peers", description=__doc__)
+    what = parser.add_subparsers(dest="what", required=True)
+    speed = what.add_parser("operators", help="time operators beside deepinv's")
+    speed.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    speed.add_argument("--repeats", type=int, default=7)
+    speed.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    speed.add_argument("--out", type=Path, help="write the table to this file, too")
+    one = what.add_parser("memory", help="one measurement in this process")
+    one.add_argument("side", choices=["ours", "theirs"])
+    one.add_argument("size", type=int)
+    one.add_argument("views", type=int)
+    chosen = parser.parse_args(arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if chosen.what == "memory":
+            print(*memory(chosen.side, chosen.size, chosen.views))
+            return
+        text = table(chosen.threads, chosen.repeats, chosen.quick)
+    print(text)
+    if chosen.out is not None:
+        chosen.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
