@@ -16,7 +16,8 @@
   factors. The score `sum_i e_i s_i(x, sigma)` belongs to the path `prod_i p_{i,sigma}^{e_i}`, which ends at the right
   product but is not the marginal of any diffusion. Samplers that follow a diffusion (DDIM, the ODE, the SDE) are biased
   on it; those that equilibrate at each level (annealed Langevin, unadjusted or with Metropolis' test) are not. With
-  exponents `(1 - w, w)` this is classifier-free guidance.
+  exponents `(1 - w, w)` this is classifier-free guidance. The shares of modes that lie far apart are those at the level
+  below which no chain crosses any more, not those at the last one.
 
 References:
     Reduce, Reuse, Recycle: Compositional Generation with Energy-Based Diffusion Models and MCMC (Du et al., 2023),
