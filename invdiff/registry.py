@@ -190,6 +190,10 @@ solvers = Registry(
             "invdiff.solvers:PnPDM",
             "split Gibbs sampling with a reverse diffusion, asymptotically exact (Wu et al. 2024)",
         ),
+        "mcgdiff": Entry(
+            "invdiff.solvers:MCGDiff",
+            "particle filter in the singular basis of a linear operator (Cardoso et al. 2024)",
+        ),
     },
 )
 priors = Registry(

@@ -7,7 +7,7 @@
 
 from .chains import Chain, cosine_betas, linear_betas
 from .diffusions import EDM, VE, VP, Diffusion, SubVP
-from .levels import Spacing, geometric_levels, karras_levels, scaled_levels, vp_levels
+from .levels import Spacing, alpha_levels, geometric_levels, karras_levels, scaled_levels, vp_levels
 
 __all__ = [
     "EDM",
@@ -17,6 +17,7 @@ __all__ = [
     "Diffusion",
     "Spacing",
     "SubVP",
+    "alpha_levels",
     "cosine_betas",
     "geometric_levels",
     "karras_levels",

@@ -69,6 +69,20 @@ def karras_levels(steps: int, sigma_min: float, sigma_max: float, *, rho: float 
     return torch.cat([root**rho, root.new_zeros(1)])
 
 
+def alpha_levels(steps: int, sigma_min: float, sigma_max: float) -> Tensor:
+    """Return `steps` levels uniform in the variance-preserving factor `alpha = 1 / sqrt(1 + sigma^2)`, then 0.
+
+    For data of standard deviation about one: `scaled_levels` applies it to others.
+
+    References:
+        Monte Carlo guided Diffusion for Bayesian linear inverse problems (Cardoso et al., 2024),
+        https://arxiv.org/abs/2308.07983, appendix C.
+    """
+    check_levels(steps, sigma_min, sigma_max)
+    alpha = torch.linspace(1 / math.sqrt(1 + sigma_max**2), 1 / math.sqrt(1 + sigma_min**2), steps, dtype=torch.float64)
+    return torch.cat([torch.sqrt(1 / alpha**2 - 1), alpha.new_zeros(1)])
+
+
 def scaled_levels(spacing: Spacing, steps: int, sigma_min: float, sigma_max: float, unit: float) -> Tensor:
     """Return the levels of `spacing` for data whose standard deviation is `unit`.
 

@@ -1,0 +1,255 @@
+"""What particle methods share: weights, resampling, and the step that a Gaussian potential tilts.
+
+A cloud of P particles `x_j` with unnormalised weights `w_j` stands for the law `sum_j W_j delta(x_j)`, where
+`W_j = w_j / sum_k w_k`. Weights are kept as logarithms in float64, one row `(N, P)` for each of N clouds.
+
+    ESS = 1 / sum_j W_j^2                     how many equal particles the cloud is worth
+    resampling: indices `i_1, ..., i_P` such that `E #{k : i_k = j} = P W_j`
+
+For a transition `N(m, s^2 I)` in the basis `V` of singular vectors, and potentials `N(a_i; (V^T x)_i, g_i^2)` on some
+of the coefficients, the tilted transition and its normalising constant are again Gaussian:
+
+    K_i = s^2 / (s^2 + g_i^2)
+    (V^T x)_i ~ N(K_i a_i + (1 - K_i) (V^T m)_i,  K_i g_i^2),       log w = sum_i log N(a_i; (V^T m)_i, s^2 + g_i^2)
+
+and what is orthogonal to those coefficients is drawn from `N(m, s^2 I)`: no basis of the complement is ever needed.
+
+References:
+    An Introduction to Sequential Monte Carlo (Chopin, Papaspiliopoulos, 2020),
+    https://doi.org/10.1007/978-3-030-47845-2, chapter 9.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from ..noise import Gaussian
+from ..operators.base import LinearOperator, Spectrum
+from .base import BATCH_VALUES, Run
+
+Resampling: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""`(weights, uniforms)`, both `(N, P)` and float64, to the indices of the survivors, `(N, P)`."""
+
+
+def normalized(log_weights: Tensor) -> Tensor:
+    """Return the weights `W`, `(N, P)`, float64; equal ones for a cloud whose weights all vanish.
+
+    Args:
+        log_weights: unnormalised, `(N, P)`; NaN counts as weight zero.
+    """
+    log_w = log_weights.double().nan_to_num(nan=-math.inf, posinf=math.inf)
+    top = log_w.amax(1, keepdim=True)
+    # Several infinite weights share the cloud; none at all leaves it as it is.
+    scaled = torch.where(log_w == top, 0.0, torch.where(top.isfinite(), log_w - top, -math.inf))
+    return scaled.softmax(1)
+
+
+def effective_sample_size(log_weights: Tensor) -> Tensor:
+    """Return `1 / sum_j W_j^2` of each cloud, in [1, P], `(N,)`.
+
+    Example:
+        >>> effective_sample_size(torch.zeros(1, 8))
+        tensor([8.], dtype=torch.float64)
+    """
+    return 1 / normalized(log_weights).square().sum(1)
+
+
+def log_mean(log_weights: Tensor) -> Tensor:
+    """Return `log(1/P sum_j w_j)` of each cloud, `(N,)`, float64: one factor of the evidence."""
+    return log_weights.double().logsumexp(1) - math.log(log_weights.shape[1])
+
+
+def multinomial(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """Draw every survivor independently, `(N, P)`: the variance of `#{i = j}` is `P W_j (1 - W_j)`."""
+    return _invert(weights, uniforms)
+
+
+def stratified(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """Draw one survivor in each of P equal strata of the distribution function, `(N, P)`."""
+    p = weights.shape[1]
+    return _invert(weights, (torch.arange(p, device=weights.device) + uniforms) / p)
+
+
+def systematic(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """Draw survivors on a regular comb with one random offset, `(N, P)`: floor or ceil `P W_j` copies of particle j.
+
+    Equal weights leave the cloud as it is.
+    """
+    p = weights.shape[1]
+    return _invert(weights, (torch.arange(p, device=weights.device) + uniforms[:, :1]) / p)
+
+
+def residual(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """Keep `floor(P W_j)` copies of particle j and draw the rest independently from what remains, `(N, P)`."""
+    p = weights.shape[1]
+    # P W_j is often a whole number up to rounding: that copy must not be lost.
+    copies = (p * weights + 1e-9).floor()
+    slots = torch.arange(p, device=weights.device, dtype=weights.dtype).expand_as(weights)
+    total = copies.cumsum(1)
+    kept = torch.searchsorted(total, slots.contiguous(), right=True).clamp(max=p - 1)
+    rest = (p * weights - copies).clamp(min=0)
+    rest = torch.where(rest.sum(1, keepdim=True) > 0, rest, 1.0)
+    drawn = _invert(rest / rest.sum(1, keepdim=True), uniforms)
+    return torch.where(slots < total[:, -1:], kept, drawn)
+
+
+def _invert(weights: Tensor, u: Tensor) -> Tensor:
+    """Return the index where the distribution function first exceeds `u`; particles of weight 0 are never chosen."""
+    cdf = weights.cumsum(1)
+    cdf = cdf / cdf[:, -1:]
+    index = torch.searchsorted(cdf, u.to(cdf).contiguous(), right=True)
+    last = (weights > 0).double().cumsum(1).argmax(1, keepdim=True)  # rounding may leave u above the last step
+    return torch.minimum(index, last)
+
+
+def survivors(run: Run, log_weights: Tensor, resample: Resampling) -> Tensor:
+    """Return the indices of the survivors, `(N, P)`, and record the effective sample size."""
+    run.record("effective_sample_size", effective_sample_size(log_weights))
+    u = run.streams.rand(torch.empty(log_weights.shape, dtype=torch.float64, device=log_weights.device))
+    return resample(normalized(log_weights), u)
+
+
+def pick(x: Tensor, index: Tensor) -> Tensor:
+    """Return the particles `x[n, index[n, j]]`, like `x`, `(N, P, ...)`."""
+    return x[torch.arange(len(x), device=x.device)[:, None], index]
+
+
+def flat(x: Tensor) -> Tensor:
+    """Return clouds `(N, P, ...)` as one batch, `(N P, ...)`."""
+    return x.flatten(0, 1)
+
+
+def denoise(run: Run, x: Tensor, sigma: float) -> Tensor:
+    """Return `E[x_0 | x_sigma = x]` of all particles, `(N, P, C, H, W)`, as many at once as fit."""
+    parts = [run.denoise(part, sigma) for part in torch.split(flat(x), chunk(x))]
+    return torch.cat(parts).reshape(x.shape) if parts else x
+
+
+def chunk(x: Tensor) -> int:
+    """Return how many particles of the clouds `x` are worked on at once."""
+    return max(1, BATCH_VALUES // max(1, math.prod(x.shape[2:])))
+
+
+def log_normal(squared: Tensor, variance: Tensor | float) -> Tensor:
+    """Return the summands `log N(e; 0, variance)` for `squared = e^2`, in float64."""
+    v = torch.as_tensor(variance, dtype=torch.float64, device=squared.device)
+    return -0.5 * (squared.double() / v + torch.log(2 * math.pi * v))
+
+
+def spectral_data(run: Run) -> tuple[Spectrum, Tensor, Tensor]:
+    """Return the spectrum, the data `a = U^T y / s`, and their noise `tau = sigma_y / s` in the image's coefficients.
+
+    Coefficients with `s = 0` hold nothing: there `a = 0` and `tau` is infinite.
+    """
+    operator, noise = run.problem.operator, run.problem.noise
+    assert isinstance(operator, LinearOperator) and isinstance(noise, Gaussian)
+    spectrum = operator.svd
+    assert spectrum is not None
+    y = run.problem.measurement
+    s = spectrum.s.to(device=y.device, dtype=torch.float64)
+    seen = s > 1e-6 * s.max() if s.numel() else s > 0
+    safe = torch.where(seen, s, 1.0)
+    a = torch.where(seen, spectrum.Ut(y) / safe.to(y), 0)
+    return spectrum, a, torch.where(seen, noise.std / safe, math.inf)
+
+
+def coefficients(spectrum: Spectrum, x: Tensor) -> Tensor:
+    """Return `V^T x` of all particles, `(N, P, *coefficients)`."""
+    z = spectrum.Vt(flat(x))
+    return z.reshape(*x.shape[:2], *z.shape[1:])
+
+
+def log_potential(z: Tensor, a: Tensor, variance: Tensor) -> Tensor:
+    """Return `sum_i log N(a_i; z_i, variance_i)`, `(N, P)`, float64; entries of infinite variance do not count.
+
+    Args:
+        z: coefficients of the particles, `(N, P, *coefficients)`.
+        a: data, `(N, *coefficients)`.
+        variance: `(*coefficients)`, float64.
+    """
+    on = variance.isfinite()
+    summands = log_normal((a[:, None] - z).square(), torch.where(on, variance, 1.0))
+    return torch.where(on, summands, 0.0).flatten(2).sum(2)
+
+
+def tilted_draw(
+    spectrum: Spectrum, mean: Tensor, z: Tensor, s: float, a: Tensor, variance: Tensor, noise: Tensor
+) -> Tensor:
+    """Draw from the transition `N(m, s^2 I)` tilted by the potentials `N(a_i; (V^T x)_i, g_i^2)`.
+
+    Args:
+        spectrum: whose `V` gives the coefficients.
+        mean: `m`, `(N, P, C, H, W)`.
+        z: `V^T m`, `(N, P, *coefficients)`.
+        s: standard deviation of the transition.
+        a: where the potentials stand, `(N, *coefficients)`.
+        variance: `g^2`, `(*coefficients)`, float64; infinite where no potential acts.
+        noise: standard normal, like `mean`.
+    """
+    on = variance.isfinite()
+    if not bool(on.any()):
+        return mean + s * noise
+    g2 = torch.where(on, variance, 1.0)
+    gain = torch.where(on, s**2 / (s**2 + g2), 0.0)
+    # V^T noise is standard normal: the coefficient that replaces another one reuses its noise.
+    e = coefficients(spectrum, noise)
+    spread = torch.where(on, (gain * g2).sqrt() - s, 0.0)
+    change = gain.to(z) * (a[:, None] - z) + spread.to(z) * e
+    return torch.add(mean, noise, alpha=s).add_(spectrum.V(flat(change)).reshape(mean.shape))
+
+
+def log_outside(run: Run, spectrum: Spectrum, tau: Tensor) -> Tensor:
+    """Return what turns `log p(a)` into `log p(y)`, `(N,)`: the change of variables, and noise that no image explains.
+
+    With noise zero, entries outside of the operator's range carry no density and are left out.
+    """
+    noise = run.problem.noise
+    assert isinstance(noise, Gaussian)
+    y = run.problem.measurement
+    seen = tau.isfinite()
+    log_s = torch.where(seen, spectrum.s.to(tau).clamp(min=1e-300).log(), 0.0).sum()
+    out = -log_s.expand(len(y))
+    observed = run.problem.operator.observed
+    entries = y[0].numel() if observed is None else int(observed.expand(y.shape[1:]).sum())
+    rest = entries - int(seen.sum())
+    if rest > 0 and noise.std > 0:
+        inside = spectrum.Ut(y).square() * seen.to(y)
+        left = (y.double().square().flatten(1).sum(1) - inside.double().flatten(1).sum(1)).clamp(min=0)
+        out = out - 0.5 * (left / noise.std**2 + rest * math.log(2 * math.pi * noise.std**2))
+    return out
+
+
+def with_levels(levels: Tensor, wanted: Tensor) -> Tensor:
+    """Return decreasing `levels` of which those nearest to the `wanted` ones, on a logarithmic scale, are moved there.
+
+    The ends stay where they are. Where more than half of the levels would move, none does.
+
+    Args:
+        levels: `(T + 1,)`, the last one 0.
+        wanted: any number of them; those out of range are left out.
+    """
+    inner = levels[1:-2].clone()
+    near = sorted({v for v in wanted.tolist() if levels[-2] < v < levels[0]}) if len(inner) else []
+    if not 0 < len(near) <= len(inner) / 2:
+        return levels
+    free = torch.ones_like(inner, dtype=torch.bool)
+    for value in near:
+        k = torch.where(free, (inner / value).log().abs(), math.inf).argmin()
+        inner[k], free[k] = value, False
+    return torch.cat([levels[:1], inner.sort(descending=True).values, levels[-2:]])
+
+
+def on_levels(tau: Tensor, levels: tuple[float, ...]) -> Tensor:
+    """Return each positive, finite `tau` rounded to the nearest positive level on a logarithmic scale, float64.
+
+    Zero stays zero, and what lies above the highest level becomes infinite: it never tells anything.
+    """
+    grid = torch.tensor([v for v in levels if v > 0], dtype=torch.float64, device=tau.device).flip(0)
+    cuts = (grid[1:] * grid[:-1]).sqrt()
+    rounded = grid[torch.bucketize(tau, cuts)] if len(grid) else tau
+    return torch.where(tau == 0, 0.0, torch.where(tau <= levels[0], rounded, math.inf))
