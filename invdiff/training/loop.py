@@ -160,7 +160,8 @@ def use_bfloat16(precision: str, device: torch.device) -> bool:
         return precision == "bfloat16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not in every torch that we accept
+    return device.type == "cpu" and supported is not None and bool(supported())
 
 
 def describe_run(state: TrainState, config: TrainConfig, train: Pack, device: torch.device) -> dict[str, Any]:
