@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from invdiff.commands.request import PHOTOGRAPHIC, SINOGRAMS
 from invdiff.commands.results import staged
 from invdiff.images import load_image
 from invdiff.registry import operators, priors, solvers
+from invdiff.solvers import DPS
 
 H, W = 33, 47
 FAST = ["--solver", "dps:steps=4,scale=5", "--samples", "2", "--threads", "1", "--device", "cpu"]
@@ -123,7 +125,8 @@ def test_simulate_with_each_operator(run: Run, photo: Path, operator: str) -> No
 
 def test_the_record_says_all(run: Run, photo: Path) -> None:
     got = run(photo, "--operator", "blur:sigma=1", "--noise", "0.02", "--seed", "5")
-    assert got["solver"] == {"name": "dps", "class": "DPS", "options": {"steps": 4, "scale": 5.0, "eta": 1.0}}
+    assert (got["solver"]["name"], got["solver"]["class"]) == ("dps", "DPS")
+    assert got["solver"]["options"] == dataclasses.asdict(DPS(steps=4, scale=5.0))
     assert got["noise"] == {"name": "Gaussian", "std": 0.02, "estimated": False}
     assert got["nfe_per_sample"] == 4
     assert (got["seed"], got["samples"], got["threads"], got["device"]) == (5, 2, 1, "cpu")
@@ -302,11 +305,28 @@ def test_a_single_sample_and_a_solver_without_samples(run: Run, photo: Path) -> 
     assert floor["metrics"]["mean"]["psnr"] == pytest.approx(floor["metrics"]["measurement"]["psnr"])
 
 
-def test_divergence_is_told(run: Run, photo: Path) -> None:
-    got = run(photo, "--operator", "blur:sigma=1", "--noise", "0.1", "--solver", "dps:steps=5,scale=1e9", code=3)
+def test_divergence_is_told(run: Run, photo: Path, tmp_path: Path) -> None:
+    source = tmp_path / "mine.py"
+    source.write_text(
+        "from dataclasses import dataclass\n"
+        "from typing import ClassVar\n"
+        "import torch\n"
+        "from invdiff.solvers import Solver\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Exploding(Solver):\n"
+        "    gain: float = 1.0\n"
+        "    lower: ClassVar[str] = 'gain'\n"
+        "    def levels(self, problem, prior):\n"
+        "        return torch.tensor([1.0, 0.5, 0.0], dtype=torch.float64)\n"
+        "    def step(self, run, x, i):\n"
+        "        return self.gain * x\n"
+    )
+    solver = ["--solver", f"{source}:Exploding:gain=1e9"]
+    got = run(photo, "--operator", "blur:sigma=1", "--noise", "0.1", *solver, code=3)
     assert got["status"] == "diverged"
-    assert "lower scale=1000000000.0" in got["message"]
+    assert "lower gain=1000000000.0" in got["message"]
     assert got["err"].splitlines()[-1] == f"invdiff: error: diverged: {got['message']}"
+    assert got["solver"]["options"] == {"gain": 1e9}
 
 
 def test_earlier_results(run: Run, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
