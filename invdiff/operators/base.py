@@ -237,7 +237,8 @@ class LinearOperator(Operator):
 
         A linear map is its own derivative, so the vector-Jacobian product at any point is the adjoint.
         """
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            y = y.clone() if y.is_inference() else y  # autograd takes no tensor of inference mode
             x = torch.zeros((y.shape[0], *self.in_shape), dtype=y.dtype, device=y.device, requires_grad=True)
             (grad,) = torch.autograd.grad(self.forward(x), x, y, create_graph=y.requires_grad)
         return grad

@@ -121,8 +121,9 @@ class _DenseSpectrum(Movable):
 
     def factors(self) -> tuple[Constant, Constant, Constant]:
         if self._factors is None:
-            u, s, vt = torch.linalg.svd(self.matrix.value.double(), full_matrices=False)
-            self._factors = Constant(u), Constant(s), Constant(vt)
+            with torch.inference_mode(False):  # what is kept must be able to enter a later autograd graph
+                u, s, vt = torch.linalg.svd(self.matrix.value.double(), full_matrices=False)
+                self._factors = Constant(u), Constant(s), Constant(vt)
         return self._factors
 
 

@@ -125,7 +125,8 @@ class Rays(Movable):
             slots = r.base * len(r.group) + r.element
             sources = np.full(len(r.theta) * len(r.group), len(slots))
             sources[slots] = np.arange(len(slots))
-            self._tables = torch.from_numpy(slots).to(device), torch.from_numpy(sources).to(device)
+            with torch.inference_mode(False):
+                self._tables = torch.from_numpy(slots).to(device), torch.from_numpy(sources).to(device)
         return self._tables
 
     def _matrices(self, like: Tensor) -> list[tuple[Tensor, Tensor]] | _Blocks:

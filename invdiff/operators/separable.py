@@ -38,21 +38,21 @@ class _Factor(Movable):
     def svd(self) -> tuple[Constant, Constant, Constant] | None:
         """Return thin `U`, `s`, `V`, or `None` if the matrix is too large."""
         if self._svd is None:
-            m = self.matrix.value.double()
-            gram = (m @ m.T).cpu()
-            diagonal = gram.diagonal()
-            if bool(((gram - torch.diag(diagonal)).abs() <= 1e-14 * diagonal.max()).all()) and bool(
-                (diagonal > 0).all()
-            ):
-                s = diagonal.sqrt().to(m.device)  # orthogonal rows: the decomposition stands there already, at any size
-                u, v = torch.eye(len(s), dtype=m.dtype, device=m.device), m.T / s
-            elif max(m.shape) > SVD_LIMIT:
-                return None
-            else:
-                u, s, vt = torch.linalg.svd(m, full_matrices=False)
-                v = vt.T
-            self._svd = (Constant(u.contiguous()), Constant(s), Constant(v.contiguous()))
+            with torch.inference_mode(False):  # what is kept must be able to enter a later autograd graph
+                self._svd = self._decomposed()
         return self._svd
+
+    def _decomposed(self) -> tuple[Constant, Constant, Constant] | None:
+        m = self.matrix.value.double()
+        gram = m @ m.T
+        squares = gram.diagonal()
+        if bool((squares > 0).all()) and bool(((gram - torch.diag(squares)).abs() <= 1e-14 * squares.max()).all()):
+            s = squares.sqrt()  # orthogonal rows: the decomposition stands there already, at any size
+            return Constant(torch.eye(len(s), dtype=m.dtype, device=m.device)), Constant(s), Constant(m.T / s)
+        if max(m.shape) > SVD_LIMIT:
+            return None
+        u, s, vt = torch.linalg.svd(m, full_matrices=False)
+        return Constant(u), Constant(s), Constant(vt.T.contiguous())
 
 
 def _two_sided(rows: Tensor, x: Tensor, columns: Tensor) -> Tensor:

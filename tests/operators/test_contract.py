@@ -246,6 +246,23 @@ def test_higher_derivatives_and_functional_transforms(name: str) -> None:
     assert torch.allclose(many, a(x.detach()), atol=1e-12 * float(many.abs().max() + 1))
 
 
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_first_use_in_inference_mode_does_no_harm(name: str) -> None:
+    a = EXAMPLES[name]()
+    x = torch.rand(1, *a.in_shape, dtype=torch.float64)
+    with torch.inference_mode():
+        y = a(x)
+        if isinstance(a, LinearOperator):
+            a.solve(x, 1.0)
+    x.requires_grad_()
+    z = a(x)
+    if isinstance(a, LinearOperator):
+        z = a(a.solve(x, 1.0)) + z
+    (grad,) = torch.autograd.grad(z.sum(), x)
+    assert bool(torch.isfinite(grad).all())
+    assert y.shape == z.shape
+
+
 def test_the_check_names_what_is_wrong() -> None:
     class Wrong(LinearOperator):
         in_shape = out_shape = (1, 3, 3)
