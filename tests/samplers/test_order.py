@@ -9,9 +9,20 @@ import torch
 from torch import Tensor
 
 from invdiff.priors import GaussianPrior, MixturePrior
-from invdiff.samplers import DDIM, AdaptiveODE, Ancestral, AnnealedLangevin, Euler, Heun, ReverseSDE, Sampler
+from invdiff.samplers import (
+    DDIM,
+    AdaptiveODE,
+    Ancestral,
+    AnnealedLangevin,
+    Euler,
+    Heun,
+    PredictorCorrector,
+    ReverseSDE,
+    Sampler,
+)
+from invdiff.samplers.base import Walk
 from invdiff.schedules import VE, Spacing, geometric_levels, karras_levels, vp_levels
-from invdiff.streams import generator
+from invdiff.streams import BlockStreams, generator
 from invdiff.transitions import (
     ddim_coefficients,
     ddim_step,
@@ -146,3 +157,16 @@ def test_annealed_langevin_is_the_same_in_any_batch(mixture: MixturePrior) -> No
     sampler = AnnealedLangevin(steps=3, inner=90)  # more draws than one block holds
     apart = sampler(mixture, 5, seed=3, dtype=D, batch_size=1).samples
     torch.testing.assert_close(sampler(mixture, 5, seed=3, dtype=D).samples, apart, rtol=1e-12, atol=1e-12)
+
+
+def test_a_correction_is_one_langevin_step_at_the_level_reached(gaussian: GaussianPrior) -> None:
+    levels, x = (0.5, 0.4, 0.0), begin(3) / 20
+
+    def walk() -> Walk:
+        return Walk(gaussian, levels, BlockStreams(generator(0, k) for k in range(3)), torch.empty_like(x))
+
+    corrected = PredictorCorrector(snr=0.3, corrections=1).step(walk(), x, 0)
+    by_hand = walk()
+    predicted = ReverseSDE().step(by_hand, x, 0)
+    expected = langevin_step(predicted, gaussian.score(predicted, 0.4), (0.3 * 0.4) ** 2, by_hand.randn())
+    torch.testing.assert_close(corrected, expected)
