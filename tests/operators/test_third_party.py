@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 import invdiff
 
 MODULE = '''
@@ -68,3 +71,13 @@ def test_third_party_package_is_listed(tmp_path: Path) -> None:
     install(tmp_path)
     listed = run(tmp_path, "-c", "from invdiff.cli import main; main(['list', 'operators'])")
     assert "vignette" in listed
+
+
+def test_third_party_package_reconstructs(tmp_path: Path) -> None:
+    install(tmp_path)
+    image = np.linspace(0, 255, 24 * 25).reshape(24, 25).astype(np.uint8)
+    Image.fromarray(image).save(tmp_path / "image.png")
+    command = ["reconstruct", "image.png", "--operator", "vignette:strength=0.5", "--simulate", "--noise", "0.02"]
+    command += ["--solver", "pinv", "--samples", "1", "--out", "out"]
+    run(tmp_path, "-c", f"import sys; from invdiff.cli import main; sys.exit(main({command!r}))")
+    assert (tmp_path / "out" / "mean.png").is_file()
