@@ -24,12 +24,18 @@ from torch import Tensor
 
 from ..priors.base import Prior
 from ..registry import unknown
-from ..schedules import Spacing, karras_levels, scaled_levels
+from ..schedules import EDM, VE, VP, Spacing, SubVP, geometric_levels, karras_levels, scaled_levels, vp_levels
 from ..streams import BlockStreams, generator
 from ..transitions import tweedie_score
 
 Watch = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "spacing": {"vp": vp_levels, "karras": karras_levels, "geometric": geometric_levels},
+    "diffusion": {"vp": VP(), "sub-vp": SubVP(), "ve": VE(), "edm": EDM()},
+}
+"""Functions and objects that a parameter takes, by the names that the command line knows."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +226,7 @@ class Sampler(abc.ABC):
         ]
 
 
-def image_shape(name: str, prior: Prior, shape: tuple[int, ...] | None) -> tuple[int, ...]:
+def image_shape(name: str, prior: Prior, shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
     """Return the size of the images to draw.
 
     Args:
@@ -237,10 +243,15 @@ def image_shape(name: str, prior: Prior, shape: tuple[int, ...] | None) -> tuple
             raise ValueError(
                 f"{name}: shape: expected (C, H, W), as {type(prior).__name__} takes images of any size; give one"
             )
-        return known
+        return _triple(known)
     if len(shape) != len(prior.shape) or any(p not in (None, s) for p, s in zip(prior.shape, shape, strict=True)):
         raise ValueError(f"{name}: shape: expected {tuple(prior.shape)}, as the prior has, got {tuple(shape)}")
-    return tuple(shape)
+    return _triple(shape)
+
+
+def _triple(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    c, h, w = shape
+    return c, h, w
 
 
 def make_sampler(cls: type[Sampler], options: dict[str, Any]) -> Sampler:
@@ -248,13 +259,31 @@ def make_sampler(cls: type[Sampler], options: dict[str, Any]) -> Sampler:
 
     Args:
         cls: the sampler's class.
-        options: values by name.
+        options: values by name; integers are taken where floats are expected, names where functions are.
 
     Raises:
-        ValueError: an option that the sampler has not; the message names the nearest one that it has.
+        ValueError: an option that the sampler has not (the message names the nearest one) or a value of the wrong type.
     """
     known = {f.name: f for f in dataclasses.fields(cls)}
-    for name in options:
+    values: dict[str, Any] = {}
+    for name, value in options.items():
         if name not in known:
             raise ValueError(unknown(f"parameter of {cls.__name__}", name, known))
-    return cls(**options)
+        values[name] = _convert(f"{cls.__name__}: {name}", name, value, known[name].default)
+    return cls(**values)
+
+
+def _convert(where: str, name: str, value: Any, default: Any) -> Any:
+    """Return the value as the parameter wants it: an object of that name, a float for an integer, or as it is."""
+    if isinstance(value, str) and name in CHOICES:
+        if value not in CHOICES[name]:
+            raise ValueError(f"{where}: {unknown(name, value, CHOICES[name])}")
+        return CHOICES[name][value]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(default, float) or (default is None and name.startswith("sigma")):
+        if not number:
+            raise ValueError(f"{where}: expected a number, got {value!r}")
+        return float(value)
+    if isinstance(default, int) and type(value) is not type(default):
+        raise ValueError(f"{where}: expected {type(default).__name__}, got {value!r}")
+    return value

@@ -7,9 +7,8 @@ Intensities are clipped to [0, 1] and rounded to 8 bits; nothing else is done to
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,19 +19,19 @@ from ..atomic import atomic_path
 from ..priors import Prior, load_prior
 from ..registry import unknown
 from . import SAMPLERS
-from .base import Samples, make_sampler
+from .base import Sampler, Samples, make_sampler
 
 SIDE = 64  # of samples of priors that take any size
 
 
 def sample(
     prior: Prior | str | Path,
-    sampler: str = "heun",
+    sampler: Sampler | str = "heun",
     *,
     out: str | Path | None = None,
     steps: int | None = None,
     eta: float | None = None,
-    options: dict[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     n: int = 16,
     seed: int = 0,
     shape: tuple[int, int, int] | None = None,
@@ -43,11 +42,11 @@ def sample(
 
     Args:
         prior: the prior, or its name or path.
-        sampler: name of the sampler, one of `SAMPLERS`.
+        sampler: the sampler, or its name, one of `SAMPLERS`.
         out: image file to write, whole or not at all; none unless given.
-        steps: number of noise levels; the sampler's own unless given.
-        eta: share of the ancestral noise, for DDIM.
-        options: further parameters of the sampler, by name.
+        steps: number of noise levels, for a sampler given by name; its own unless given.
+        eta: share of the ancestral noise, for DDIM by name.
+        options: further parameters of a sampler given by name.
         n: how many samples.
         seed: non-negative integer.
         shape: `(C, H, W)`, for a prior that takes any size; 64 x 64 unless given, of one channel where the prior takes
@@ -65,16 +64,33 @@ def sample(
         >>> sample("gaussian", "ddim", steps=5, n=2, shape=(1, 8, 8)).samples.shape
         torch.Size([2, 1, 8, 8])
     """
-    if sampler not in SAMPLERS:
-        raise ValueError(unknown("sampler", sampler, SAMPLERS))
-    given = {"steps": steps, "eta": eta} | (options or {})
-    built = make_sampler(SAMPLERS[sampler], {k: v for k, v in given.items() if v is not None})
+    built = build_sampler(sampler, steps=steps, eta=eta, options=options) if isinstance(sampler, str) else sampler
     loaded = (prior if isinstance(prior, Prior) else load_prior(prior)).to(device)
     size = shape or default_shape(loaded)
     result = built(loaded, n, shape=size, seed=seed, device=device, watch=watch)
     if out is not None:
         write_sheet(result.samples, out)
     return result
+
+
+def build_sampler(
+    name: str, *, steps: int | None = None, eta: float | None = None, options: Mapping[str, object] | None = None
+) -> Sampler:
+    """Return a sampler by name, with its parameters.
+
+    Args:
+        name: one of `SAMPLERS`.
+        steps: number of noise levels; the sampler's own unless given.
+        eta: share of the ancestral noise, for DDIM.
+        options: further parameters, by name.
+
+    Raises:
+        ValueError: unknown sampler or parameter; the message names the nearest one.
+    """
+    if name not in SAMPLERS:
+        raise ValueError(unknown("sampler", name, SAMPLERS))
+    given = {"steps": steps, "eta": eta, **(options or {})}
+    return make_sampler(SAMPLERS[name], {k: v for k, v in given.items() if v is not None})
 
 
 def default_shape(prior: Prior) -> tuple[int, int, int]:

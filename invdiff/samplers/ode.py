@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..priors.base import Prior
 from ..transitions import ddim_step, heun_step, raise_noise
-from .base import Sampler, Walk
+from .base import CHOICES, Sampler, Walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +133,9 @@ def integrate_torchdiffeq(flow: Flow, x: Tensor, begin: float, end: float, rtol:
     times = torch.tensor([begin, end], dtype=torch.float64, device=x.device)
     path: Tensor = torchdiffeq.odeint(lambda t, y: flow(float(t), y), x, times, rtol=rtol, atol=atol, method="dopri5")
     return path[-1]
+
+
+CHOICES["integrator"] = {"scipy": integrate_scipy, "torchdiffeq": integrate_torchdiffeq}
 
 
 @dataclass(frozen=True, kw_only=True)
