@@ -159,6 +159,47 @@ def demo(
     return run(out, seed=seed, device=device, threads=threads)
 
 
+@app.command()
+def sample(
+    prior: Annotated[str, typer.Argument(help="NAME or file.py:function. See: invdiff list priors")],
+    out: Annotated[Path, _text("Image file for the sheet.")],
+    sampler: Annotated[
+        str, _text("NAME:key=value,... of ancestral, ddim, ula, annealed, mala, sde, pc, euler, heun or ode.")
+    ] = "heun",
+    steps: Annotated[int | None, _text("Noise levels; the sampler's own number unless given.")] = None,
+    eta: Annotated[float | None, _text("For ddim: share of the ancestral noise, 0 to 1.")] = None,
+    n: Annotated[int, typer.Option("--n", help="How many samples.")] = 16,
+    seed: _Seed = 0,
+    size: Annotated[int | None, _text("Side in pixels, for a prior that takes any; 64 unless given.")] = None,
+    channels: Annotated[int | None, _text("1 or 3, for a prior that takes both; 1 unless given.")] = None,
+    device: _Device = "auto",
+    threads: _Threads = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there.", rich_help_panel=_RUN)
+    ] = False,
+) -> int:
+    """Draw samples of a prior itself, without a measurement, on one sheet.
+
+    Example: invdiff sample gaussian --sampler ddim --steps 50 --eta 0.5 --n 16 --out sheet.png
+    """
+    from .commands.request import check_at_least, check_name
+    from .registry import priors
+    from .specs import parse_spec
+
+    for option, value in (("--n", n), ("--steps", steps), ("--size", size), ("--threads", threads)):
+        check_at_least(option, value, 1)
+    check_at_least("--seed", seed, 0)
+    check_name(priors, prior)
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"--out: {str(out)!r} is there already; add --overwrite, or choose another name")
+    from .commands.sample import run
+
+    return run(
+        prior, parse_spec(sampler), out, steps=steps, eta=eta, n=n, seed=seed, size=size, channels=channels,
+        device=device, threads=threads,
+    )  # fmt: skip
+
+
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Argument(help="operators, solvers, priors or tasks; all unless given.")] = None,
