@@ -194,6 +194,39 @@ solvers = Registry(
             "invdiff.solvers:MCGDiff",
             "particle filter in the singular basis of a linear operator (Cardoso et al. 2024)",
         ),
+        "pigdm": Entry("invdiff.solvers:PiGDM", "diffusion guided by the pseudo-inverse (Song et al. 2023)"),
+        "ddrm": Entry(
+            "invdiff.solvers:DDRM", "diffusion in the operator's singular vectors, few steps (Kawar et al. 2022)"
+        ),
+        "ddnm": Entry(
+            "invdiff.solvers:DDNM", "diffusion in the operator's null space, DDNM+ with time travel (Wang et al. 2023)"
+        ),
+        "mmps": Entry(
+            "invdiff.solvers:MMPS",
+            "diffusion guided with Tweedie's covariance, MMPS/TMPD (Rozet et al. 2024, Boys et al. 2023)",
+        ),
+        "sda": Entry(
+            "invdiff.solvers:SDA", "diffusion guided by a widened likelihood, with corrections (Rozet, Louppe 2023)"
+        ),
+        "ald": Entry(
+            "invdiff.solvers:ScoreALD", "diffusion by annealed Langevin with a measurement (Jalal et al. 2021)"
+        ),
+        "ilvr": Entry("invdiff.solvers:ILVR", "diffusion with what is seen replaced at every step (Choi et al. 2021)"),
+        "repaint": Entry(
+            "invdiff.solvers:RePaint", "diffusion with replacement and resampling, for inpainting (Lugmayr et al. 2022)"
+        ),
+        "score_sde": Entry(
+            "invdiff.solvers:ScoreSDE",
+            "diffusion by predictor and corrector with projection on the data (Song, Shen et al. 2022)",
+        ),
+        "mcg": Entry("invdiff.solvers:MCG", "diffusion with manifold constrained gradients (Chung et al. 2022)"),
+        "snips": Entry(
+            "invdiff.solvers:SNIPS",
+            "diffusion by annealed Langevin in the operator's singular vectors (Kawar et al. 2021)",
+        ),
+        "convolved": Entry(
+            "invdiff.solvers:ConvolvedLikelihood", "diffusion guided by the convolved likelihood (Adam et al. 2022)"
+        ),
     },
 )
 priors = Registry(

@@ -1,0 +1,55 @@
+"""Walks down the noise levels that go back up on the way, so that what is known and what is made up can agree.
+
+A walk over `T` levels visits positions `0, 1, ..., T` (position `T` is the clean image). Every `length` positions it
+climbs back by `length`, `repeats - 1` times:
+
+    T = 4, length 2, repeats 2:    0 1 2 3 | 1 2 3 | 4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+
+def travel(steps: int, length: int, repeats: int) -> list[int]:
+    """Return the positions of a walk, from 0 to `steps`; every rise is one position of `-length`.
+
+    Args:
+        steps: `T`, the number of positive levels.
+        length: how far the walk climbs back, at least 1.
+        repeats: how often each stretch is walked; 1 for never back.
+
+    References:
+        RePaint: Inpainting using Denoising Diffusion Probabilistic Models (Lugmayr et al., 2022),
+        https://arxiv.org/abs/2201.09865, section 4.2 and appendix B.
+
+    Example:
+        >>> travel(4, 2, 2)
+        [0, 1, 2, 3, 1, 2, 3, 4]
+        >>> descents(travel(250, 10, 10))
+        2410
+    """
+    left = {steps - 1 - j: repeats - 1 for j in range(0, steps - length, length)}
+    walk = [0]
+    while walk[-1] < steps:
+        at = walk[-1]
+        if left.get(at, 0) > 0:
+            left[at] -= 1
+            walk.append(at - length)
+        else:
+            walk.append(at + 1)
+    return walk
+
+
+def walk_levels(levels: Tensor, walk: Sequence[int]) -> Tensor:
+    """Return the noise levels at the positions of a walk, like `levels`."""
+    return levels[torch.tensor(list(walk))]
+
+
+def descents(walk: Sequence[int]) -> int:
+    """Return how many steps of a walk go down in noise: one network evaluation each."""
+    return sum(b > a for a, b in pairwise(walk))
