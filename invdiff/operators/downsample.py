@@ -17,22 +17,23 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ._constants import Constant
+from .base import LinearOperator, Spectrum
 from .separable import Separable, image_shape
 
 
-class Downsample(Separable):
+class Downsample(LinearOperator):
     """Fewer pixels by an integer factor, each channel by itself.
 
     Args:
         in_shape: shape of one image, `(C, H, W)`.
         factor: positive integer `f`; the output has `ceil(H / f)` rows and `ceil(W / f)` columns.
         kernel: "bicubic" (antialiased: support of `4 f` pixels), "average" (blocks of `f x f` pixels), or a filter of
-            one axis, `(m,)`, or of two, `(m, n)` of rank one, in input pixels, centred on the output pixel and
-            normalised.
+            one axis, `(m,)`, or of two, `(m, n)`, in input pixels, centred on the output pixel and normalised.
 
     Raises:
         TypeError: the kernel is neither a name nor a tensor.
-        ValueError: the factor is no positive integer, or the kernel is unknown, of another shape, or not of rank one.
+        ValueError: the factor is no positive integer, or the kernel is unknown, of another shape, or of sum zero.
 
     References:
         Cubic convolution interpolation for digital image processing (Keys, 1981),
@@ -47,19 +48,73 @@ class Downsample(Separable):
     def __init__(
         self, in_shape: tuple[int, ...], *, factor: int, kernel: Literal["bicubic", "average"] | Tensor = "bicubic"
     ) -> None:
-        _, h, w = image_shape("Downsample", in_shape)
+        self.in_shape = image_shape("Downsample", in_shape)
         if not isinstance(factor, int) or isinstance(factor, bool) or factor < 1:
             raise ValueError(f"Downsample: factor: expected a positive integer, got {factor!r}")
-        vertical, horizontal, name = _filters(kernel, factor)
-        self.factor, self._name = factor, name
-        super().__init__(in_shape, rows=_matrix(vertical, h, factor), columns=_matrix(horizontal, w, factor))
+        self.factor = factor
+        filters, self._name = _filters(kernel, factor)
+        self._separable: Separable | None = None
+        self._form: LinearOperator
+        if isinstance(filters, Tensor):
+            self._form = _Strided(self.in_shape, filters, factor)
+        else:
+            rows, columns = (_matrix(t, n, factor) for t, n in zip(filters, self.in_shape[1:], strict=True))
+            self._form = self._separable = Separable(self.in_shape, rows=rows, columns=columns)
+        self.out_shape = self._form.out_shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the smaller images, `(B, C, ceil(H / f), ceil(W / f))`."""
+        return self._form.forward(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return `A^T y`, `(B, C, H, W)`."""
+        return self._form.adjoint(y)
+
+    @property
+    def factors(self) -> tuple[Tensor, Tensor] | None:
+        """The matrices of the two axes, for a kernel of rank one."""
+        return self._separable.factors if self._separable else None
+
+    @property
+    def svd(self) -> Spectrum | None:
+        """Two small decompositions, for a kernel of rank one; see `Separable`."""
+        return self._form.svd
 
     def _describe(self) -> str:
         return f"factor {self.factor}, {self._name}"
 
 
-def _filters(kernel: object, factor: int) -> tuple[Tensor, Tensor, str]:
-    """Return the filters of the two axes, of even or odd length like `factor`, and a name."""
+class _Strided(LinearOperator):
+    """Strided correlation with a kernel that is no product over the axes."""
+
+    def __init__(self, in_shape: tuple[int, int, int], kernel: Tensor, factor: int) -> None:
+        self.in_shape = in_shape
+        channels, h, w = in_shape
+        self.out_shape = (channels, -(-h // factor), -(-w // factor))
+        self._factor, self._kernel = factor, Constant(kernel)
+        pads = []
+        for n, taps in ((w, kernel.shape[1]), (h, kernel.shape[0])):
+            first = _offset(taps, factor)
+            pads += [-first, (-(-n // factor) - 1) * factor + first + taps - n]
+        self._pads = tuple(pads)
+        total = self._correlate(torch.ones(1, 1, h, w, dtype=kernel.dtype))[0]
+        if bool((total.abs() < 1e-12 * kernel.abs().max()).any()):
+            raise ValueError(_ZERO_SUM)
+        self._weights = Constant(1 / total)
+
+    def _correlate(self, x: Tensor) -> Tensor:
+        padded = torch.nn.functional.pad(x, self._pads)
+        return torch.nn.functional.conv2d(padded, self._kernel.like(x)[None, None], stride=self._factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._correlate(x.flatten(0, 1)[:, None]).reshape(-1, *self.out_shape) * self._weights.like(x)
+
+
+_ZERO_SUM = "Downsample: kernel: expected a sum other than zero over every output pixel; it is normalised"
+
+
+def _filters(kernel: object, factor: int) -> tuple[tuple[Tensor, Tensor] | Tensor, str]:
+    """Return the filters of the two axes, or one of both if they are no product, and a name."""
     if isinstance(kernel, Tensor):
         k = kernel.detach().double()
         if k.ndim not in (1, 2) or k.numel() == 0 or not bool(torch.isfinite(k).all()):
@@ -67,14 +122,12 @@ def _filters(kernel: object, factor: int) -> tuple[Tensor, Tensor, str]:
                 f"Downsample: kernel: expected finite values of shape (m,) or (m, n), got shape {tuple(k.shape)}"
             )
         if k.ndim == 1:
-            return k, k, f"kernel {len(k)}"
+            return (k, k), f"kernel {len(k)}"
         u, s, vt = torch.linalg.svd(k, full_matrices=False)
+        name = f"kernel {k.shape[0]}x{k.shape[1]}"
         if len(s) > 1 and s[1] > 1e-6 * s[0]:
-            raise ValueError(
-                "Downsample: kernel: expected a product of two filters (rank one); for others compose "
-                "Downsample(shape, factor=f, kernel=torch.ones(1)) @ Blur(shape, kernel=k)"
-            )
-        return u[:, 0] * s[0], vt[0], f"kernel {k.shape[0]}x{k.shape[1]}"
+            return k, name
+        return (u[:, 0] * s[0], vt[0]), name
     if kernel == "average":
         taps = torch.ones(factor, dtype=torch.float64)
     elif kernel == "bicubic":
@@ -84,7 +137,7 @@ def _filters(kernel: object, factor: int) -> tuple[Tensor, Tensor, str]:
         raise ValueError(f"Downsample: kernel: expected 'bicubic', 'average' or a tensor, got {kernel!r}")
     else:
         raise TypeError(f"Downsample: kernel: expected a name or a tensor, got {type(kernel).__name__}")
-    return taps, taps, str(kernel)
+    return (taps, taps), str(kernel)
 
 
 def _cubic(t: Tensor) -> Tensor:
@@ -111,5 +164,5 @@ def _matrix(taps: Tensor, n: int, factor: int) -> Tensor:
     weight[blind, 0], column[blind, 0] = 1.0, n - 1
     total = weight.sum(1, keepdim=True)
     if bool((total.abs() < 1e-12 * taps.abs().max()).any()):
-        raise ValueError("Downsample: kernel: expected a sum other than zero on every output pixel; it is normalised")
+        raise ValueError(_ZERO_SUM)
     return torch.zeros(count, n, dtype=taps.dtype).scatter_add(1, column.clamp(0, n - 1), weight / total)

@@ -147,6 +147,23 @@ def test_their_solvers_run_on_ours() -> None:
     assert float((found - x).norm()) < 0.8 * float((y - x).norm())
 
 
+def test_our_solvers_run_on_theirs() -> None:
+    import invdiff
+    from invdiff.noise import Gaussian
+    from invdiff.priors import GaussianPrior
+    from invdiff.solvers import DPS, PseudoInverse
+
+    a = from_deepinv(P.Decolorize(), (3, 4, 4))
+    x = torch.rand(1, 3, 4, 4)
+    prior = GaussianPrior(torch.full((3, 4, 4), 0.5), 0.06 * torch.eye(48))
+    problem = invdiff.Problem(a, Gaussian(0.05), a(x))
+    floor = PseudoInverse()(problem, prior)
+    torch.testing.assert_close(a(floor.mean), a(x), rtol=1e-3, atol=1e-3)
+    found = DPS(steps=20)(problem, prior, samples=2)
+    assert found.status == "ok"
+    assert float((a(found.mean) - a(x)).norm()) < float(a(x).norm())
+
+
 def test_bad_input() -> None:
     with pytest.raises(TypeError, match="expected a deepinv Physics"):
         from_deepinv(3, SHAPE)

@@ -103,6 +103,7 @@ EXAMPLES: dict[str, Callable[[], Operator]] = {
     "downsample average": lambda: Downsample(SHAPE, factor=3, kernel="average"),
     "downsample by one": lambda: Downsample(SHAPE, factor=1, kernel="average"),
     "downsample own kernel": lambda: Downsample(SHAPE, factor=2, kernel=torch.tensor([1.0, 2.0, 1.0])),
+    "downsample kernel of rank two": lambda: Downsample(SHAPE, factor=3, kernel=_kernel(4, 5).abs()),
     "tomography": lambda: Tomography(SHAPE, angles_deg=torch.arange(0, 180, 20.0), pixel_size=0.5),
     "tomography few detectors": lambda: Tomography((1, 8, 8), angles_deg=[3.0, 50], detectors=5, detector_offset=0.3),
     "tomography in blocks": lambda: Tomography((1, 8, 8), angles_deg=torch.arange(0, 180, 15.0), memory=2000),
