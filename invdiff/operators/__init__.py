@@ -1,4 +1,33 @@
-"""Forward operators: deterministic maps from images to measurements."""
+"""Forward operators: deterministic maps from images to measurements.
+
+A new one sets two shapes and defines `forward`; every solver can use it, and the command line as
+`path/to/file.py:Vignette`:
+
+    >>> import torch
+    >>> from invdiff.operators import LinearOperator
+    >>> class Vignette(LinearOperator):
+    ...     def __init__(self, in_shape, strength=0.5):
+    ...         self.in_shape = self.out_shape = in_shape
+    ...         h, w = in_shape[1:]
+    ...         r2 = torch.linspace(-1, 1, h)[:, None] ** 2 + torch.linspace(-1, 1, w) ** 2
+    ...         self.gain = 1 - strength * r2 / 2
+    ...     def forward(self, x):
+    ...         return self.gain.to(x) * x
+    >>> Vignette((1, 3, 3))(torch.ones(1, 1, 3, 3)).squeeze()
+    tensor([[0.5000, 0.7500, 0.5000],
+            [0.7500, 1.0000, 0.7500],
+            [0.5000, 0.7500, 0.5000]])
+
+`invdiff.testing.check_operator` says whether it keeps the contract. Families of operators, one a file:
+
+- `identity`, `inpainting`, `blur` (kernels in `kernels`), `space_varying_blur`, `downsample`, `color`
+- `tomography` and `fan_beam` (on `rays`), `mri`, `sensing`
+- `nonlinear`, `jpeg`
+- `algebra`, `stack`, `functions`, `separable`, `adapters`: operators made of operators, functions, matrices, deepinv's
+physics
+
+`factory` and `builders` make them from names and options; `linalg` and `sparse` are what they compute with.
+"""
 
 from .adapters import from_deepinv, to_deepinv
 from .algebra import Adjoint, Chain, Composition, Scaled, Sum

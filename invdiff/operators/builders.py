@@ -27,9 +27,10 @@ from .identity import Identity
 from .inpainting import Inpainting, box_mask, random_mask
 from .kernels import gaussian_kernel, motion_kernel, uniform_kernel
 from .mri import MRI, cartesian_mask
-from .nonlinear import NonlinearBlur
+from .nonlinear import NonlinearBlur, PhaseRetrieval
 from .space_varying_blur import SpaceVaryingBlur, tile_weights
 from .tomography import Tomography
+from .values import integer, number, pair
 
 Shape = tuple[int, int, int]
 
@@ -337,6 +338,18 @@ def demosaic(shape: Shape, *, pattern: str = "rggb") -> Operator:
     return Demosaic(shape, pattern=pattern)
 
 
+def phase_retrieval(shape: Shape, *, oversampling: float = 2.0) -> Operator:
+    """Build the magnitude of the oversampled Fourier transform; options as in `PhaseRetrieval`."""
+    return PhaseRetrieval(shape, oversampling=number("phase_retrieval", "oversampling", oversampling))
+
+
+def unpadded_shape(shape: Shape, options: dict[str, Any]) -> Shape:
+    """Return the image's shape from that of its padded transform."""
+    share = number("phase_retrieval", "oversampling", options.get("oversampling", 2.0)) / 8
+    sides = [next((n for n in range(1, m + 1) if n + 2 * int(share * n) == m), m) for m in shape[1:]]
+    return shape[0], sides[0], sides[1]
+
+
 def colour_image(shape: Shape, options: dict[str, Any]) -> Shape:
     """Return the shape of a colour image of that size."""
     return 3, shape[1], shape[2]
@@ -381,30 +394,8 @@ BUILDERS: dict[str, Builder] = {
     "fan_beam": Builder(fan_beam, sinogram_shape),
     "grayscale": Builder(grayscale, colour_image),
     "demosaic": Builder(demosaic, colour_image),
+    "phase_retrieval": Builder(phase_retrieval, unpadded_shape),
     "mri": Builder(mri, real_image, frozenset({"seed"})),
     "space_varying_blur": Builder(space_varying_blur, same_shape),
     "nonlinear_blur": Builder(nonlinear_blur, same_shape, frozenset({"seed"})),
 }
-
-
-def pair(owner: str, name: str, value: Any, kind: type = int) -> tuple[Any, Any]:
-    """Return two numbers from one or two, or raise a ValueError."""
-    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    numbers = (int,) if kind is int else (int, float)
-    if len(values) != 2 or not all(isinstance(v, numbers) and not isinstance(v, bool) for v in values):
-        raise ValueError(f"{owner}: {name}: expected one number or [height, width], got {value!r}")
-    return kind(values[0]), kind(values[1])
-
-
-def number(owner: str, name: str, value: Any) -> float:
-    """Return a number, or raise a ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{owner}: {name}: expected a number, got {value!r}")
-    return float(value)
-
-
-def integer(owner: str, name: str, value: Any) -> int:
-    """Return an integer, or raise a ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{owner}: {name}: expected an integer, got {value!r}")
-    return value

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from ..registry import operators, unknown
 from .base import Operator
-from .builders import BUILDERS, Shape, pair
+from .builders import BUILDERS, Shape
 from .separable import image_shape as _shape
+from .values import pair
 
 SHAPE_NAMES = ("in_shape", "image_shape", "shape")
 """Names of a first parameter that takes the image's shape."""

@@ -31,6 +31,8 @@ CASES: list[tuple[str, tuple[int, int, int], dict[str, Any]]] = [
     ("space_varying_blur", (3, 36, 40), {"sigma": (0.5, 2.0)}),
     ("nonlinear_blur", (3, 36, 40), {"sigma": 1.0}),
     ("high_dynamic_range", (3, 8, 8), {"gain": 3}),
+    ("phase_retrieval", (3, 16, 21), {}),
+    ("phase_retrieval", (1, 16, 21), {"oversampling": 8}),
     ("gamma_curve", (3, 8, 8), {}),
     ("jpeg", (3, 16, 16), {"quality": 20}),
 ]
