@@ -185,14 +185,14 @@ class Shrink:
     """The chain in which each level is a fixed share of the next higher one.
 
     Attributes:
-        ratio: `sigma' / sigma`, in (0, 1).
+        ratio: `sigma' / sigma`, in (0, 1); the nearer to 1, the less of the target is about the image.
 
     Example:
         >>> Shrink(0.5)(torch.tensor(3.0)).item()
         1.5
     """
 
-    ratio: float = 0.8
+    ratio: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio < 1:
@@ -268,6 +268,18 @@ class LastIncrement(_OnChain):
         """Return `x_sigma` and the last increment."""
         _, x, w = self.walk(x0, sigma, noise)
         return x, w
+
+
+OUTPUTS: dict[str, type[Output]] = {
+    "edm": EDMOutput,
+    "noise": TotalNoise,
+    "clean": CleanImage,
+    "velocity": Velocity,
+    "score": Score,
+    "previous": PreviousState,
+    "increment": LastIncrement,
+}
+"""Outputs by the names that a configuration or a prior's card knows."""
 
 
 class TrainedPrior(Prior):

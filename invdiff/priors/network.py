@@ -31,7 +31,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from ..registry import unknown
 from .base import Prior, expand_sigma
+from .conversions import OUTPUTS
 from .tiling import denoise_tiled
 from .unet import UNet, UNetConfig
 
@@ -48,20 +50,27 @@ class Preconditioning:
         std: standard deviation of the data, `s_d`.
         sigma_min: lowest noise level of the training.
         sigma_max: highest noise level of the training.
+        output: what the network estimates, one of `invdiff.priors.conversions.OUTPUTS`; EDM's target unless given.
     """
 
     mean: float = 0.5
     std: float = 0.25
     sigma_min: float = 0.002
     sigma_max: float = 1.0
+    output: str = "edm"
 
     def __post_init__(self) -> None:
+        if self.output not in OUTPUTS:
+            raise ValueError(f"Preconditioning: {unknown('output', self.output, OUTPUTS)}")
         if not (self.std > 0 and 0 < self.sigma_min < self.sigma_max):
             raise ValueError(f"expected std > 0 and 0 < sigma_min < sigma_max, got {self}; correct them")
 
     def factors(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return `(c_skip, c_out, c_in, c_noise)` for noise levels `sigma`, each of its shape."""
         c_in = (sigma**2 + self.std**2).rsqrt()
+        if self.output != "edm":
+            a, b = OUTPUTS[self.output](mean=self.mean, std=self.std).coefficients(sigma)
+            return a, b, c_in, sigma.clamp(self.sigma_min, self.sigma_max).log()
         return (self.std * c_in) ** 2, sigma * self.std * c_in, c_in, sigma.clamp(self.sigma_min, self.sigma_max).log()
 
 

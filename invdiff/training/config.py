@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..priors.unet import UNetConfig
+from ..registry import unknown
 from .augment import AugmentConfig
 from .data import DataConfig
 from .objective import NoiseConfig
+from .objectives import OBJECTIVES
 
 T = TypeVar("T")
 
@@ -65,6 +67,7 @@ class RunConfig:
         checkpoint_minutes: minutes between checkpoints.
         evaluate_minutes: minutes between tables of denoising quality.
         evaluate_images: held-out images in that table.
+        objective: one of `invdiff.training.objectives.OBJECTIVES`; "implicit" takes a backward pass for each pixel.
     """
 
     name: str = "prior"
@@ -77,8 +80,11 @@ class RunConfig:
     checkpoint_minutes: float = 5.0
     evaluate_minutes: float = 10.0
     evaluate_images: int = 16
+    objective: str = "edm"
 
     def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"run.objective: {unknown('objective', self.objective, OBJECTIVES)}")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise ValueError(f"run.precision: expected auto, float32 or bfloat16, got {self.precision!r}; choose one")
 

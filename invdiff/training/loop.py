@@ -19,6 +19,7 @@ from .config import TrainConfig
 from .data import Batches, Pack, write_atomic
 from .evaluate import denoising_table, held_out_batch, write_sheet
 from .objective import denoising_loss
+from .objectives.picked import output_of, picked_loss
 from .state import TrainState, learning_rate_factor
 from .team import Team
 
@@ -74,6 +75,12 @@ def fit(
     else:
         state = TrainState.fresh(config, _measure(train, config), device, init)
         logger.info("started: %d parameters", sum(p.numel() for p in state.network.parameters()))
+    estimates = output_of(config.run.objective)
+    if state.scaling.output != estimates:
+        raise ValueError(
+            f"run.objective: expected one whose network estimates {state.scaling.output!r}, as the run or prior to begin "
+            f"with does, got {config.run.objective!r}, which estimates {estimates!r}; choose another --out or --init"
+        )
     evaluation = held_out_batch(held_out, config)
     autocast = use_bfloat16(config.run.precision, device)
     loss_sum = torch.zeros((), device=device)
@@ -126,7 +133,11 @@ def _step(
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
     x, noise = x.to(device, non_blocking=True), noise.to(device, non_blocking=True)
     s = torch.from_numpy(sigma).to(device, torch.float32)
-    loss = denoising_loss(state.network, x, noise, s, state.scaling, autocast)
+    if config.run.objective == "edm":  # the same loss as any objective's, with levels stratified over the whole batch
+        loss = denoising_loss(state.network, x, noise, s, state.scaling, autocast)
+    else:
+        g = torch.Generator().manual_seed(seed)
+        loss = picked_loss(config.run.objective, state.network, x, g, state.scaling, config.noise, autocast)
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -151,6 +162,7 @@ def _measure(pack: Pack, config: TrainConfig) -> Preconditioning:
         std=round(max(float(sample.std()), 1e-2), 3),
         sigma_min=config.noise.sigma_min,
         sigma_max=config.noise.sigma_max,
+        output=output_of(config.run.objective),
     )
 
 

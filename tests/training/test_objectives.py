@@ -158,21 +158,21 @@ def test_targets_are_what_they_are_called() -> None:
     # In the variance-preserving coordinates of unit data: v = alpha eps - sigma_vp x_0.
     alpha, sigma_vp = 1 / (1 + tau**2).sqrt(), tau / (1 + tau**2).sqrt()
     velocity = alpha * noises[0] - sigma_vp * (x0 - M) / S
-    before = x0 + 0.8 * s * noises[0]
+    before = x0 + 0.5 * s * noises[0]
     expected = {
         "CleanImage": (x0 - M) / S,
         "TotalNoise": noises[0],
         "Score": -noises[0] / s,
         "Velocity": velocity,
         "EDMOutput": -velocity,
-        "PreviousState": (before - M) / (S**2 + 0.64 * s**2).sqrt(),
+        "PreviousState": (before - M) / (S**2 + 0.25 * s**2).sqrt(),
         "LastIncrement": noises[1],
     }
     for output in OUTPUTS:
         x, target = output.corrupt(x0, sigma, iter(noises).__next__)
         torch.testing.assert_close(target, expected[label_of(output)], rtol=1e-10, atol=1e-12)
         on_chain = label_of(output) in ("PreviousState", "LastIncrement")
-        there = before + 0.6 * s * noises[1] if on_chain else x0 + s * noises[0]
+        there = before + math.sqrt(0.75) * s * noises[1] if on_chain else x0 + s * noises[0]
         torch.testing.assert_close(x, there)
         torch.testing.assert_close(output.evaluate(lambda z, label: z, x, sigma), (x - M) / scale)
         told = output.evaluate(lambda z, label: label[:, None, None, None].expand_as(z), x, sigma)

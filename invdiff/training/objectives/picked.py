@@ -1,0 +1,52 @@
+"""The objective that a training run's configuration names."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ...priors.conversions import OUTPUTS
+from ...priors.network import Preconditioning
+from ..objective import NoiseConfig
+from . import make_objective
+from .noise import EitherOf, LogNormal, LogUniform, NoiseLaw
+
+
+def output_of(name: str) -> str:
+    """Return what a network trained by the objective `name` estimates, one of `OUTPUTS`."""
+    return name if name in OUTPUTS else "edm"
+
+
+def levels_of(config: NoiseConfig) -> NoiseLaw:
+    """Return the law of a configuration's noise levels; its log-normal part is not cut off at the ends."""
+    uniform = LogUniform(config.sigma_min, config.sigma_max)
+    return EitherOf(uniform, LogNormal(config.centre, config.spread), config.uniform_share)
+
+
+def picked_loss(
+    name: str,
+    network: nn.Module,
+    x: Tensor,
+    generator: torch.Generator,
+    scaling: Preconditioning,
+    noise: NoiseConfig,
+    autocast: bool,
+) -> Tensor:
+    """Return the mean loss of a batch.
+
+    Args:
+        name: one of `OBJECTIVES`.
+        network: `F(z, label)`.
+        x: images in [0, 1], `(B, C, H, W)`.
+        generator: of noise and noise levels, on the CPU.
+        scaling: mean and standard deviation of the data.
+        noise: law of the levels.
+        autocast: whether the network computes in bfloat16.
+    """
+
+    def call(z: Tensor, label: Tensor) -> Tensor:
+        with torch.autocast(z.device.type, torch.bfloat16, enabled=autocast):
+            out: Tensor = network(z.contiguous(memory_format=torch.channels_last), label)
+        return out.to(torch.float32)
+
+    return make_objective(name, scaling.mean, scaling.std, levels_of(noise)).loss(call, x, generator).mean()
