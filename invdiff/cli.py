@@ -200,6 +200,54 @@ def sample(
     )  # fmt: skip
 
 
+@app.command()
+def train(
+    data: Annotated[Path, _text("Folder of images, or an IDX file.")],
+    out: Annotated[Path, _text("Folder of the run; a run that it holds is resumed.")],
+    config: Annotated[Path | None, _text("TOML file with the configuration.")] = None,
+    recipe: Annotated[str | None, _text("Recipe of the package: photo, ct or fashion; photo unless given.")] = None,
+    held_out: Annotated[Path | None, _text("Folder of held-out images; a share of the data unless given.")] = None,
+    init: Annotated[Path | None, _text("Exported prior to begin with.")] = None,
+    device: _Device = "auto",
+    threads: _Threads = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that share each batch; on a busy CPU, one a core.", rich_help_panel=_RUN)
+    ] = 1,
+) -> None:
+    """Train a prior on a folder of images; killed at any moment, the same command goes on where it was.
+
+    Example: invdiff train --data photographs --out runs/mine
+    """
+    from .commands.request import check_at_least
+
+    check_at_least("--threads", threads, 1)
+    check_at_least("--workers", workers, 1)
+    from .training.command import train as run
+
+    weights = run(data, out, config, recipe, held_out, init, device, threads, workers)
+    terminal.line(f"Prior: {weights}")
+
+
+@app.command()
+def check(
+    kind: Annotated[str, typer.Argument(help="What is checked: operator.")],
+    spec: Annotated[str, typer.Argument(help="NAME:key=value,... or path/to/file.py:Class.")],
+    shape: Annotated[tuple[int, int, int], _text("Shape C H W of the images to check with.")] = (3, 16, 17),
+    seed: _Seed = 0,
+) -> int:
+    """Check that an operator keeps the contract: a line for each property, and what to do where it fails.
+
+    Example: invdiff check operator path/to/file.py:MyOperator
+    """
+    from .registry import unknown
+
+    if kind != "operator":
+        raise ValueError(unknown("kind of thing to check", kind, ["operator"]))
+    from .commands.check import run
+
+    return run(spec, shape=shape, seed=seed)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Argument(help="operators, solvers, priors or tasks; all unless given.")] = None,
