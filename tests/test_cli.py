@@ -384,3 +384,13 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     words = next(line for line in printed.splitlines() if line.startswith("  invdiff ")).split()[1:]
     assert main([*words, "--threads", "1", "--solver", "dps:steps=5"]) == 0
     assert Path("result/mean.png").exists()
+
+
+def test_check_operator_and_train_are_wired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "operator", "blur:sigma=1", "--shape", "1", "6", "7"]) == 0
+    assert "every check passed" in capsys.readouterr().out
+    assert main(["check", "operatr", "blur"]) == 2
+    assert "did you mean 'operator'" in capsys.readouterr().err
+    assert main(["train", "--data", str(tmp_path / "nope"), "--out", str(tmp_path / "run")]) == 2
+    assert "nope does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

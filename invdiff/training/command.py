@@ -60,6 +60,8 @@ def train(
     settings = TrainConfig.from_toml(config) if config is not None else TrainConfig.from_recipe(recipe or "photo")
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     Team(0, workers).share(settings.data.batch)
+    if not data.exists():
+        raise FileNotFoundError(f"training data: expected a folder of images, {data} does not exist")
     out.mkdir(parents=True, exist_ok=True)
     threads = threads or torch.get_num_threads()
     plan = _Plan(settings, data, out, held_out, init, target, max(1, threads // workers), progress, workers)
