@@ -227,6 +227,13 @@ solvers = Registry(
         "convolved": Entry(
             "invdiff.solvers:ConvolvedLikelihood", "diffusion guided by the convolved likelihood (Adam et al. 2022)"
         ),
+        "tds": Entry(
+            "invdiff.solvers:TDS", "twisted sequential Monte Carlo, any differentiable operator (Wu et al. 2023)"
+        ),
+        "twisted": Entry(
+            "invdiff.solvers:TwistedMultistep",
+            "TDS on multistep transitions with a moment-matched twist: our own, exact as particles grow",
+        ),
     },
 )
 priors = Registry(

@@ -20,28 +20,32 @@ from .repaint import RePaint
 from .score_sde import ScoreSDE
 from .sda import SDA
 from .snips import SNIPS
+from .tds import TDS
+from .twisted import TwistedMultistep
 
 __all__ = [
-    "ConvolvedLikelihood",
     "DAPS",
     "DDNM",
     "DDRM",
     "DPS",
-    "DiffPIR",
     "ILVR",
     "MCG",
-    "MCGDiff",
     "MMPS",
+    "SDA",
+    "SNIPS",
+    "TDS",
+    "ConvolvedLikelihood",
+    "DiffPIR",
+    "MCGDiff",
     "PiGDM",
     "PnPDM",
     "PseudoInverse",
     "RePaint",
     "Run",
-    "SDA",
-    "SNIPS",
     "ScoreALD",
     "ScoreSDE",
     "Solver",
+    "TwistedMultistep",
     "make_solver",
     "parameters",
 ]

@@ -93,7 +93,7 @@ def whitened_adjoint(problem: Problem, residual: Tensor, variance: float) -> Ten
     operator, noise = problem.operator, problem.noise
     assert isinstance(operator, LinearOperator) and isinstance(noise, Gaussian)
     rho = noise.std**2 / variance
-    if rho < 1e-12 * gain(operator) ** 2:
+    if rho <= 1e-12 * gain(operator) ** 2:
         return range_part(operator, residual) / variance
     b = operator.adjoint(residual)
     if operator.svd is None and type(operator).solve is LinearOperator.solve:

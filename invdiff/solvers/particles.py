@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -30,7 +32,9 @@ from torch import Tensor
 
 from ..noise import Gaussian
 from ..operators.base import LinearOperator, Spectrum
+from ..problem import Problem
 from .base import BATCH_VALUES, Run
+from .guidance import tweedie_gradient
 
 Resampling: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """`(weights, uniforms)`, both `(N, P)` and float64, to the indices of the survivors, `(N, P)`."""
@@ -128,6 +132,66 @@ def denoise(run: Run, x: Tensor, sigma: float) -> Tensor:
     """Return `E[x_0 | x_sigma = x]` of all particles, `(N, P, C, H, W)`, as many at once as fit."""
     parts = [run.denoise(part, sigma) for part in torch.split(flat(x), chunk(x))]
     return torch.cat(parts).reshape(x.shape) if parts else x
+
+
+Triple: TypeAlias = tuple[Tensor, Tensor, Tensor]
+
+
+def in_chunks(run: Run, x: Tensor, function: Callable[[Problem, Tensor], Triple]) -> Triple:
+    """Apply a function to all particles, as many at once as fit.
+
+    Args:
+        run: the batch.
+        x: particles, `(N, P, C, H, W)`.
+        function: from a problem with a row for each of n particles, and these, `(n, C, H, W)`, to two tensors like
+            them and `(n,)`.
+
+    Returns:
+        `(N, P, C, H, W)` twice, and `(N, P)` in float64.
+    """
+    size = chunk(x)
+    rows = torch.arange(len(x)).repeat_interleave(x.shape[1])
+    parts = [
+        function(run.problem[index.tolist()], part)
+        for part, index in zip(torch.split(flat(x), size), torch.split(rows, size), strict=True)
+    ]
+    a, b, value = (torch.cat(list(column)) for column in zip(*parts, strict=True))
+    return a.reshape(x.shape), b.reshape(x.shape), value.double().reshape(x.shape[:2])
+
+
+def tweedie_clouds(run: Run, x: Tensor, sigma: float, log_psi: Callable[[Problem, Tensor], Tensor]) -> Triple:
+    """Return `x0_hat`, `grad_x log psi(x0_hat(x))` and `log psi` of all particles, by one product each.
+
+    Args:
+        run: the batch.
+        x: particles, `(N, P, C, H, W)`.
+        sigma: their noise level.
+        log_psi: from a problem with a row for each of n particles, and their `x0_hat`, to `(n,)`.
+
+    Returns:
+        `(N, P, C, H, W)` twice, and `(N, P)` in float64.
+    """
+
+    def one(problem: Problem, part: Tensor) -> Triple:
+        x0, value, gradient = tweedie_gradient(run, part, sigma, partial(log_psi, problem))
+        return x0, gradient, value
+
+    return in_chunks(run, x, one)
+
+
+def log_likelihood(run: Run, x: Tensor, std: float) -> Tensor:
+    """Return `log N(y; A(x), std^2 I)` of all particles, `(N, P)`, float64, over the observed entries."""
+    rows = torch.arange(len(x)).repeat_interleave(x.shape[1])
+    problem = replace(run.problem[rows.tolist()], noise=Gaussian(std))
+    return problem.log_likelihood(flat(x)).double().reshape(x.shape[:2])
+
+
+def residuals(run: Run, x: Tensor) -> Tensor:
+    """Return `y - A(x)` of all particles, `(N, P, m)`, zero where nothing was observed."""
+    problem, (n, p) = run.problem, x.shape[:2]
+    e = problem.measurement[:, None].flatten(2) - problem.operator(flat(x)).reshape(n, p, -1)
+    seen = problem.operator.observed
+    return e if seen is None else e * seen.expand(problem.operator.out_shape).flatten().to(e)
 
 
 def chunk(x: Tensor) -> int:
