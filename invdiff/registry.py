@@ -234,6 +234,31 @@ solvers = Registry(
             "invdiff.solvers:TwistedMultistep",
             "TDS on multistep transitions with a moment-matched twist: our own, exact as particles grow",
         ),
+        "dip": Entry(
+            "invdiff.solvers:DeepImagePrior",
+            "deep image prior: an untrained network, stopped early; no prior needed (Ulyanov et al. 2018)",
+        ),
+        "tv": Entry(
+            "invdiff.solvers:TotalVariation",
+            "total variation within the noise, primal-dual; no prior needed (Rudin et al. 1992)",
+        ),
+        "pnp": Entry(
+            "invdiff.solvers:PlugAndPlay",
+            "plug-and-play half-quadratic splitting with the prior as denoiser (Zhang et al. 2021)",
+        ),
+        "reddiff": Entry(
+            "invdiff.solvers:REDdiff",
+            "regularisation by denoising diffusion, a variational point (Mardani et al. 2024)",
+        ),
+        "map": Entry(
+            "invdiff.solvers:MAP", "most probable image by gradients along falling noise levels (Laumont et al. 2023)"
+        ),
+        "mgps": Entry("invdiff.solvers:MGPS", "variational guidance at midpoints (Janati et al. 2025)"),
+        "dcps": Entry(
+            "invdiff.solvers:DCPS",
+            "divide and conquer: variational steps towards posteriors on the way (Janati et al. 2024)",
+        ),
+        "langevin": Entry("invdiff.solvers:Langevin", "annealed Langevin on the posterior (Laumont et al. 2022)"),
     },
 )
 priors = Registry(

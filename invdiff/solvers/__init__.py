@@ -4,47 +4,63 @@ from .ald import ScoreALD
 from .base import Run, Solver
 from .convolved import ConvolvedLikelihood
 from .daps import DAPS
+from .dcps import DCPS
 from .ddnm import DDNM
 from .ddrm import DDRM
 from .diffpir import DiffPIR
+from .dip import DeepImagePrior
 from .dps import DPS
 from .ilvr import ILVR
+from .langevin import Langevin
+from .map import MAP
 from .mcg import MCG
 from .mcgdiff import MCGDiff
+from .mgps import MGPS
 from .mmps import MMPS
 from .options import make_solver, parameters
 from .pigdm import PiGDM
+from .pnp import PlugAndPlay
 from .pnpdm import PnPDM
 from .pseudo_inverse import PseudoInverse
+from .reddiff import REDdiff
 from .repaint import RePaint
 from .score_sde import ScoreSDE
 from .sda import SDA
 from .snips import SNIPS
 from .tds import TDS
+from .tv import TotalVariation
 from .twisted import TwistedMultistep
 
 __all__ = [
     "DAPS",
+    "DCPS",
     "DDNM",
     "DDRM",
     "DPS",
     "ILVR",
+    "MAP",
     "MCG",
+    "MGPS",
     "MMPS",
     "SDA",
     "SNIPS",
     "TDS",
     "ConvolvedLikelihood",
+    "DeepImagePrior",
     "DiffPIR",
+    "Langevin",
     "MCGDiff",
     "PiGDM",
+    "PlugAndPlay",
     "PnPDM",
     "PseudoInverse",
+    "REDdiff",
     "RePaint",
     "Run",
     "ScoreALD",
     "ScoreSDE",
     "Solver",
+    "TotalVariation",
     "TwistedMultistep",
     "make_solver",
     "parameters",

@@ -30,6 +30,7 @@ from ..operators.linalg import least_squares
 from ..problem import Problem
 from ..transitions import langevin_log_acceptance
 from .base import Run
+from .start import center
 
 NOISELESS = 1e-3  # noise, in units of data on [-1, 1], that stands for none where a density is needed
 NEWTON = 4  # Gauss-Newton steps
@@ -119,6 +120,16 @@ def _gauss_newton(problem: Problem, x: Tensor, v: Tensor, rho: float, value: Ten
         best = torch.where(better.reshape(-1, *[1] * (x.ndim - 1)), trial, best)
         value = torch.where(better, new, value)
     return best, value
+
+
+def first_estimate(run: Run) -> Tensor:
+    """Return where a descent starts: the prior's mean, as the highest noise level tells it, moved to the data.
+
+    It takes one evaluation. For a linear operator and Gaussian noise it is the posterior mean under a white prior.
+    """
+    c = center(run.problem, run.prior)
+    mean = run.denoise(c, run.prior.sigma_max)
+    return data_mode(run, mean, run.prior.std) if isinstance(run.problem.noise, Gaussian) else mean
 
 
 def data_draw(run: Run, v: Tensor, tau: float, *, moves: int) -> Tensor:

@@ -15,6 +15,7 @@ from invdiff.priors import GaussianPrior, Prior
 from invdiff.solvers import Run, Solver, make_solver
 
 SOLVERS = dict(registry.solvers)
+QUICK: dict[str, dict[str, int]] = {"dip": {"steps": 10, "width": 6, "depth": 2}}  # it trains a network
 
 
 class Squares(Operator):
@@ -41,7 +42,7 @@ def test_every_public_solver_is_registered() -> None:
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_result_has_its_shape_and_repeats_bit_for_bit(name: str, problem: Problem) -> None:
-    prior, solver = load_prior("gaussian"), SOLVERS[name]()
+    prior, solver = load_prior("gaussian"), SOLVERS[name](**QUICK.get(name, {}))
     a = solver(problem, prior, samples=2, seed=1)
     b = solver(problem, prior, samples=2, seed=1)
     assert a.samples.shape == (3, 2, 1, 4, 5)
@@ -53,7 +54,7 @@ def test_result_has_its_shape_and_repeats_bit_for_bit(name: str, problem: Proble
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_batch_of_no_images(name: str, problem: Problem) -> None:
-    result = SOLVERS[name]()(problem[[]], load_prior("gaussian"), samples=2)
+    result = SOLVERS[name](**QUICK.get(name, {}))(problem[[]], load_prior("gaussian"), samples=2)
     assert result.samples.shape == (0, 2, 1, 4, 5)
 
 

@@ -1,0 +1,56 @@
+"""Adam's step, as a map from values to values.
+
+    m' = b_1 m + (1 - b_1) g,    v' = b_2 v + (1 - b_2) g^2
+    x' = x - rate (m' / (1 - b_1^k)) / (sqrt(v' / (1 - b_2^k)) + eps)
+
+Each entry has a step of its own, so that no image of a batch depends on another.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Moments(NamedTuple):
+    """Running moments of the gradient, each in the shape of the variable."""
+
+    first: Tensor
+    second: Tensor
+
+    @classmethod
+    def zeros(cls, like: Tensor) -> Moments:
+        """Return the moments before the first step."""
+        return cls(torch.zeros_like(like), torch.zeros_like(like))
+
+
+def adam_step(
+    x: Tensor,
+    gradient: Tensor,
+    moments: Moments,
+    k: int,
+    rate: float,
+    *,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+) -> tuple[Tensor, Moments]:
+    """Return the variable and the moments after step `k` (from 1), which goes down the gradient.
+
+    Args:
+        x: the variable.
+        gradient: of the loss, like `x`.
+        moments: after the step before.
+        k: number of this step, from 1.
+        rate: step size, in units of `x`.
+        betas: `b_1` and `b_2`.
+        eps: in units of the gradient.
+
+    References:
+        Adam: A Method for Stochastic Optimization (Kingma, Ba, 2015), https://arxiv.org/abs/1412.6980, algorithm 1.
+    """
+    first = betas[0] * moments.first + (1 - betas[0]) * gradient
+    second = betas[1] * moments.second + (1 - betas[1]) * gradient**2
+    size = (second / (1 - betas[1] ** k)).sqrt() + eps
+    return x - rate / (1 - betas[0] ** k) * first / size, Moments(first, second)

@@ -1,0 +1,107 @@
+"""The most probable image (MAP), by gradient descent along falling noise levels.
+
+    x_{k+1} = x_k - step of Adam down   -sigma_k^2 grad log p(y | x) + x - E[x_0 | x_sigma_k = x]
+
+The second part is `-sigma_k^2 grad log p_sigma_k(x)` by Tweedie's formula: at a fixed level the descent ends at a mode
+of `p(y | x) p_sigma(x)`, the posterior under the prior blurred by `sigma`. High levels have one mode; from level to
+level it moves to one of the posterior's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..noise import Gaussian
+from ..priors.base import Prior
+from ..problem import Problem
+from ..schedules import geometric_levels
+from .adam import Moments, adam_step
+from .base import Run, Solver
+from .checks import check_count, check_number
+from .reddiff import Point
+from .splitting import first_estimate, likelihood_problem
+
+BETAS = (0.9, 0.99)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAP(Solver):
+    """Maximum a posteriori by gradients, for any differentiable operator and any noise; its samples are all the same.
+
+    Attributes:
+        steps: number of iterations.
+        sigma_max: first noise level, for data on [-1, 1].
+        sigma_min: last noise level, for data on [-1, 1].
+        rate: Adam's first step size, for data on [-1, 1]; it falls to zero along half a cosine.
+
+    References:
+        On Maximum-a-Posteriori Estimation with Plug & Play Priors and Stochastic Gradient Descent (Laumont et al.,
+        2023), https://arxiv.org/abs/2201.06133, algorithm 1.
+
+    Differs:
+        The paper keeps one noise level and takes stochastic gradient steps of falling size; here the level falls, too,
+        and Adam scales the steps, without added noise.
+
+    Example:
+        >>> MAP(steps=100).evaluations
+        101
+    """
+
+    steps: int = 200
+    sigma_max: float = 1.0
+    sigma_min: float = 0.02
+    rate: float = 0.05
+
+    needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
+    lower: ClassVar[str] = "rate"
+
+    def __post_init__(self) -> None:
+        check_count(self, "steps")
+        for name in ("sigma_max", "sigma_min", "rate"):
+            check_number(self, name, 0, positive=True)
+
+    @property
+    def evaluations(self) -> int:
+        """One for the start, one for each iteration."""
+        return self.steps + 1
+
+    def levels(self, problem: Problem, prior: Prior) -> Tensor:
+        """Return levels in geometric progression, and 0."""
+        r = prior.std / 0.5
+        high = min(self.sigma_max * r, prior.sigma_max)
+        return geometric_levels(self.steps, min(max(self.sigma_min * r, prior.sigma_min), high), high)
+
+    def start(self, run: Run) -> Point:
+        """Return the first estimate."""
+        x = first_estimate(run)
+        return Point(x, *Moments.zeros(x))
+
+    def step(self, run: Run, x: Point, i: int) -> Point:
+        """Take one step of Adam."""
+        sigma, image = run.levels[i], x.mu
+        g = image - run.denoise(image, sigma) - sigma**2 * likelihood_score(run, image)
+        rate = self.rate * run.unit * (1 + math.cos(math.pi * i / self.steps)) / 2
+        image, moments = adam_step(image, g / run.unit, Moments(x.first, x.second), i + 1, rate, betas=BETAS)
+        return Point(image, *moments)
+
+
+def likelihood_score(run: Run, x: Tensor, *, std: float | None = None) -> Tensor:
+    """Return `grad log p(y | x)` of each image, like `x`; noiseless data count as almost noiseless.
+
+    Args:
+        run: the batch.
+        x: images, `(N, C, H, W)`.
+        std: standard deviation in the place of Gaussian noise's own.
+    """
+    problem = likelihood_problem(run)
+    if std is not None:
+        problem = Problem(problem.operator, Gaussian(std), problem.measurement, problem.image_index)
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        (g,) = torch.autograd.grad(problem.log_likelihood(leaf).sum(), leaf)
+    return g
