@@ -81,7 +81,7 @@ def reconstruct(
         _text("Standard deviation of the noise (image values are in [0, 1]), auto, or poisson:photons=N. Needed."),
     ] = None,
     solver: Annotated[str | None, _text("NAME:key=value,... See: invdiff list solvers --options")] = None,
-    prior: Annotated[str | None, _text("NAME or file.py:function. See: invdiff list priors")] = None,
+    prior: Annotated[str | None, _text("NAME, exported weights, or file.py:function. See: invdiff list priors")] = None,
     samples: Annotated[int, _text("How many samples of the posterior.")] = 4,
     seed: _Seed = 0,
     simulate: Annotated[
@@ -183,13 +183,14 @@ def sample(
     Example: invdiff sample gaussian --sampler ddim --steps 50 --eta 0.5 --n 16 --out sheet.png
     """
     from .commands.request import check_at_least, check_name
-    from .registry import priors
+    from .registry import is_weights, priors
     from .specs import parse_spec
 
     for option, value in (("--n", n), ("--steps", steps), ("--size", size), ("--threads", threads)):
         check_at_least(option, value, 1)
     check_at_least("--seed", seed, 0)
-    check_name(priors, prior)
+    if not is_weights(prior):
+        check_name(priors, prior)
     if out.exists() and not overwrite:
         raise FileExistsError(f"--out: {str(out)!r} is there already; add --overwrite, or choose another name")
     from .commands.sample import run

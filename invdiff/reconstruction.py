@@ -11,13 +11,18 @@ from .registry import solvers
 from .solvers import Solver, make_solver
 from .solvers.progress import Progress
 
-DEFAULT_PRIOR = "gaussian"
+DEFAULT_PRIOR = "photo"
 DEFAULT_SOLVER = "dps"
+
+
+def default_prior(in_shape: tuple[int, ...]) -> str:
+    """Return the prior of images `(C, H, W)` when none is named: the network for colour, else the Gaussian."""
+    return DEFAULT_PRIOR if in_shape[0] == 3 else "gaussian"
 
 
 def reconstruct(
     problem: Problem,
-    prior: Prior | str = DEFAULT_PRIOR,
+    prior: Prior | str | None = None,
     solver: Solver | str = DEFAULT_SOLVER,
     *,
     samples: int = 1,
@@ -30,7 +35,7 @@ def reconstruct(
 
     Args:
         problem: operator, noise and measurements.
-        prior: a `Prior`, or what `load_prior` takes.
+        prior: a `Prior`, or what `load_prior` takes; by default `photo` for three channels, else `gaussian`.
         solver: a `Solver`, or a name of `invdiff.registry.solvers`.
         samples: how many samples of each image.
         seed: non-negative integer.
@@ -62,6 +67,8 @@ def reconstruct(
             f"reconstruct: {sorted(options)[0]!r}: options go with a solver given by name; "
             f"set them on the {type(solver).__name__} object"
         )
+    if prior is None:
+        prior = default_prior(problem.operator.in_shape)
     p = load_prior(prior) if isinstance(prior, str) else prior
     p = p.to(problem.measurement.device)
     return solver(problem, p, samples=samples, seed=seed, batch_size=batch_size, progress=progress)

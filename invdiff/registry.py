@@ -120,6 +120,11 @@ def unknown(kind: str, name: str, known: Any) -> str:
     return f"unknown {kind} {name!r}; {hint}"
 
 
+def is_weights(spec: str) -> bool:
+    """Return whether a spec points at exported weights, a `.safetensors` file or the folder of one."""
+    return Path(spec).suffix == ".safetensors" or Path(spec).is_dir()
+
+
 def load_from_file(spec: str) -> Any:
     """Return the object that `path/to/file.py:Name` points at.
 
@@ -259,12 +264,15 @@ solvers = Registry(
             "divide and conquer: variational steps towards posteriors on the way (Janati et al. 2024)",
         ),
         "langevin": Entry("invdiff.solvers:Langevin", "annealed Langevin on the posterior (Laumont et al. 2022)"),
+        "fps": Entry("invdiff.solvers:FPS", "particle filter along a noised measurement (Dou, Song 2024)"),
     },
 )
 priors = Registry(
     "prior",
     "invdiff.priors",
     {
+        "photo": Entry("invdiff.priors.embedded:photo", "network trained on photographs; 3 channels, any size"),
+        "fashion": Entry("invdiff.priors.embedded:fashion", "network trained on Fashion-MNIST; 1 channel, 28 x 28"),
         "gaussian": Entry(
             "invdiff.priors:photograph_gaussian",
             "stationary Gaussian, spectrum fitted to photographs; any size, 1 or 3 channels",

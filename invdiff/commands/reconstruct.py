@@ -22,7 +22,7 @@ from ..operators.factory import make_operator, make_operator_for_measurement
 from ..priors import load_prior
 from ..priors.base import Prior
 from ..problem import Problem, Reconstruction, simulate
-from ..reconstruction import DEFAULT_PRIOR, DEFAULT_SOLVER
+from ..reconstruction import DEFAULT_SOLVER, default_prior
 from ..registry import solvers
 from ..solvers import Solver, make_solver
 from ..specs import Spec
@@ -62,12 +62,13 @@ def run(request: Request) -> int:
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     device = pick_device(request.device)
-    chosen, prior_name = request.solver or Spec(DEFAULT_SOLVER), request.prior or DEFAULT_PRIOR
-    request = dataclasses.replace(request, solver=chosen, prior=prior_name)
+    chosen = request.solver or Spec(DEFAULT_SOLVER)
     solver = build_solver(chosen)
-    prior = load_prior(prior_name)
     given = read_input(request)
     operator = build_operator(request, given)
+    prior_name = request.prior or default_prior(operator.in_shape)
+    request = dataclasses.replace(request, solver=chosen, prior=prior_name)
+    prior = load_prior(prior_name)
     problem = build_problem(request, operator, given)
     terminal.facts(describe(request, solver, problem, given, device))
     answer = solve(

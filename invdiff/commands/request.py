@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..registry import Registry, operators, priors, solvers, unknown
+from ..registry import Registry, is_weights, operators, priors, solvers, unknown
 from ..specs import Spec, parse_spec
 
 RESULT = "result.json"
@@ -52,7 +52,7 @@ class Request:
         check_name(operators, self.operator.name)
         if self.solver is not None:
             check_name(solvers, self.solver.name)
-        if self.prior is not None:
+        if self.prior is not None and not is_weights(self.prior):
             check_name(priors, self.prior)
         if self.noise is None:
             raise ValueError(

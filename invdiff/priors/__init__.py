@@ -4,11 +4,13 @@ from .base import Prior, expand_sigma
 from .gaussian import ColourSpectrum, GaussianPrior, PowerLaw, StationaryGaussianPrior
 from .loading import load_prior, photograph_gaussian
 from .mixture import MixturePrior
+from .network import NetworkPrior
 
 __all__ = [
     "ColourSpectrum",
     "GaussianPrior",
     "MixturePrior",
+    "NetworkPrior",
     "PowerLaw",
     "Prior",
     "StationaryGaussianPrior",

@@ -25,15 +25,15 @@ def _weights(n: int, x: Tensor) -> Tensor:
 
 def _phase(n: int, x: Tensor) -> Tensor:
     k = torch.arange(n, dtype=torch.float64, device=x.device)
-    return torch.polar(torch.ones_like(k), -math.pi * k / (2 * n)).to(
-        torch.complex(x.new_zeros(()), x.new_zeros(())).dtype
-    )
+    phase: Tensor = torch.polar(torch.ones_like(k), -math.pi * k / (2 * n))
+    return phase.to(torch.complex128 if x.dtype == torch.float64 else torch.complex64)
 
 
 def _dct(x: Tensor) -> Tensor:
     n = x.shape[-1]
     v = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], -1)
-    return (torch.fft.fft(v) * _phase(n, x)).real * _weights(n, x)
+    c: Tensor = (torch.fft.fft(v) * _phase(n, x)).real * _weights(n, x)
+    return c
 
 
 def _idct(c: Tensor) -> Tensor:

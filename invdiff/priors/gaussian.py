@@ -114,7 +114,7 @@ class GaussianPrior(_DiagonalisedGaussian):
         """Return the mean and the eigenvalues."""
         if tuple(shape) != self.shape:
             raise ValueError(f"GaussianPrior: x: expected images of shape {self.shape}, got {tuple(shape)}")
-        return self.mean.to(like), self._variance.to(like).reshape(self.shape)  # type: ignore[arg-type]
+        return self.mean.to(like), self._variance.to(like).reshape(self.mean.shape)
 
     def _basis(self, x: Tensor) -> Tensor:
         key = (x.dtype, x.device)

@@ -8,20 +8,23 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..registry import priors, unknown
+from ..registry import is_weights, priors, unknown
 from .base import Prior
 from .gaussian import ColourSpectrum, PowerLaw, StationaryGaussianPrior
+from .network import NetworkPrior
 
 
 def load_prior(name_or_path: str | Path) -> Prior:
-    """Return the prior of that name, or of `path/to/file.py:make_prior`.
+    """Return the prior of that name, of exported weights, or of `path/to/file.py:make_prior`.
 
     Args:
-        name_or_path: a name of `invdiff.registry.priors`, or a Python file and the name of a `Prior`, a subclass of
+        name_or_path: a name of `invdiff.registry.priors`; what `invdiff train` exports, a `.safetensors` file or its
+            folder; or a Python file and the name of a `Prior`, a subclass of
             it, or a
             function that returns one.
 
     Raises:
+        FileNotFoundError: no weights at that path.
         ValueError: an unknown name (the message says the nearest), or an object that is no prior.
 
     Example:
@@ -29,6 +32,8 @@ def load_prior(name_or_path: str | Path) -> Prior:
         (None, None, None)
     """
     spec = str(name_or_path)
+    if spec not in priors and is_weights(spec):
+        return NetworkPrior.load(spec)
     if ".py:" not in spec and spec not in priors:
         raise ValueError(unknown("prior", spec, priors))
     found = priors[spec]
