@@ -10,6 +10,7 @@ from .ddrm import DDRM
 from .diffpir import DiffPIR
 from .dip import DeepImagePrior
 from .dps import DPS
+from .fps import FPS
 from .ilvr import ILVR
 from .langevin import Langevin
 from .map import MAP
@@ -37,6 +38,7 @@ __all__ = [
     "DDNM",
     "DDRM",
     "DPS",
+    "FPS",
     "ILVR",
     "MAP",
     "MCG",

@@ -1,0 +1,121 @@
+"""Filtering posterior sampling (FPS-SMC): a particle filter along a noised measurement.
+
+A measurement for every level is drawn first, by noising `y` with what the image's own noise would be in it, down DDIM's
+path with the share `c` of fresh noise:
+
+    y_T = y + sigma_T A n,        y_{t-1} = y + sqrt(1 - c) (sigma_{t-1} / sigma_t) (y_t - y) + sqrt(c) sigma_{t-1} A n
+
+so that `y_t - A x_t` is the noise of `y` alone. The particles then follow the same transition, each level's measurement
+being taken as a new one:
+
+    m_t     = x0_hat + sqrt(1 - c) (sigma_{t-1} / sigma_t) (x_t - x0_hat),      s_t^2 = c sigma_{t-1}^2
+    w_j     = N(y_{t-1}; A m_t^j, s_t^2 A A^T + sigma_y^2 I)
+    x_{t-1} ~ N(m_t, s_t^2 I) N(y_{t-1}; A x_{t-1}, sigma_y^2 I) / constant,    resampled by w
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..priors.base import Prior
+from ..problem import Problem
+from ..schedules import geometric_levels
+from . import particles as pf
+from .base import Run, Solver
+from .checks import check_count, check_number
+from .levels import level_range
+from .start import center
+
+
+class Filtered(NamedTuple):
+    """Clouds `(N, P, C, H, W)` and the noised data of their level, in the coefficients of the image."""
+
+    x: Tensor
+    a: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class FPS(Solver):
+    """Particle filter along a noised measurement, for operators with a closed-form singular value decomposition.
+
+    It is approximate, and too sure, for two reasons. A transition with more fresh noise than DDPM's, whose share is
+    `1 - (sigma_{t-1} / sigma_t)^2`, forgets the particle and aims at the mean `x0_hat` anew: on a Gaussian without noise
+    at 60 levels, the variance is 0.52 of the posterior's for `c = 0.95`, 0.78 for 0.5, 0.90 for 0.25. And the filter
+    counts the one noise of `y` anew at every level: 0.67 with noise, for `c = 0.25`.
+
+    Attributes:
+        steps: noise levels; the authors use 1000.
+        particles: P, in each cloud; the authors have 1 to 20.
+        c: share of fresh noise in a transition; the authors' code has 0.95.
+        resample: how survivors are drawn.
+
+    References:
+        Diffusion Posterior Sampling for Linear Inverse Problem Solving: A Filtering Perspective (Dou, Song, 2024),
+        https://openreview.net/forum?id=tplXNcHZs1, algorithm 2.
+
+    Differs:
+        The authors' code draws the survivors after the move; weights do not depend on the move, so here they come
+        first, and no two particles are the same. It returns one particle, here all of them. The noise of `y` is that
+        of the problem, where the code has 0.05 for every task; its levels are those of the network, here they are in
+        geometric progression. Both end with `x0_hat`; here what an exact measurement says is then put in.
+
+    Example:
+        >>> FPS(particles=4).cloud
+        4
+    """
+
+    steps: int = 100
+    particles: int = 16
+    c: float = 0.95
+    resample: pf.Resampling = pf.systematic
+
+    needs: ClassVar[frozenset[str]] = frozenset({"linear", "svd", "gaussian"})
+
+    def __post_init__(self) -> None:
+        check_count(self, "steps")
+        check_count(self, "particles")
+        check_number(self, "c", 0, 1, positive=True)
+
+    @property
+    def cloud(self) -> int:
+        """The number of particles."""
+        return self.particles
+
+    @property
+    def evaluations(self) -> int:
+        """One for each particle and level."""
+        return self.steps * self.particles
+
+    def levels(self, problem: Problem, prior: Prior) -> Tensor:
+        """Return levels in geometric progression, over the range of DDPM's chain."""
+        return geometric_levels(self.steps, *level_range(prior))
+
+    def start(self, run: Run) -> Filtered:
+        """Draw the first measurement, and particles of the prior that have seen it."""
+        spectrum, a, tau = pf.spectral_data(run)
+        c, sigma = center(run.problem, run.prior), run.levels[0]
+        first = a + sigma * spectrum.Vt(run.randn(c))
+        clouds = c[:, None].expand(-1, self.particles, *c.shape[1:])
+        z = pf.coefficients(spectrum, clouds)
+        return Filtered(pf.tilted_draw(spectrum, clouds, z, sigma, first, tau**2, run.randn(clouds)), first)
+
+    def step(self, run: Run, state: Filtered, i: int) -> Filtered:
+        """Draw the next measurement, weigh by it, choose the survivors and move them."""
+        sigma, sigma_next = run.levels[i], run.levels[i + 1]
+        spectrum, a, tau = pf.spectral_data(run)
+        keep, s = math.sqrt(1 - self.c) * sigma_next / sigma, math.sqrt(self.c) * sigma_next
+        fresh = spectrum.Vt(run.randn(state.x[:, 0]))
+        data = a + keep * (state.a - a) + s * fresh
+        mean = torch.lerp(pf.denoise(run, state.x, sigma), state.x, keep)
+        z = pf.coefficients(spectrum, mean)
+        if sigma_next == 0:
+            exact = torch.where(tau == 0, a[:, None] - z, 0)
+            return Filtered(mean + spectrum.V(pf.flat(exact)).reshape(mean.shape), data)
+        index = pf.survivors(run, pf.log_potential(z, data, s**2 + tau**2), self.resample)
+        mean, z = pf.pick(mean, index), pf.pick(z, index)
+        return Filtered(pf.tilted_draw(spectrum, mean, z, s, data, tau**2, run.randn(mean)), data)
