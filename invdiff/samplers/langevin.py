@@ -14,11 +14,13 @@ so that signal and noise of a step keep their proportion. Metropolis' test after
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..priors.base import Prior
 from ..priors.composition import log_density_of
 from ..schedules import Spacing, geometric_levels
 from ..transitions import langevin_log_acceptance, langevin_step
@@ -32,9 +34,10 @@ class ULA(Sampler):
     Attributes:
         steps: length of the chain, and number of evaluations.
         gamma: step size in units of `prior.std ** 2`; stable below twice the smallest variance of the target.
-        sigma: noise level of the target, in units of the images; the prior's lowest unless given.
+        sigma: noise level of the target, in units of the images; unless given `sqrt(gamma) prior.std`, at which the
+            chain is stable whatever the data, or the prior's lowest if that is higher.
         spacing: not used.
-        sigma_min: not used unless `sigma` is not given.
+        sigma_min: the level is at least this where `sigma` is not given; the prior's lowest unless given.
         sigma_max: level at which the mean that the chain starts around is asked for.
 
     References:
@@ -56,10 +59,10 @@ class ULA(Sampler):
         if self.sigma is not None and not self.sigma > 0:
             raise ValueError(f"ULA: sigma: expected a positive noise level, got {self.sigma}")
 
-    def levels(self, prior: object) -> Tensor:
+    def levels(self, prior: Prior) -> Tensor:
         """Return the one level, `steps + 1` times."""
-        low, _ = self.ends(prior)  # type: ignore[arg-type]
-        return torch.full((self.steps + 1,), low if self.sigma is None else self.sigma, dtype=torch.float64)
+        stable = max(self.ends(prior)[0], math.sqrt(self.gamma) * prior.std)
+        return torch.full((self.steps + 1,), stable if self.sigma is None else self.sigma, dtype=torch.float64)
 
     def start(self, walk: Walk) -> Tensor:
         """Return the prior's mean and white noise of its standard deviation."""

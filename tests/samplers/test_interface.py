@@ -67,7 +67,7 @@ def test_steps_are_told(mixture: MixturePrior) -> None:
 
 
 def test_divergence_is_reported_and_kept_finite(gaussian: GaussianPrior) -> None:
-    result = ULA(steps=400, gamma=10.0)(gaussian, 3)
+    result = ULA(steps=400, gamma=10.0, sigma=0.01)(gaussian, 3)
     assert result.status == "diverged"
     assert "ULA diverged at step" in result.message
     assert bool(result.samples.isfinite().all())
@@ -104,3 +104,10 @@ def test_torchdiffeq_agrees_with_scipy(gaussian: GaussianPrior) -> None:
     options = {"rtol": 1e-7, "atol": 1e-7, "together": 4}
     found = AdaptiveODE(integrator=integrate_torchdiffeq, **options)(gaussian, 4, dtype=D)  # type: ignore[arg-type]
     torch.testing.assert_close(found.samples, AdaptiveODE(**options)(gaussian, 4, dtype=D).samples, rtol=0, atol=1e-5)  # type: ignore[arg-type]
+
+
+def test_plain_langevin_picks_a_level_at_which_it_is_stable() -> None:
+    """Data on a line, of no width across: at the prior's own lowest level the default step would diverge at once."""
+    flat = GaussianPrior(torch.zeros((1, 1, 2), dtype=D), torch.diag(torch.tensor([1.0, 0.0], dtype=D)))
+    assert ULA(steps=50)(flat, 20, dtype=D).status == "ok"
+    assert ULA(steps=50, sigma=flat.sigma_min)(flat, 20, dtype=D).status == "diverged"

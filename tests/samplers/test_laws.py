@@ -93,7 +93,7 @@ def test_a_likelihood_score_makes_the_posterior(
 def test_bias_of_ula_is_that_of_theory(gamma: float) -> None:
     """On `N(m, c)` the chain's variance is `c / (1 - gamma / (2 c))`, to 4 standard errors; the bias is 5 to 23."""
     prior = GaussianPrior(torch.full((1, 1, 1), 0.2, dtype=D), torch.full((1, 1), 0.09, dtype=D))
-    x = ULA(steps=round(30 / gamma), gamma=gamma)(prior, 10_000, dtype=D).samples
+    x = ULA(steps=round(30 / gamma), gamma=gamma, sigma=1e-4)(prior, 10_000, dtype=D).samples
     variance, error = float((x - 0.2).square().mean()), math.sqrt(2 / 10_000)
     assert variance / 0.09 == pytest.approx(1 / (1 - gamma / 2), rel=4 * error)
     assert abs(float(x.mean()) - 0.2) < 4 * math.sqrt(variance / 10_000)
