@@ -78,8 +78,8 @@ def fit(
     estimates = output_of(config.run.objective)
     if state.scaling.output != estimates:
         raise ValueError(
-            f"run.objective: expected one whose network estimates {state.scaling.output!r}, as the run or prior to begin "
-            f"with does, got {config.run.objective!r}, which estimates {estimates!r}; choose another --out or --init"
+            f"run.objective: expected one whose network estimates {state.scaling.output!r}, as the run or prior to "
+            f"begin with does, got {config.run.objective!r}, which estimates {estimates!r}; choose another --out"
         )
     evaluation = held_out_batch(held_out, config)
     autocast = use_bfloat16(config.run.precision, device)
