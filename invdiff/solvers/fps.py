@@ -44,9 +44,9 @@ class FPS(Solver):
     """Particle filter along a noised measurement, for operators with a closed-form singular value decomposition.
 
     It is approximate, and too sure, for two reasons. A transition with more fresh noise than DDPM's, whose share is
-    `1 - (sigma_{t-1} / sigma_t)^2`, forgets the particle and aims at the mean `x0_hat` anew: on a Gaussian without noise
-    at 60 levels, the variance is 0.52 of the posterior's for `c = 0.95`, 0.78 for 0.5, 0.90 for 0.25. And the filter
-    counts the one noise of `y` anew at every level: 0.67 with noise, for `c = 0.25`.
+    `1 - (sigma_{t-1} / sigma_t)^2`, forgets the particle and aims at the mean `x0_hat` anew: on a Gaussian without
+    noise, at 60 levels, the variance is 0.52 of the posterior's for `c = 0.95`, 0.78 for 0.5, 0.90 for 0.25. And the
+    filter counts the one noise of `y` anew at every level: 0.67 with noise, for `c = 0.25`.
 
     Attributes:
         steps: noise levels; the authors use 1000.

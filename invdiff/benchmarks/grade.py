@@ -1,0 +1,285 @@
+"""How wrong is each solver: its samples against exact posteriors, as a table.
+
+    python -m invdiff.benchmarks.grade [--solvers dps,mcgdiff] [--out docs/grades.md]
+    python -m invdiff.benchmarks.grade --suite mcgdiff --solvers mcgdiff,dps [--seeds 20] [--d-x 8,80] [--d-y 1,2,4]
+
+The suite `exact` runs solvers with their defaults on `invdiff.testing.exact_problems`. The suite `mcgdiff` is the
+experiment of Cardoso et al. (2024) with a mixture of 25 Gaussians: 20 steps, 2000 samples, sliced Wasserstein-1
+distance to exact samples. Every solver sees the same problems, so that their differences are paired.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from .. import registry
+from ..atomic import atomic_path
+from ..metrics import sliced_wasserstein
+from ..posterior import ExactPosterior
+from ..priors import Prior
+from ..schedules import alpha_levels, scaled_levels
+from ..solvers import Solver
+from ..testing import exact_problems, grade_solver, mixture_problem
+from ..testing.exact import ExactProblem
+
+SUITES = ("exact", "mcgdiff")
+STEPS, SAMPLES, SLICES = 20, 2000, 1000
+PUBLISHED = {
+    (8, 1): (1.43, 0.55), (8, 2): (0.49, 0.24), (8, 4): (0.38, 0.25),
+    (80, 1): (1.39, 0.45), (80, 2): (0.67, 0.24), (80, 4): (0.28, 0.14),
+    (800, 1): (2.40, 1.00), (800, 2): (1.31, 0.60), (800, 4): (0.47, 0.19),
+}  # fmt: skip
+"""MCGDiff in the paper: mean and 1.96 standard errors over 20 problems, by (d_x, d_y)."""
+
+Table = list[list[str]]
+Say = Callable[[str], None]
+
+
+def grade_all(
+    solvers: dict[str, Solver], *, samples: int = 256, seed: int = 0, problems: dict[str, ExactProblem] | None = None,
+    say: Say = lambda text: None,
+) -> Table:  # fmt: skip
+    """Grade solvers on exact problems; the first row of the table is its head.
+
+    Args:
+        solvers: by the names that the table has.
+        samples: how many samples of each image.
+        seed: non-negative integer.
+        problems: by name; those of `exact_problems` unless given.
+        say: called with a line for each row, as it is done.
+
+    Returns:
+        A row for each solver and problem that has what the solver needs.
+    """
+    head = ["solver", "problem", "bias", "variance", "50 %", "90 %", "distance", "floor", "nfe", "seconds", "status"]
+    table = [head]
+    for name, solver in solvers.items():
+        for label, (problem, prior) in (problems or exact_problems()).items():
+            if solver.unmet(problem):
+                continue
+            count = math.ceil(samples / solver.cloud) * solver.cloud
+            g = grade_solver(solver, problem, prior, samples=count, seed=seed)
+            figures = (g.bias, g.variance_ratio, g.coverage_50, g.coverage_90, g.distance, g.floor)
+            texts = [f"{v:.2f}" if v < 1000 else f"{v:.0e}" for v in figures]
+            table.append([name, label, *texts, str(g.nfe), f"{g.seconds:.2f}", g.status])
+            say("  ".join(table[-1]))
+    return table
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One cell of the mixture experiment.
+
+    Attributes:
+        solver: name.
+        d_x: dimension of x.
+        d_y: dimension of y.
+        distances: one for each problem.
+        seconds: median wall time of one run of the solver.
+        nfe: network evaluations for one sample.
+    """
+
+    solver: str
+    d_x: int
+    d_y: int
+    distances: tuple[float, ...]
+    seconds: float
+    nfe: int
+
+    @property
+    def mean(self) -> float:
+        """Mean distance."""
+        return statistics.fmean(self.distances)
+
+    @property
+    def error(self) -> float:
+        """1.96 standard errors of the mean; infinite for a single problem."""
+        n = len(self.distances)
+        return 1.96 * statistics.stdev(self.distances) / math.sqrt(n) if n > 1 else math.inf
+
+
+def mixture_solver(name: str, prior: Prior, steps: int = STEPS) -> Solver:
+    """Return a solver as the experiment runs it: published settings where there are some, else defaults.
+
+    MCGDiff and DPS have the paper's levels, those of DDPM's chain for data of standard deviation 1, though that of the
+    mixture is 11: `mcgdiff-ours` has this package's levels and resampling.
+
+    Raises:
+        ValueError: a name that the registry does not know.
+    """
+    unit = prior.std / 0.5
+
+    def published(n: int, low: float, high: float) -> Tensor:
+        return scaled_levels(alpha_levels, n, 0.01, 157.0, 1.0) / unit
+
+    base = name.removesuffix("-ours")
+    cls = registry.solvers[base]
+    known = {f.name for f in dataclasses.fields(cls)}
+    options: dict[str, object] = {"steps": steps} if "steps" in known else {}
+    if "particles" in known:
+        options["particles"] = SAMPLES // 2
+    if name == "mcgdiff":
+        from ..solvers import particles
+
+        options |= {"eta": 0.6, "kappa": 1e-2 / unit**2, "spacing": published, "resample": particles.multinomial}
+    solver: Solver = cls(**options)
+    return solver
+
+
+def mixture_cell(
+    name: str, d_x: int, d_y: int, seeds: Iterable[int], *, steps: int = STEPS, samples: int = SAMPLES,
+    make: Callable[[str, Prior, int], Solver] = mixture_solver,
+) -> Cell:  # fmt: skip
+    """Run one solver on the problems of one cell.
+
+    Args:
+        name: of the solver; "floor" for exact samples, "prior" for the prior's.
+        d_x: dimension of x.
+        d_y: dimension of y.
+        seeds: of the problems.
+        steps: noise levels.
+        samples: how many are drawn, and compared with as many exact ones.
+        make: from the name, the prior and the steps to the solver.
+    """
+    distances, seconds, nfe = [], [], 0
+    for seed in seeds:
+        problem, prior = mixture_problem(d_x, d_y, seed)
+        exact = ExactPosterior(problem, prior)
+        truth = exact.sample(samples, seed=1000 + seed)[0]
+        begin = time.perf_counter()
+        if name == "floor":
+            drawn = exact.sample(samples, seed=2000 + seed)[0]
+        elif name == "prior":
+            drawn = prior.sample(samples)  # type: ignore[attr-defined]
+        else:
+            result = make(name, prior, steps)(problem, prior, samples=samples, seed=seed)
+            drawn, nfe = result.samples[0], result.nfe
+        seconds.append(time.perf_counter() - begin)
+        distances.append(sliced_wasserstein(drawn, truth, slices=SLICES))
+    return Cell(name, d_x, d_y, tuple(distances), statistics.median(seconds), nfe)
+
+
+def mixture_suite(
+    names: Sequence[str], *, d_x: Sequence[int] = (8, 80, 800), d_y: Sequence[int] = (1, 2, 4), seeds: int = 20,
+    steps: int = STEPS, say: Say = lambda text: None,
+) -> Table:  # fmt: skip
+    """Run the mixture experiment; the first row of the table is its head."""
+    head = ["d_x", "d_y", "published", *names]
+    table = [head, ["evaluations", "", "20", *[""] * len(names)]]
+    nfe = dict.fromkeys(names, 0)
+    for dx in d_x:
+        for dy in d_y:
+            mean, error = PUBLISHED.get((dx, dy), (math.nan, math.nan))
+            row = [str(dx), str(dy), f"{mean:.2f} ± {error:.2f}"]
+            for name in names:
+                cell = mixture_cell(name, dx, dy, range(seeds), steps=steps)
+                nfe[name] = cell.nfe
+                row.append(f"{cell.mean:.2f} ± {cell.error:.2f}")
+                say(f"{dx:4d} {dy} {name:16s} {row[-1]}  {cell.seconds:.1f} s")
+            table.append(row)
+    table[1][3:] = [str(nfe[n]) for n in names]
+    return table
+
+
+def markdown(table: Table, title: str, note: str) -> str:
+    """Return a table as a page in Markdown."""
+    rows = ["| " + " | ".join(row) + " |" for row in table]
+    return "\n".join([f"# {title}", "", note, "", rows[0], "|" + "---|" * len(table[0]), *rows[1:], ""])
+
+
+def chosen(names: str | None, suite: str) -> list[str]:
+    """Return the names of the solvers that a comma-separated list asks for.
+
+    Raises:
+        ValueError: an unknown suite or solver.
+    """
+    if suite not in SUITES:
+        raise ValueError(registry.unknown("suite", suite, SUITES))
+    if names is None:
+        return list(registry.solvers) if suite == "exact" else ["floor", "mcgdiff", "mcgdiff-ours"]
+    extra = () if suite == "exact" else ("floor", "prior", "mcgdiff-ours")
+    out = [n.strip() for n in names.split(",") if n.strip()]
+    for name in out:
+        if name not in extra and name not in registry.solvers and ".py:" not in name:
+            raise ValueError(registry.unknown("solver", name, [*registry.solvers, *extra]))
+    return out
+
+
+def run(
+    suite: str = "exact", solvers: str | None = None, *, samples: int = 256, seeds: int = 20, steps: int = STEPS,
+    d_x: Sequence[int] = (8, 80, 800), d_y: Sequence[int] = (1, 2, 4), out: Path | None = None,
+    say: Say = print,
+) -> Table:  # fmt: skip
+    """Run a suite, say each row as it is done, and write the table.
+
+    Args:
+        suite: one of `SUITES`.
+        solvers: names with commas between; all, or those of the paper, unless given.
+        samples: of each image, for the suite `exact`.
+        seeds: how many problems in each cell, for the suite `mcgdiff`.
+        steps: noise levels, for the suite `mcgdiff`.
+        d_x: dimensions of x, for the suite `mcgdiff`.
+        d_y: dimensions of y, for the suite `mcgdiff`.
+        out: Markdown file to write; none unless given.
+        say: called with each line.
+    """
+    names = chosen(solvers, suite)
+    for label, value in (("samples", samples), ("seeds", seeds), ("steps", steps)):
+        if value < 1:
+            raise ValueError(f"grade: {label}: expected at least 1, got {value}")
+    if suite == "exact":
+        table = grade_all({n: registry.solvers[n]() for n in names}, samples=samples, say=say)
+        title = "How wrong is each solver"
+        note = (
+            f"Defaults on problems with a closed-form posterior; at least {samples} samples of each image. Bias of the "
+            "mean and distance (sliced Wasserstein-1) are in posterior standard deviations, less chance; variance 1, "
+            "coverage 50 % and 90 %, and a distance at its floor are those of a perfect solver."
+        )
+    else:
+        table = mixture_suite(names, d_x=d_x, d_y=d_y, seeds=seeds, steps=steps, say=say)
+        title = "Mixture of 25 Gaussians"
+        note = (
+            f"Sliced Wasserstein-1 distance to the exact posterior: mean and 1.96 standard errors over {seeds} "
+            f"problems (the same for every solver), {SAMPLES} samples, {steps} steps; particles in two clouds."
+        )
+    if out is not None:
+        with atomic_path(out) as path:
+            path.write_text(markdown(table, title, note))
+    return table
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a suite from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m invdiff.benchmarks.grade", description="How wrong is each solver.")
+    parser.add_argument("--suite", default="exact", choices=SUITES)
+    parser.add_argument("--solvers", help="names with commas between")
+    parser.add_argument("--samples", type=int, default=256, help="of each image, for the suite exact")
+    parser.add_argument("--seeds", type=int, default=20, help="problems in each cell, for the suite mcgdiff")
+    parser.add_argument("--steps", type=int, default=STEPS, help="noise levels, for the suite mcgdiff")
+    parser.add_argument("--d-x", default="8,80,800", help="dimensions, for the suite mcgdiff")
+    parser.add_argument("--d-y", default="1,2,4", help="dimensions, for the suite mcgdiff")
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    args = parser.parse_args(argv)
+    d_x, d_y = ([int(v) for v in text.split(",")] for text in (args.d_x, args.d_y))
+    try:
+        run(
+            args.suite, args.solvers, samples=args.samples, seeds=args.seeds, steps=args.steps, d_x=d_x, d_y=d_y,
+            out=args.out, say=lambda text: print(text, flush=True),
+        )  # fmt: skip
+    except ValueError as error:
+        print(f"grade: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
