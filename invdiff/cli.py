@@ -249,6 +249,27 @@ def check(
     return run(spec, shape=shape, seed=seed)
 
 
+@app.command()
+def grade(
+    suite: Annotated[
+        str, _text("exact: problems with a closed-form posterior; mcgdiff: the mixture experiment of its paper.")
+    ] = "exact",
+    solvers: Annotated[str | None, _text("Names with commas between; all of them unless given.")] = None,
+    out: Annotated[Path | None, _text("Markdown file for the table.")] = None,
+    samples: Annotated[int, _text("For exact: samples of each image.")] = 256,
+    seeds: Annotated[int, _text("For mcgdiff: how many random problems in each cell.")] = 20,
+    steps: Annotated[int, _text("For mcgdiff: noise levels.")] = 20,
+    threads: _Threads = None,
+) -> None:
+    """Tell how wrong each solver is, against exact posteriors.
+
+    Example: invdiff grade --solvers dps,mcgdiff,twisted
+    """
+    from .commands.grade import run
+
+    run(suite, solvers, samples=samples, seeds=seeds, steps=steps, out=out, threads=threads)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Argument(help="operators, solvers, priors or tasks; all unless given.")] = None,

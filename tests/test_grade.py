@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from invdiff.benchmarks import grade
+from invdiff.cli import main
 from invdiff.solvers import DPS, MCGDiff, PseudoInverse
 from invdiff.testing import exact_problems
 from invdiff.testing.exact import mixture_problem
@@ -71,3 +72,15 @@ def test_mcgdiff_reproduces_its_paper_and_ours_halves_it(d_x: int, d_y: int) -> 
     assert abs(theirs.mean - published) < math.hypot(error, theirs.error)
     assert ours.nfe == theirs.nfe
     assert ours.mean < 0.5 * theirs.mean
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "grades.md"
+    assert main(["grade", "--solvers", "pinv", "--samples", "4", "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0].split()[:3] == ["solver", "problem", "bias"]
+    assert len(printed.out.splitlines()) == 5
+    assert "| pinv | modes |" in out.read_text()
+    assert main(["grade", "--solvers", "pin"]) == 2
+    assert "did you mean 'pinv'" in capsys.readouterr().err
+    assert main(["grade", "--out", str(tmp_path / "none" / "x.md")]) == 2

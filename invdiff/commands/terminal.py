@@ -78,3 +78,24 @@ def scores(groups: Mapping[str, Scores]) -> None:
                 cells.append(f"{values['coverage_90']:.0%}" if "coverage_90" in values else "")
             table.add_row(*cells)
     console.print(table)
+
+
+def progress_line(text: str) -> None:
+    """Print a line on standard error, as it is done."""
+    _console(stderr=True).print(text, soft_wrap=True, style="dim")
+
+
+def table(rows: Sequence[Sequence[str]]) -> None:
+    """Print a table whose first row is its head; the first two columns hold names, the others figures."""
+    console = _console()
+    if not console.is_terminal:
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        for row in rows:
+            print("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip(), file=console.file)
+        return
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(rows[0]):
+        shown.add_column(name, justify="left" if i < 2 else "right")
+    for row in rows[1:]:
+        shown.add_row(*row)
+    console.print(shown)
