@@ -93,17 +93,19 @@ class AnnealedLangevin(Sampler):
         Sampling for Image Generation (Jolicoeur-Martineau et al., 2021), https://arxiv.org/abs/2009.05475, section 3.
 
     Differs:
+        The default is three times the paper's rate: on data of unit variance, what is left of the noise at the level
+        where the chain stops following is `log(v_1 / v_T) / (rate inner steps)` of the variance, whatever the levels.
         The paper's step is `alpha_t = epsilon v_t^2 / v_T^2` with `alpha / 2` in front of the score: `gamma = alpha /
         2`. Their `epsilon` has the unit of a variance and is tuned to `v_T`; `rate` has no unit.
 
     Example:
         >>> AnnealedLangevin(steps=10, inner=5).rate
-        0.1
+        0.3
     """
 
-    steps: int = 50
+    steps: int = 100
     inner: int = 10
-    rate: float = 0.1
+    rate: float = 0.3
     clean: bool = True
     spacing: Spacing = geometric_levels
 
@@ -156,6 +158,8 @@ class AnnealedMALA(AnnealedLangevin):
         >>> AnnealedMALA(rate=0.5).rate
         0.5
     """
+
+    rate: float = 0.1  # in hundreds of dimensions, larger steps are all refused
 
     def inner_steps(self, walk: Walk, x: Tensor, sigma: float) -> Tensor:
         """Take the steps at one level, each accepted or not."""
