@@ -116,7 +116,9 @@ def fit(
     if state.step < config.run.steps:
         return None
     table = _report(state, config, evaluation, out)
-    return state.export(out / config.run.name, config, describe_run(state, config, train, device) | {"held_out": table})
+    return state.export(
+        out / config.run.name, config, describe_run(state, config, train, device, team) | {"held_out": table}
+    )
 
 
 def _step(
@@ -176,9 +178,11 @@ def use_bfloat16(precision: str, device: torch.device) -> bool:
     return device.type == "cpu" and supported is not None and bool(supported())
 
 
-def describe_run(state: TrainState, config: TrainConfig, train: Pack, device: torch.device) -> dict[str, Any]:
+def describe_run(
+    state: TrainState, config: TrainConfig, train: Pack, device: torch.device, team: Team
+) -> dict[str, Any]:
     """Return the facts of a run for the card of its prior."""
-    cpu = f"cpu, {torch.get_num_threads()} threads"
+    cpu = f"cpu, processes: {team.size}, threads in each: {torch.get_num_threads()}"
     name = cpu if device.type == "cpu" else torch.cuda.get_device_name(device)
     return {
         "steps": state.step,
