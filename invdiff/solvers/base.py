@@ -93,11 +93,13 @@ class Solver(abc.ABC):
         needs: what a problem must offer, of {"linear", "svd", "gaussian", "vjp"}.
         lower: the parameter to lower when the solver diverges.
         limit: the parameter in whose limit the samples are exact; "" for an approximate solver.
+        point: whether the solver draws nothing, so that all its samples are one estimate.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     lower: ClassVar[str] = ""
     limit: ClassVar[str] = ""
+    point: ClassVar[bool] = False
 
     @property
     def evaluations(self) -> int:

@@ -58,6 +58,7 @@ class MAP(Solver):
     rate: float = 0.05
 
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
+    point: ClassVar[bool] = True
     lower: ClassVar[str] = "rate"
 
     def __post_init__(self) -> None:

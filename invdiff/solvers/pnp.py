@@ -51,6 +51,7 @@ class PlugAndPlay(Solver):
     sigma: float = 98 / 255
 
     needs: ClassVar[frozenset[str]] = frozenset({"gaussian"})
+    point: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

@@ -30,6 +30,7 @@ class PseudoInverse(Solver):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"linear"})
+    point: ClassVar[bool] = True
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return the single level 0: nothing is annealed."""

@@ -68,6 +68,7 @@ class TotalVariation(Solver):
     step_size: float = 0.05
 
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "gaussian"})
+    point: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

@@ -167,7 +167,7 @@ def _contract(name: str, solver: Solver, problem: Problem, prior: Prior, seed: i
     finite = a.samples.shape == shape and bool(torch.isfinite(a.samples).all())
     gap = float((a.samples[-1:] - alone.samples).abs().max()) / max(prior.std, 1e-12)
     moved = not torch.equal(a.samples, other.samples)
-    random = solver.evaluations > 0
+    random = not solver.point
     rows = solver.evaluations / solver.cloud
     return [
         Check("result", finite, f"{name}: samples {tuple(a.samples.shape)}, finite", f"expected shape {shape}, no NaN"),
