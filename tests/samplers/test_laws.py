@@ -124,6 +124,16 @@ def test_plain_langevin_from_its_own_start_has_wrong_weights(mixture: MixturePri
     assert abs(share - 0.7) > 4 * math.sqrt(0.21 / 2000)
 
 
+def test_what_annealing_leaves_of_the_noise_is_that_of_theory() -> None:
+    """`d var / d tau = -2 (var - c - v^2) / c` for slow levels leaves `c log(v_1 / v_T) / (rate inner steps)`."""
+    prior = GaussianPrior(torch.zeros((1, 1, 1), dtype=D), torch.full((1, 1), 0.09, dtype=D))
+    sampler = AnnealedLangevin(steps=100, inner=5, rate=0.1, sigma_min=0.003, sigma_max=0.6)
+    x = sampler(prior, 10_000, dtype=D).samples
+    left = math.log(0.6 / 0.003) / (0.1 * 5 * 100)
+    assert float(x.square().mean()) / 0.09 == pytest.approx(1 + left, abs=4 * math.sqrt(2 / 10_000))
+    assert left > 6 * math.sqrt(2 / 10_000)
+
+
 def test_metropolis_takes_the_bias_away() -> None:
     """At a step where ULA's variance is a third too large, MALA's is right, by density or by line integral."""
     prior = GaussianPrior(torch.full((1, 1, 1), 0.2, dtype=D), torch.full((1, 1), 0.09, dtype=D))
