@@ -9,7 +9,7 @@ so that for a linear operator and noise of standard deviation `s`
 
 For white Gaussian images of variance `v` every line of this is exact. The authors weigh the guidance otherwise,
 
-    x_{t-1} ~ q(x_{t-1} | x_t, x0_hat) + r_t^2 sqrt(1 + sigma_{t-1}^2 / v) g,
+    x_{t-1} ~ q(x_{t-1} | x_t, x0_hat) + r_t^2 sqrt(1 + (sigma_{t-1} / r)^2) g,        r = prior.std / 0.5,
 
 which in their variance-preserving coordinates is `x_{t-1} += sqrt(alpha_t) r_t^2 g`.
 
@@ -104,5 +104,5 @@ class PiGDM(Solver):
             g = image_scale(bounded(r2 * dot(u, u) + noise, noise, sigma**2 * dot(u, g)), g) * g
         if self.adaptive:
             moved = ddim_step(x, x0, sigma, sigma_next, self.eta, run.randn(x))
-            return moved + self.weight * r2 * math.sqrt(1 + sigma_next**2 / v) * g
+            return moved + self.weight * r2 * math.sqrt(1 + (sigma_next / run.unit) ** 2) * g
         return ddim_step(x, x0 + self.weight * sigma**2 * g, sigma, sigma_next, self.eta, run.randn(x))
