@@ -164,11 +164,8 @@ def sliced_wasserstein(a: Tensor, b: Tensor, *, slices: int = 10_000, seed: int 
         p, q = (x @ u).sort(0).values, (y.to(x.device) @ u).sort(0).values
         if len(p) != len(q):
             # Both quantile functions are steps: compare them on the common refinement of their jumps.
-            cuts = (
-                torch.cat([torch.arange(1, len(p) + 1) / len(p), torch.arange(1, len(q) + 1) / len(q)])
-                .double()
-                .unique()
-            )
+            jumps = [torch.arange(1, len(s) + 1, dtype=torch.float64) / len(s) for s in (p, q)]
+            cuts = torch.cat(jumps).sort().values
             middle = cuts - torch.diff(cuts, prepend=cuts.new_zeros(1)) / 2
             width = torch.diff(cuts, prepend=cuts.new_zeros(1)).to(x.device)
             gap = (p[(middle * len(p)).long()] - q[(middle * len(q)).long()]).abs()

@@ -70,7 +70,7 @@ def train(
         _work(0, plan)
     else:
         plan.meeting_point.unlink(missing_ok=True)
-        spawn(_work, (plan,), nprocs=workers)  # type: ignore[no-untyped-call]
+        spawn(_work, (plan,), nprocs=workers)
     return (out / settings.run.name).with_suffix(".safetensors")
 
 

@@ -142,7 +142,7 @@ def _step(
         loss = picked_loss(config.run.objective, state.network, x, g, state.scaling, config.noise, autocast)
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     team.average_gradients(state.network.parameters())
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.optimizer.clip)
     for optimizer in state.optimizers:

@@ -180,7 +180,8 @@ def test_any_scale_and_any_gain_is_safe(inpainting: Problem) -> None:
     """The bound on the step keeps a thousandfold scale, or gain, from blowing up."""
     prior = load_prior("gaussian")
     exact = ExactPosterior(inpainting, prior)
-    loud = Problem(1000 * inpainting.operator, Gaussian(25.0), 1000 * inpainting.measurement)  # type: ignore[operator]
+    assert isinstance(inpainting.operator, LinearOperator)
+    loud = Problem(1000 * inpainting.operator, Gaussian(25.0), 1000 * inpainting.measurement)
     for problem, scale in ((inpainting, 1000.0), (loud, 3.0)):
         result = DPS(scale=scale)(problem, prior, samples=50)
         assert result.status == "ok"

@@ -40,7 +40,8 @@ class World:
 
     @property
     def y(self) -> Tensor:  # a z = 2 a x - a 1
-        return 2 * self.problem.measurement[0] - self.a.sum(1)
+        out: Tensor = 2 * self.problem.measurement[0] - self.a.sum(1)
+        return out
 
     @property
     def noise(self) -> float:
@@ -50,7 +51,8 @@ class World:
     def eps(self, z: Tensor, abar: float) -> Tensor:
         mean, cov = 2 * self.prior.mean.flatten() - 1, 4 * self.prior.covariance
         total = abar * cov + (1 - abar) * torch.eye(D, dtype=torch.float64)
-        return math.sqrt(1 - abar) * torch.linalg.solve(total, z - math.sqrt(abar) * mean)
+        out: Tensor = math.sqrt(1 - abar) * torch.linalg.solve(total, z - math.sqrt(abar) * mean)
+        return out
 
     def clean(self, z: Tensor, abar: float) -> Tensor:
         return (z - math.sqrt(1 - abar) * self.eps(z, abar)) / math.sqrt(abar)

@@ -70,7 +70,8 @@ def test_more_particles_lead_to_the_posterior() -> None:
 
 def test_second_order_transitions_need_fewer_levels() -> None:
     """At 20 levels, closer to the mixture's posterior than TDS by a factor of two: the mean over three problems."""
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     for seed in range(3):
         problem, prior = mixture_problem(8, 1, seed)
         for solver, out in ((TwistedMultistep(steps=20, particles=500), ours), (TDS(steps=20, particles=500), theirs)):

@@ -98,7 +98,7 @@ def fit(objective: Objective, prior: MixturePrior, steps: int = 700) -> Small:
         x0 = data[torch.randint(len(data), (1024,), generator=g)]
         loss = objective.loss(network, x0, g).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     return network
 
@@ -314,7 +314,7 @@ def test_losses_have_gradients_and_one_row_for_each_image() -> None:
         network = Small()
         loss = make_objective(name, M, S, LEVELS).loss(network, x0, generator(1))
         assert loss.shape == (6,)
-        loss.mean().backward()  # type: ignore[no-untyped-call]
+        loss.mean().backward()
         for p in network.parameters():
             # The last bias of an implicit objective at zero output may rest; the weights may not.
             assert p.grad is not None
