@@ -1,1 +1,1 @@
-"""Tables that compare: solvers with exact posteriors, priors with denoisers, operators with those of other libraries."""
+"""Tables that compare: solvers with exact posteriors, priors with denoisers, operators with other libraries."""
