@@ -25,7 +25,7 @@ from ..operators.linalg import conjugate_gradients, least_squares
 from ..problem import Problem
 from .base import Run
 
-ITERATIONS = 20  # of conjugate gradients, for operators without a closed form: a step must stay cheap
+ITERATIONS = 20  # of conjugate gradients, for operators without a spectrum: a step must stay cheap, so it stops early
 
 
 def tweedie_gradient(
@@ -96,14 +96,14 @@ def whitened_adjoint(problem: Problem, residual: Tensor, variance: float) -> Ten
     if rho <= 1e-12 * gain(operator) ** 2:
         return range_part(operator, residual) / variance
     b = operator.adjoint(residual)
-    if operator.svd is None and type(operator).solve is LinearOperator.solve:
+    if operator.svd is None:
         return conjugate_gradients(lambda v: operator.normal(v) + rho * v, b, max_iterations=ITERATIONS).x / variance
     return operator.solve(b, rho) / variance
 
 
 def range_part(operator: LinearOperator, y: Tensor) -> Tensor:
-    """Return `A^+ y`, `(N, C, H, W)`, by a few iterations where the operator has no closed form."""
-    if operator.svd is None and type(operator).pinv is LinearOperator.pinv:
+    """Return `A^+ y`, `(N, C, H, W)`, by a few iterations where the operator has no spectrum."""
+    if operator.svd is None:
         return least_squares(operator.forward, operator.adjoint, y, max_iterations=ITERATIONS).x
     return operator.pinv(y)
 
