@@ -110,8 +110,8 @@ class Cell:
 def mixture_solver(name: str, prior: Prior, steps: int = STEPS) -> Solver:
     """Return a solver as the experiment runs it: published settings where there are some, else defaults.
 
-    MCGDiff and DPS have the paper's levels, those of DDPM's chain for data of standard deviation 1, though that of the
-    mixture is 11: `mcgdiff-ours` has this package's levels and resampling.
+    `mcgdiff` has its paper's levels, those of DDPM's chain for data of standard deviation 1, though that of the mixture
+    is 11; `mcgdiff-ours` has this package's levels, resampling and defaults.
 
     Raises:
         ValueError: a name that the registry does not know.

@@ -27,6 +27,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -298,7 +299,8 @@ def with_levels(levels: Tensor, wanted: Tensor) -> Tensor:
         wanted: any number of them; those out of range are left out.
     """
     inner = levels[1:-2].clone()
-    near = sorted({v for v in wanted.tolist() if levels[-2] < v < levels[0]}) if len(inner) else []
+    values = np.unique(wanted.cpu().numpy())
+    near = [float(v) for v in values[(values > float(levels[-2])) & (values < float(levels[0]))]] if len(inner) else []
     if not 0 < len(near) <= len(inner) / 2:
         return levels
     free = torch.ones_like(inner, dtype=torch.bool)
