@@ -49,8 +49,7 @@ def _common(
     ] = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show Python's traceback on errors.")] = False,
 ) -> None:
-    if traceback:
-        os.environ["INVDIFF_TRACEBACK"] = "1"
+    del traceback  # `main` looks for the flag itself, so that it holds for errors of parsing too
 
 
 _FILES = "Mask and measurement"
