@@ -168,7 +168,10 @@ def sliced_wasserstein(a: Tensor, b: Tensor, *, slices: int = 10_000, seed: int 
             cuts = torch.cat(jumps).sort().values
             middle = cuts - torch.diff(cuts, prepend=cuts.new_zeros(1)) / 2
             width = torch.diff(cuts, prepend=cuts.new_zeros(1)).to(x.device)
-            gap = (p[(middle * len(p)).long()] - q[(middle * len(q)).long()]).abs()
+            i, j = (
+                (middle * len(v)).long().clamp(max=len(v) - 1) for v in (p, q)
+            )  # shared jumps end at 1, with no width
+            gap = (p[i] - q[j]).abs()
             total += float((gap * width[:, None]).sum())
         else:
             total += float((p - q).abs().mean(0).sum())
