@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..priors import Prior
 from ..streams import generator
-from .operator import Check, Report
+from .report import Check, Report
 
 
 def check_prior(prior: Prior, images: Tensor, *, seed: int = 0) -> Report:

@@ -23,7 +23,7 @@ from ..priors import Prior
 from ..problem import Problem
 from ..solvers import Solver
 from .exact import ExactProblem, exact_problems
-from .operator import Check, Report
+from .report import Check, Report
 
 
 @dataclass(frozen=True)
