@@ -1,0 +1,436 @@
+"""The store of a benchmark: one SQLite file, `results.sqlite`, with one row for each cell of a suite.
+
+A cell is what is measured once,
+
+    (suite hash, task, solver with parameters, prior hash, image, seed),
+
+and its key is the SHA-256 of that. Rows are written in one transaction each, so that a process killed at any moment
+loses at most the cell it was in, and a row is never there twice.
+
+How the parts of the benchmark use it:
+
+    store = Store.open(folder)                   # folder/results.sqlite, made if needed
+    if store.claim(cell):                        # not done yet, and nobody else is at it
+        store.record(Row.of(cell, status="ok", metrics={"psnr": 30.1}, seconds=2.0, ...))
+    for row in Store.open(folder, create=False).rows(status="ok", task="denoising"):
+        row.metrics["psnr"], row.load_pictures(folder)
+
+Two processes may work on one store. Each claims cells under its own name, and tells every `BEAT` seconds that it is
+alive (`store.beating()`); a claim is free again when its process is dead, or on another machine, has been silent for
+`EXPIRY` seconds.
+
+A failed cell is a row with its error. Only `claim(cell, retry=True)` gives it out again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import platform
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..registry import unknown
+
+SCHEMA = 1
+"""Version of the tables; a file of another version is not touched."""
+FILE = "results.sqlite"
+PICTURES = "pictures"
+BEAT, EXPIRY = 10.0, 120.0
+APPLICATION = 0x696E7664  # "invd": tells our files from other SQLite databases
+
+Status = Literal["ok", "diverged", "failed", "not applicable"]
+STATUSES = ("ok", "diverged", "failed", "not applicable")
+Pictures = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What is measured once.
+
+    Attributes:
+        suite: name of the suite.
+        suite_hash: hash of what its cells share: data, size, samples of an image. Which solvers, tasks, images and
+            seeds are asked for is not part of it, so that a longer run adds to a shorter one.
+        task: name of the task with its options, `super_resolution:factor=2`.
+        solver: name of the solver.
+        parameters: those that differ from the solver's defaults, as resolved for this task; plain values.
+        label: the solver as the suite lists it, `dps:steps=50`; the same in all tasks, for grouping.
+        prior: name or path of the prior.
+        prior_hash: hash of its weights.
+        image: name of the image.
+        seed: of the measurement and of the solver's samples.
+    """
+
+    suite: str
+    suite_hash: str
+    task: str
+    solver: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    label: str
+    prior: str
+    prior_hash: str
+    image: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """The cell's key, 64 hexadecimal digits."""
+        parts = [self.suite_hash, self.task, self.solver, self.label, _json(self.parameters), self.prior_hash]
+        return hashlib.sha256(_json([*parts, self.image, self.seed]).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Cell):
+    """A cell and what was measured in it.
+
+    Attributes:
+        status: "ok"; "diverged", with the metrics of the last finite states; "failed", with the error as reason; "not
+            applicable", where the solver cannot do the task.
+        reason: one line for any status other than "ok".
+        metrics: figures by name; see `invdiff.benchmarks.metrics`. Empty unless "ok" or "diverged".
+        seconds: wall time of the solve alone, warm.
+        harness: seconds spent on the cell beside the solve: measuring, warming up, scoring.
+        nfe: evaluations of the prior's network for one sample.
+        vjps: how many of these were differentiated, where the solver tells.
+        peak_memory: bytes; of the process, or on CUDA of the tensors.
+        threads: of torch on the CPU.
+        device: "cpu", or the name of the GPU.
+        versions: of invdiff, torch, python and others, by name.
+        finished: UTC, ISO 8601.
+        pictures: path of the `.npz` for the gallery, relative to the folder of the store; see `load_pictures`.
+    """
+
+    status: Status
+    reason: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    harness: float = 0.0
+    nfe: int = 0
+    vjps: int | None = None
+    peak_memory: int = 0
+    threads: int = 0
+    device: str = "cpu"
+    versions: Mapping[str, str] = field(default_factory=dict)
+    finished: str = ""
+    pictures: str | None = None
+
+    @classmethod
+    def of(cls, cell: Cell, **measured: Any) -> Row:
+        """Return the row of a cell; `finished` is now unless given."""
+        base = {f.name: getattr(cell, f.name) for f in dataclasses.fields(Cell)}
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return cls(**base, **({"finished": now} | measured))
+
+    def load_pictures(self, folder: str | Path) -> Pictures | None:
+        """Return the pictures, or `None` where none were kept.
+
+        Args:
+            folder: that of the store.
+
+        Returns:
+            `truth`, `mean`, `samples` as 8 bits, `(C, H, W)` and `(S, C, H, W)`, white is 255; `std` as float16 in the
+            images' units, `(C, H, W)`; `measurement` as 8 bits, scaled to be looked at, `(1 or 3, h, w)`.
+        """
+        if self.pictures is None:
+            return None
+        with np.load(Path(folder) / self.pictures, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+
+
+class StoreError(OSError):
+    """The store cannot be read or written: no place, no permission, or locked for too long."""
+
+
+_JSON = frozenset({"parameters", "metrics", "versions"})
+_COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
+_TYPES = {"seed": "INTEGER", "nfe": "INTEGER", "vjps": "INTEGER", "peak_memory": "INTEGER", "threads": "INTEGER",
+          "seconds": "REAL", "harness": "REAL"}  # fmt: skip
+
+
+class Store:
+    """The results in one folder; see the module. A context manager that closes the file.
+
+    Example:
+        >>> import tempfile
+        >>> cell = Cell(suite="s", suite_hash="0", task="t", solver="dps", label="dps", prior="p", prior_hash="1",
+        ...             image="cat", seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder, Store.open(folder) as store:
+        ...     store.claim(cell), store.record(Row.of(cell, status="ok")), store.claim(cell), len(store.rows())
+        (True, None, False, 1)
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self.owner = f"{platform.node()}/{os.getpid()}/{_started(os.getpid())}/{uuid.uuid4().hex[:8]}"
+        self._connection, self._lock = connection, threading.RLock()
+
+    @classmethod
+    def open(cls, path: str | Path, *, create: bool = True) -> Store:
+        """Open the store in a folder.
+
+        Args:
+            path: the folder, or the SQLite file itself.
+            create: whether to make folder and file where there are none.
+
+        Raises:
+            FileNotFoundError: none there, and `create` is false.
+            ValueError: the file is not a store, or one of another version.
+            StoreError: it cannot be written.
+        """
+        given = Path(path)
+        file = given if given.suffix == ".sqlite" else given / FILE
+        if not file.exists():
+            if not create:
+                raise FileNotFoundError(f"{given}: expected results of invdiff bench, found no {FILE} there")
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    error.errno, f"{file.parent}: cannot be made: {error.strerror}; choose another folder"
+                ) from error
+        with _clear(file):
+            connection = sqlite3.connect(file, timeout=60.0, isolation_level=None, check_same_thread=False)
+        try:
+            with _clear(file):
+                _prepare(connection, file)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(file, connection)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that it stands in, and that pictures are relative to."""
+        return self.path.parent
+
+    def __enter__(self) -> Store:
+        """Return the store."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of this process's claims, and close the file."""
+        with self._lock:
+            try:
+                self._connection.execute("DELETE FROM claims WHERE owner = ?", (self.owner,))
+            except sqlite3.Error:
+                pass  # they expire by themselves
+            finally:
+                self._connection.close()
+
+    def rows(self, **where: object) -> list[Row]:
+        """Return the rows in the order in which they were first written.
+
+        Args:
+            **where: values that columns must have, as in `rows(status="ok", task="denoising")`.
+
+        Raises:
+            ValueError: an unknown column, with the nearest known one.
+        """
+        for name in where:
+            if name not in _COLUMNS or name in _JSON:
+                raise ValueError(unknown("column", name, set(_COLUMNS) - _JSON))
+        condition = " AND ".join(f"{name} IS ?" for name in where)
+        query = f"SELECT {', '.join(_COLUMNS)} FROM rows {'WHERE ' + condition if where else ''} ORDER BY rowid"
+        with self._guarded() as connection:
+            return [_from_sql(values) for values in connection.execute(query, tuple(where.values()))]
+
+    def statuses(self) -> dict[str, str]:
+        """Return the status of every cell that is there, by key."""
+        with self._guarded() as connection:
+            return dict(connection.execute("SELECT key, status FROM rows").fetchall())
+
+    def claim(self, cell: Cell, *, retry: bool = False) -> bool:
+        """Return whether this process shall do a cell: it is not done, and nobody else is at it.
+
+        Args:
+            cell: the cell.
+            retry: whether a cell that failed is to be done again.
+        """
+        with self._transaction() as connection:
+            found = connection.execute("SELECT status FROM rows WHERE key = ?", (cell.key,)).fetchone()
+            if found is not None and not (retry and found[0] == "failed"):
+                return False
+            held = connection.execute("SELECT owner, beat FROM claims WHERE key = ?", (cell.key,)).fetchone()
+            if held is not None and held[0] != self.owner and _alive(*held):
+                return False
+            connection.execute("REPLACE INTO claims VALUES (?, ?, ?)", (cell.key, self.owner, time.time()))
+            return True
+
+    def release(self, cell: Cell) -> None:
+        """Give back a claim on a cell that was not done."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (cell.key, self.owner))
+
+    def beat(self) -> None:
+        """Tell that this process is alive."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE claims SET beat = ? WHERE owner = ?", (time.time(), self.owner))
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Tell so every `BEAT` seconds meanwhile, from a thread."""
+        stop = threading.Event()
+
+        def beats() -> None:
+            while not stop.wait(BEAT):
+                try:
+                    self.beat()
+                except OSError:
+                    continue  # a full disk shows when a row is written; a missed beat is no loss
+
+        thread = threading.Thread(target=beats, daemon=True, name="invdiff-claims")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def record(self, row: Row, pictures: Pictures | None = None) -> None:
+        """Write a row, in place of an earlier one of its cell, and end the claim on it.
+
+        Args:
+            row: the row.
+            pictures: arrays for the gallery; written to a file that the row then names.
+
+        Raises:
+            StoreError: the disk is full, or the folder cannot be written; what was there before still is.
+        """
+        if row.status not in STATUSES:
+            raise ValueError(f"Row: {unknown('status', row.status, STATUSES)}")
+        if pictures is not None:
+            row = dataclasses.replace(row, pictures=self._keep(row, pictures))
+        marks = ", ".join("?" * (len(_COLUMNS) + 1))
+        updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)
+        statement = (
+            f"INSERT INTO rows (key, {', '.join(_COLUMNS)}) VALUES ({marks}) ON CONFLICT (key) DO UPDATE SET {updates}"
+        )
+        with self._transaction() as connection:
+            connection.execute(statement, (row.key, *_to_sql(row)))
+            connection.execute("DELETE FROM claims WHERE key = ?", (row.key,))
+
+    def _keep(self, row: Row, pictures: Pictures) -> str:
+        from ..atomic import atomic_path
+
+        relative = f"{PICTURES}/{row.key[:2]}/{row.key[:24]}.npz"
+        try:
+            (self.folder / relative).parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(self.folder / relative) as path, path.open("wb") as file:
+                np.savez_compressed(file, **pictures)  # type: ignore[arg-type]
+        except OSError as error:
+            raise StoreError(error.errno, _advice(self.folder / relative, error.strerror or str(error))) from error
+        return relative
+
+    @contextmanager
+    def _guarded(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _clear(self.path):
+            yield self._connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._guarded() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite itself rolls back on a full disk
+                    connection.execute("ROLLBACK")
+                raise
+
+
+def _prepare(connection: sqlite3.Connection, file: Path) -> None:
+    """Make the tables of a new file, or check those of an old one."""
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if found == 0 and not tables:
+        # On some network filesystems SQLite stays with its older journal: slower, as safe.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # nobody was faster
+            columns = ", ".join(f"{name} {_TYPES.get(name, 'TEXT')}" for name in _COLUMNS)
+            connection.execute(f"CREATE TABLE rows (key TEXT PRIMARY KEY, {columns})")
+            connection.execute("CREATE TABLE claims (key TEXT PRIMARY KEY, owner TEXT, beat REAL)")
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        connection.execute("COMMIT")
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+        raise ValueError(f"{file}: expected results of invdiff bench, got another database; choose another folder")
+    if found != SCHEMA:
+        raise ValueError(
+            f"{file}: expected a store of version {SCHEMA}, got version {found}, which another invdiff wrote; "
+            "use that one, or choose another folder"
+        )
+
+
+@contextmanager
+def _clear(file: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours, which say what to do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        number = errno.ENOSPC if "full" in text else errno.EACCES
+        raise StoreError(number, _advice(file, text)) from error
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"{file}: expected results of invdiff bench: {error}; choose another folder") from error
+
+
+def _advice(path: Path, text: str) -> str:
+    if "full" in text or "No space" in text:
+        return f"{path}: the disk is full; free some space and run the same command again: all earlier rows are kept"
+    return f"{path}: cannot be written: {text}; check the folder's permissions and run the same command again"
+
+
+def _alive(owner: str, beat: float) -> bool:
+    """Return whether the owner of a claim may still be at it."""
+    if time.time() - beat > EXPIRY:
+        return False
+    host, pid, started, _ = owner.rsplit("/", 3)
+    return host != platform.node() or _started(int(pid)) == started
+
+
+def _started(pid: int) -> str:
+    """Return when a process of this machine began, so that a recycled number is told apart; "" if there is none."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        if stat.parent.parent.joinpath("self").exists():
+            fields = stat.read_text().rpartition(")")[2].split()
+            return "" if fields[0] in "ZX" else fields[19]  # a zombie does no more work
+        os.kill(pid, 0)
+    except (OSError, IndexError):
+        return ""
+    return "alive"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=list)
+
+
+def _to_sql(row: Row) -> tuple[object, ...]:
+    values = ((name, getattr(row, name)) for name in _COLUMNS)
+    return tuple(_json(dict(value)) if name in _JSON else value for name, value in values)
+
+
+def _from_sql(values: tuple[Any, ...]) -> Row:
+    named = dict(zip(_COLUMNS, values, strict=True))
+    return Row(**{name: json.loads(value) if name in _JSON else value for name, value in named.items()})
