@@ -1,0 +1,30 @@
+"""Noise models: how a clean measurement `A(x)` becomes the one that was recorded.
+
+- `gaussian`: white Gaussian noise, and one standard deviation for each entry.
+- `photons`: Poisson and Poisson-Gaussian noise of cameras, transmission noise of X-rays.
+- `quantized`: rounding to the levels of a file or a converter.
+- `stacked`: several measurements, each with its own noise.
+- `estimate`: the level of white noise in a measurement.
+
+Levels are in the units of the measurement. A published "sigma = 0.05" on [-1, 1] images is 0.025 here.
+"""
+
+from .base import Independent, Noise
+from .estimate import estimate_noise
+from .gaussian import Gaussian, GaussianMap
+from .photons import Poisson, PoissonGaussian, TransmissionPoisson
+from .quantized import Quantized
+from .stacked import StackedNoise
+
+__all__ = [
+    "Gaussian",
+    "GaussianMap",
+    "Independent",
+    "Noise",
+    "Poisson",
+    "PoissonGaussian",
+    "Quantized",
+    "StackedNoise",
+    "TransmissionPoisson",
+    "estimate_noise",
+]

@@ -1,0 +1,102 @@
+"""What a noise model is: the law of a measurement `y` given the clean one, `z = A(x)`.
+
+Most laws treat the entries of a measurement one by one,
+
+    log p(y | z) = sum_i log p(y_i | z_i),      E[y_i | z_i] = z_i (or nearly),      Var[y_i | z_i] = v(z_i)
+
+and `v` at what was measured gives the Gaussian law `N(z, v(y))` nearest to them, for methods that know no other.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .gaussian import GaussianMap
+
+
+class Noise(abc.ABC):
+    """The law of a measurement given the clean one.
+
+    A subclass writes `sample` and `log_likelihood`; one whose entries are independent derives from `Independent`.
+    """
+
+    @abc.abstractmethod
+    def sample(self, clean: Tensor, generator: torch.Generator) -> Tensor:
+        """Return a noisy measurement, like `clean`, `(B, ...)`."""
+
+    @abc.abstractmethod
+    def log_likelihood(self, y: Tensor, clean: Tensor) -> Tensor:
+        """Return `log p(y | clean)` of each image, `(B,)`, in nats; differentiable in `clean`."""
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether `gaussian` is this law itself, whatever was measured."""
+        return False
+
+    def gaussian(self, y: Tensor) -> GaussianMap:
+        """Return the Gaussian law nearest to this one at what was measured.
+
+        Args:
+            y: one measurement, `(1, *out_shape)`.
+
+        Raises:
+            ValueError: this law has none.
+        """
+        raise ValueError(
+            f"{type(self).__name__}: it has no Gaussian approximation; define its `gaussian`, or choose a solver that "
+            "needs no Gaussian noise"
+        )
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise a ValueError unless this noise fits measurements of that shape, without the batch axis."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return this noise with its tensors on a device."""
+        return self
+
+
+class Independent(Noise):
+    """Noise that treats the entries of a measurement one by one; a subclass writes `log_density` and `variance`."""
+
+    @abc.abstractmethod
+    def log_density(self, y: Tensor, clean: Tensor) -> Tensor:
+        """Return `log p(y_i | clean_i)` of each entry, in nats, like `y`, `(B, ...)`."""
+
+    @abc.abstractmethod
+    def variance(self, clean: Tensor) -> Tensor:
+        """Return the variance of each entry given its clean value, like `clean`, `(B, ...)`."""
+
+    def log_likelihood(self, y: Tensor, clean: Tensor) -> Tensor:
+        """Return `sum_i log p(y_i | clean_i)`, `(B,)`, in nats."""
+        return self.log_density(y, clean).flatten(1).sum(1)
+
+    def gaussian(self, y: Tensor) -> GaussianMap:
+        """Return Gaussian noise whose variance in each entry is the one that goes with what was measured there."""
+        from .gaussian import GaussianMap
+
+        if len(y) != 1:
+            raise ValueError(
+                f"{type(self).__name__}.gaussian: y: expected one measurement, as the variance depends on it, "
+                f"got {len(y)}; take them one by one"
+            )
+        return GaussianMap(self.variance(y[0]).sqrt())
+
+
+def finite(owner: str, name: str, value: object, *, positive: bool) -> float:
+    """Return a finite number that is positive, or at least not negative.
+
+    Raises:
+        TypeError: no number.
+        ValueError: another number; the message names class, parameter, what was expected and what came.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{owner}: {name}: expected a number, got {type(value).__name__}")
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        raise ValueError(f"{owner}: {name}: expected a finite number {'> 0' if positive else '>= 0'}, got {value}")
+    return float(value)
