@@ -65,6 +65,25 @@ class Prior(abc.ABC):
         return self
 
 
+def check_images(prior: Prior, x: Tensor) -> None:
+    """Raise unless `x` are images of the prior's shape.
+
+    Args:
+        prior: the prior, for its name and shape.
+        x: what it was given.
+
+    Raises:
+        ValueError: `x` is not `(B, C, H, W)` with the sizes that the prior takes.
+    """
+    if x.ndim == 4 and all(n is None or n == m for n, m in zip(prior.shape, x.shape[1:], strict=True)):
+        return
+    wanted = ", ".join("any" if n is None else str(n) for n in prior.shape)
+    raise ValueError(
+        f"{type(prior).__name__}.denoise: x: expected (B, {wanted}), got {tuple(x.shape)}; convert the images "
+        "or load a prior for this shape"
+    )
+
+
 def expand_sigma(sigma: Tensor | float, x: Tensor) -> Tensor:
     """Return the noise level as a tensor that broadcasts against `x`, in its type and on its device.
 

@@ -28,6 +28,7 @@ networks are `TotalNoise` with the chain's index as their label.
 from __future__ import annotations
 
 import abc
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from .base import Prior, expand_sigma
+from .base import Prior, check_images, expand_sigma
 
 Network: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """`F(z, label)`: `(B, C, H, W)` and `(B,)` to `(B, C, H, W)`; further channels (a learned variance) are ignored."""
@@ -291,6 +292,9 @@ class TrainedPrior(Prior):
         shape: `(C, H, W)`; `None` for any size.
         sigma_min: lowest level of its training, in units of the images.
         sigma_max: highest such level.
+        std: standard deviation of the data, where it is not the one that the output scales by.
+        limits: interval that estimates are clipped to, as the samplers of many networks do; `None`: they are not.
+            Where an estimate is clipped, its derivative vanishes.
 
     Example:
         >>> prior = TrainedPrior(lambda z, label: 0 * z, TotalNoise(), (1, None, None), 0.01, 10.0)
@@ -299,18 +303,33 @@ class TrainedPrior(Prior):
     """
 
     def __init__(
-        self, network: Network, output: Output, shape: tuple[int | None, ...], sigma_min: float, sigma_max: float
+        self,
+        network: Network,
+        output: Output,
+        shape: tuple[int | None, ...],
+        sigma_min: float,
+        sigma_max: float,
+        *,
+        std: float | None = None,
+        limits: tuple[float, float] | None = None,
     ) -> None:
         if not 0 < sigma_min < sigma_max:
             raise ValueError(f"TrainedPrior: expected 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}")
-        self.network, self.output, self.shape, self.std = network, output, tuple(shape), output.std
-        self.sigma_min, self.sigma_max = sigma_min, sigma_max
+        if std is not None and not std > 0:
+            raise ValueError(f"TrainedPrior: std: expected a positive number, got {std}")
+        self.network, self.output, self.shape = network, output, tuple(shape)
+        self.std = output.std if std is None else std
+        self.sigma_min, self.sigma_max, self.limits = sigma_min, sigma_max, limits
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Return `E[x_0 | x_sigma = x]`, `(B, C, H, W)`."""
-        return self.output.denoise(self.network, x, sigma)
+        check_images(self, x)
+        estimate = self.output.denoise(self.network, x, sigma)
+        return estimate if self.limits is None else estimate.clamp(*self.limits)
 
     def to(self, device: torch.device | str) -> TrainedPrior:
         """Return this prior on `device`, where the network is a module; otherwise the network must follow its input."""
-        network = self.network.to(device) if isinstance(self.network, nn.Module) else self.network
-        return TrainedPrior(network, self.output, self.shape, self.sigma_min, self.sigma_max)
+        other = copy.copy(self)
+        if isinstance(self.network, nn.Module):
+            other.network = copy.deepcopy(self.network).to(device)
+        return other

@@ -32,7 +32,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from ..registry import unknown
-from .base import Prior, expand_sigma
+from .base import Prior, check_images, expand_sigma
 from .conversions import OUTPUTS
 from .tiling import denoise_tiled
 from .unet import UNet, UNetConfig
@@ -131,7 +131,7 @@ class NetworkPrior(Prior):
         Raises:
             ValueError: if `x` has not the shape of this prior.
         """
-        self._check(x)
+        check_images(self, x)
         s = expand_sigma(sigma, x)
         if self.tile is not None and max(x.shape[-2:]) > self.tile:
             return denoise_tiled(self._denoise, x, s, tile=self.tile, stride=self.stride)
@@ -158,15 +158,6 @@ class NetworkPrior(Prior):
         y = y.contiguous(memory_format=torch.channels_last)
         f: Tensor = self.network(y, c_noise.reshape(-1).to(torch.float32))[..., :h, :w]
         return self.scaling.mean + c_skip * centred + c_out * f.to(x.dtype)
-
-    def _check(self, x: Tensor) -> None:
-        fits = x.ndim == 4 and all(n is None or n == m for n, m in zip(self.shape, x.shape[1:], strict=True))
-        if not fits:
-            wanted = ", ".join("any" if n is None else str(n) for n in self.shape)
-            raise ValueError(
-                f"NetworkPrior.denoise: x: expected (B, {wanted}), got {tuple(x.shape)}; convert the images "
-                "or load a prior for this shape"
-            )
 
     def save(self, path: Path | str, *, half: bool = False) -> Path:
         """Write the weights as `PATH.safetensors` and the metadata as `PATH.json`.
