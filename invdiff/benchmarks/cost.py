@@ -1,0 +1,315 @@
+"""What a solver step costs beside the bare network evaluations that it makes.
+
+    python -m invdiff.benchmarks.cost [--solvers dps,diffpir] [--tasks inpainting,deblurring] [--threads 1]
+        [--rows cost.json] [--out docs/cost.md]
+
+A prior that takes notes stands between the solver and the network: which evaluations a step made, on how many images,
+with or without a graph, and how many vector-Jacobian products went back through it. After each step the same
+evaluations are made again, bare, on the same shapes, so that steps and bare evaluations alternate in one run:
+
+    step 1 | bare 1 | step 2 | bare 2 | ...            over = median_i (step_i - bare_i) / median_i bare_i
+
+A step is timed from outside, between two calls of the progress function: the base class's own work is part of it. The
+first step holds the start and is left out, as is what comes after the last; both are reported apart. A step without
+an evaluation (a walk back up in noise) counts to the next one that has some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .. import registry
+from ..atomic import atomic_path
+from ..operators import Blur, Downsample, Inpainting, LinearOperator, gaussian_kernel
+from ..priors import Prior, load_prior
+from ..problem import Problem, simulate
+from ..solvers import Solver, make_solver
+from ..streams import generator
+
+BOUND = 0.03  # what a step may cost beyond its evaluations
+SIDE = 256
+STEPS = 10  # of which the first is left out
+OPTIONS: dict[str, dict[str, int]] = {
+    "mmps": {"steps": 4}, "dcps": {"blocks": 2}, "pnpdm": {"inner": 2},
+    "mcgdiff": {"particles": 2}, "fps": {"particles": 2}, "tds": {"particles": 2}, "twisted": {"particles": 2},
+}  # fmt: skip
+"""What differs from the defaults and `STEPS`: two particles, for any number of them cost the same each."""
+WITHOUT = ("pinv", "tv", "dip")  # ask no prior: there is nothing to compare with
+
+
+@dataclasses.dataclass
+class Evaluation:
+    """One call of the denoiser: how many images, at which level, with a graph or not, and how often back through it."""
+
+    rows: int
+    sigma: float
+    graph: bool
+    products: int = 0
+
+
+class NotedPrior(Prior):
+    """A prior that notes each evaluation, and each product with the transposed Jacobian.
+
+    Args:
+        prior: the prior that does the work.
+    """
+
+    def __init__(self, prior: Prior) -> None:
+        self.prior, self.notes = prior, list[Evaluation]()
+        self.shape, self.std = prior.shape, prior.std
+        self.sigma_min, self.sigma_max = prior.sigma_min, prior.sigma_max
+
+    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Return the prior's own answer, and note what it took."""
+        note = Evaluation(len(x), float(torch.as_tensor(sigma).max()), x.requires_grad and torch.is_grad_enabled())
+        self.notes.append(note)
+        out = self.prior.denoise(x, sigma)
+        if note.graph:
+
+            def count(gradient: Tensor) -> None:
+                note.products += 1
+
+            out.register_hook(count)  # called once for each pass back through the network
+        return out
+
+
+def repeat(prior: Prior, x: Tensor, notes: Sequence[Evaluation]) -> None:
+    """Make evaluations again, bare, on repetitions of the image `x`, `(1, C, H, W)`."""
+    for note in notes:
+        rows = x.expand(note.rows, -1, -1, -1)
+        if not note.graph:
+            with torch.no_grad():
+                prior.denoise(rows, note.sigma)
+            continue
+        with torch.enable_grad():
+            leaf = rows.clone().requires_grad_()
+            out = prior.denoise(leaf, note.sigma)
+        for k in range(note.products):
+            torch.autograd.grad(out, leaf, rows, retain_graph=k + 1 < note.products)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What one solver costs on one task; times are seconds, medians over the steps.
+
+    Attributes:
+        solver: name.
+        task: name.
+        threads: of the processor.
+        forward: evaluations in a step, in images.
+        products: vector-Jacobian products in a step, in images.
+        bare: the evaluations alone.
+        step: the solver's step.
+        over: median of the differences of the two, over the median of the bare ones.
+        before: what came before the first step.
+        after: what came after the last one.
+        steps: how many were timed.
+    """
+
+    solver: str
+    task: str
+    threads: int
+    forward: float
+    products: float
+    bare: float
+    step: float
+    over: float
+    before: float
+    after: float
+    steps: int
+
+
+def measure(name: str, solver: Solver, task: str, problem: Problem, prior: Prior) -> Cost:
+    """Return what a solver costs on a problem.
+
+    Args:
+        name: of the solver, for the table.
+        solver: which asks the prior at least once.
+        task: name of the problem, for the table.
+        problem: one image.
+        prior: the bare prior.
+
+    Raises:
+        ValueError: the solver never asks the prior, or takes fewer than two steps with an evaluation.
+    """
+    noted = NotedPrior(prior)
+    x = torch.rand((1, *problem.operator.in_shape), generator=generator(1)).to(problem.measurement)
+    steps: list[float] = []
+    bare: list[float] = []
+    counts: list[tuple[int, int]] = []
+    clock = time.perf_counter
+    waited = 0.0  # time of steps without an evaluation
+    begin = mark = clock()
+
+    def after_step(done: int, total: int) -> None:
+        nonlocal mark, waited
+        waited += clock() - mark
+        if noted.notes:
+            notes, noted.notes = noted.notes, []
+            start = clock()
+            repeat(prior, x, notes)
+            bare.append(clock() - start)
+            steps.append(waited)
+            counts.append((sum(n.rows for n in notes), sum(n.rows * n.products for n in notes)))
+            waited = 0.0
+        mark = clock()
+
+    repeat(prior, x, [Evaluation(1, 0.5 * prior.std, False), Evaluation(1, 0.5 * prior.std, True, 1)])  # warm
+    begin = mark = clock()
+    solver(problem, noted, seed=0, progress=after_step)
+    after = clock() - mark
+    first = steps[0] if steps else 0.0
+    del steps[:1], bare[:1], counts[:1]
+    if len(steps) < 2:
+        raise ValueError(f"cost: {name}: expected at least three steps that ask the prior, got {len(steps) + 1}")
+    step, base = statistics.median(steps), statistics.median(bare)
+    over = statistics.median(s - b for s, b in zip(steps, bare, strict=True)) / base
+    forward, products = (statistics.median(c[k] for c in counts) for k in (0, 1))
+    return Cost(
+        name, task, torch.get_num_threads(), forward, products, base, step, over, first - step, after, len(steps)
+    )
+
+
+def problems(names: Sequence[str], prior: Prior, side: int = SIDE) -> dict[str, Problem]:
+    """Return the problems of some tasks, one image each, float32, noise 0.05.
+
+    - "inpainting": two thirds of the pixels missing, at random. The operator costs next to nothing.
+    - "deblurring": a Gaussian blur of 3 pixels with circular borders, a product in Fourier space.
+    - "superresolution": a quarter of the pixels on each axis, bicubic.
+
+    Raises:
+        ValueError: an unknown task.
+    """
+    shape = (prior.shape[0] or 3, side, side)
+
+    def mask() -> LinearOperator:
+        return Inpainting(torch.rand(side, side, generator=generator(2)) < 1 / 3, channels=shape[0])
+
+    makers: dict[str, Callable[[], LinearOperator]] = {
+        "inpainting": mask,
+        "deblurring": lambda: Blur(shape, kernel=gaussian_kernel(3.0), border="circular"),
+        "superresolution": lambda: Downsample(shape, factor=4),
+    }
+    for name in names:
+        if name not in makers:
+            raise ValueError(registry.unknown("task", name, makers))
+    x = torch.rand((1, *shape), generator=generator(3))
+    return {name: simulate(makers[name](), x, 0.05) for name in names}
+
+
+def measure_all(
+    solvers: Iterable[str], tasks: Sequence[str], prior: Prior, *, side: int = SIDE,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Cost]:  # fmt: skip
+    """Return the cost of each solver on each task that has what the solver needs.
+
+    Args:
+        solvers: names of the registry.
+        tasks: see `problems`.
+        prior: the bare prior.
+        side: of the square images.
+        say: called with a line for each row, as it is done.
+    """
+    rows = []
+    made = problems(tasks, prior, side)
+    for name in solvers:
+        options: dict[str, object] = {"steps": STEPS, **OPTIONS.get(name, {})}
+        solver = make_solver(registry.solvers[name], options)
+        for task, problem in made.items():
+            if not solver.unmet(problem):
+                rows.append(measure(name, solver, task, problem, prior))
+                say("  ".join(cells(rows[-1])))
+    return rows
+
+
+HEAD = ["solver", "task", "threads", "evaluations", "products", "bare ms", "step ms", "over", "before ms", "after ms"]
+
+
+def cells(row: Cost) -> list[str]:
+    """Return the cells of one row of the table."""
+    times = (f"{1e3 * v:.1f}" for v in (row.bare, row.step))
+    ends = (f"{1e3 * v:.0f}" for v in (row.before, row.after))
+    return [
+        row.solver, row.task, str(row.threads), f"{row.forward:g}", f"{row.products:g}", *times,
+        f"{100 * row.over:+.1f} %", *ends,
+    ]  # fmt: skip
+
+
+def markdown(rows: Sequence[Cost]) -> str:
+    """Return the page: what was measured, and a table with the dearest solver first."""
+    over = [r for r in rows if r.over > BOUND]
+    note = (
+        f"What a solver step costs beside the bare network evaluations that it makes: the `photo` prior at 3 x {SIDE} x "
+        f"{SIDE}, float32, on a CPU with torch {torch.__version__}. Evaluations, and products with the transposed "
+        "Jacobian, are counted for one step; step and bare evaluations alternate in one run, times are medians, and "
+        "`over` is the median of their differences over the bare time. `before` is what comes before the first step "
+        "beside that step, `after` what comes after the last one. Particle methods have two particles. Made by "
+        "`python -m invdiff.benchmarks.cost`."
+    )
+    count = f"{len(rows) - len(over)} of {len(rows)} rows are within {100 * BOUND:g} %."
+    table = [HEAD, ["---"] * len(HEAD), *map(cells, sorted(rows, key=lambda r: -r.over))]
+    lines = ["| " + " | ".join(row) + " |" for row in table]
+    return "\n".join(["# The cost of a step", "", note, "", count, "", *lines, ""])
+
+
+def add_rows(path: Path, rows: Sequence[Cost]) -> list[Cost]:
+    """Return the rows of a file with new ones in the place of old ones of the same name, and write them back.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    try:
+        old = [Cost(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+    except (TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"cost: {path}: expected rows that --rows wrote, got {error}; name another file") from error
+    merged = {(r.solver, r.task, r.threads): r for r in (*old, *rows)}
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps([dataclasses.asdict(r) for r in merged.values()], indent=1), encoding="utf-8")
+    return list(merged.values())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure from the command line."""
+    known = [n for n in registry.solvers if n not in WITHOUT]
+    parser = argparse.ArgumentParser(prog="python -m invdiff.benchmarks.cost", description="The cost of a step.")
+    parser.add_argument("--solvers", default=",".join(known), help="names with commas between; all unless given")
+    parser.add_argument("--tasks", default="inpainting,deblurring,superresolution", help="names with commas between")
+    parser.add_argument("--prior", default="photo", help="name or path")
+    parser.add_argument("--side", type=int, default=SIDE, help="of the square images")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--rows", type=Path, help="JSON file that the rows are added to")
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    args = parser.parse_args(argv)
+    solvers, tasks = ([n.strip() for n in text.split(",") if n.strip()] for text in (args.solvers, args.tasks))
+    try:
+        for name in solvers:
+            if name not in known:
+                without = f"cost: {name}: asks no prior, so there is nothing to compare its steps with"
+                raise ValueError(without if name in WITHOUT else registry.unknown("solver", name, known))
+        if args.threads:
+            torch.set_num_threads(args.threads)
+        rows = measure_all(
+            solvers, tasks, load_prior(args.prior), side=args.side, say=lambda text: print(text, flush=True)
+        )
+        rows = add_rows(args.rows, rows) if args.rows else rows
+        if args.out:
+            with atomic_path(args.out) as path:
+                path.write_text(markdown(rows), encoding="utf-8")
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
