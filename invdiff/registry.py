@@ -47,6 +47,8 @@ class Entry:
 class Registry(Mapping[str, Any]):
     """A mapping from names to classes or factories, of one kind.
 
+    Names of `also` resolve as well, without being listed: whoever goes through all solvers means ours, not the peers.
+
     Example:
         >>> operators["blur"].__name__
         'Blur'
@@ -56,8 +58,8 @@ class Registry(Mapping[str, Any]):
         invdiff.registry.UnknownNameError: unknown operator 'blurr'; did you mean 'blur'?
     """
 
-    def __init__(self, kind: str, group: str, table: dict[str, Entry]) -> None:
-        self.kind, self.group, self._table = kind, group, dict(table)
+    def __init__(self, kind: str, group: str, table: dict[str, Entry], also: Registry | None = None) -> None:
+        self.kind, self.group, self._table, self._also = kind, group, dict(table), also
 
     def entries(self) -> dict[str, Entry]:
         """Return all entries, built-in ones first, then those of installed packages."""
@@ -86,14 +88,14 @@ class Registry(Mapping[str, Any]):
         """Return the object of that name, or of `path/to/file.py:Name`."""
         if ".py:" in name:
             return load_from_file(name)
-        found = self.entries()
+        found = self.entries() | (self._also.entries() if self._also is not None else {})
         if name not in found:
             raise UnknownNameError(unknown(self.kind, name, found))
         return found[name].load()
 
     def __contains__(self, name: object) -> bool:
         """Return whether a name is known."""
-        return name in self.entries()
+        return name in self.entries() or (self._also is not None and name in self._also)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""
@@ -177,6 +179,15 @@ operators = Registry(
         "gamma_curve": Entry("invdiff.operators:GammaCurve", "a tone curve"),
         "nonlinear_blur": Entry("invdiff.operators:NonlinearBlur", "blur in linear light behind a camera's tone curve"),
         "jpeg": Entry("invdiff.operators:JPEG", "compression; gradients pass the rounding"),
+    },
+)
+peers = Registry(
+    "peer",
+    "invdiff.peers",
+    {
+        "deepinv.dps": Entry("invdiff.solvers.peers:DeepinvDPS", "peer: DPS of deepinv, in the same run"),
+        "deepinv.ddrm": Entry("invdiff.solvers.peers:DeepinvDDRM", "peer: DDRM of deepinv, in the same run"),
+        "deepinv.diffpir": Entry("invdiff.solvers.peers:DeepinvDiffPIR", "peer: DiffPIR of deepinv, in the same run"),
     },
 )
 solvers = Registry(
@@ -266,6 +277,7 @@ solvers = Registry(
         "langevin": Entry("invdiff.solvers:Langevin", "annealed Langevin on the posterior (Laumont et al. 2022)"),
         "fps": Entry("invdiff.solvers:FPS", "particle filter along a noised measurement (Dou, Song 2024)"),
     },
+    also=peers,
 )
 priors = Registry(
     "prior",
@@ -280,4 +292,25 @@ priors = Registry(
         ),
     },
 )
-tasks = Registry("task", "invdiff.tasks", {})
+tasks = Registry(
+    "task",
+    "invdiff.tasks",
+    {
+        "denoising": Entry("invdiff.benchmarks.tasks:Denoising", "the image under noise"),
+        "box_inpainting": Entry("invdiff.benchmarks.tasks:BoxInpainting", "a box of missing pixels at a random place"),
+        "random_inpainting": Entry(
+            "invdiff.benchmarks.tasks:RandomInpainting", "pixels missing at random, 70 % of them"
+        ),
+        "super_resolution": Entry(
+            "invdiff.benchmarks.tasks:SuperResolution", "a quarter of the pixels along each side, bicubic"
+        ),
+        "gaussian_blur": Entry("invdiff.benchmarks.tasks:GaussianBlur", "Gaussian blur, reflected borders"),
+        "motion_blur": Entry("invdiff.benchmarks.tasks:MotionBlur", "blur of a moving camera, reflected borders"),
+        "sparse_view_ct": Entry("invdiff.benchmarks.tasks:SparseViewCT", "tomography from 23 views"),
+        "limited_angle_ct": Entry("invdiff.benchmarks.tasks:LimitedAngleCT", "tomography from a quarter of a turn"),
+        "phase_retrieval": Entry(
+            "invdiff.benchmarks.tasks:PhaseRetrievalTask", "magnitude of the oversampled Fourier transform"
+        ),
+        "high_dynamic_range": Entry("invdiff.benchmarks.tasks:HighDynamicRangeTask", "contrast doubled and clipped"),
+    },
+)

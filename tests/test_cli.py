@@ -18,7 +18,7 @@ from invdiff.commands.inputs import estimate_noise, read_angles
 from invdiff.commands.request import PHOTOGRAPHIC, SINOGRAMS
 from invdiff.commands.results import staged
 from invdiff.images import load_image
-from invdiff.registry import operators, priors, solvers
+from invdiff.registry import operators, peers, priors, solvers
 from invdiff.solvers import DPS
 
 H, W = 33, 47
@@ -60,8 +60,9 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
     for kind, registry in (("operators", operators), ("solvers", solvers), ("priors", priors)):
         assert main(["list", kind]) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert [line.split()[0] for line in lines] == list(registry)
-        assert all(entry.summary in line for entry, line in zip(registry.entries().values(), lines, strict=True))
+        entries = registry.entries() | (peers.entries() if registry is solvers else {})
+        assert [line.split()[0] for line in lines] == list(entries)
+        assert all(entry.summary in line for entry, line in zip(entries.values(), lines, strict=True))
     assert main(["list"]) == 0
     assert {"operators", "solvers", "priors", "tasks"} <= set(capsys.readouterr().out.splitlines())
 
@@ -69,7 +70,7 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
 def test_options_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "solvers", "--options"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert set(lines) == set(solvers)
+    assert set(lines) == {*solvers, *peers}
     assert "steps=" in lines["dps"]
     assert main(["list", "operators", "--options"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}

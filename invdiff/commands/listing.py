@@ -24,7 +24,7 @@ def run(kind: str | None, *, options: bool = False) -> None:
     for i, one in enumerate(KINDS if kind is None else (kind,)):
         if kind is None:
             terminal.line(("\n" if i else "") + one)
-        entries = getattr(registry, one).entries()
+        entries = getattr(registry, one).entries() | (registry.peers.entries() if one == "solvers" else {})
         texts = {name: entry.summary for name, entry in entries.items()}
         if options:
             from .options import describe

@@ -1,0 +1,271 @@
+"""Solvers of other libraries under our contract: the same prior, operator and measurement, in the same run.
+
+A peer's sampler runs from its first line to its last inside one step of ours. It sees
+
+    prior.denoise(x, sigma)       as its denoiser on [0, 1], each call counted,
+    operator, y, sigma_y          as its physics, with our adjoint, pseudo-inverse and proximal map,
+    V, V^T, U^T, s                as its singular value decomposition, where it asks for one,
+    streams of ours               wherever it draws from torch's own generator,
+
+so that a sample is the same alone or in a batch, and costs what its network evaluations cost. Nothing of the peer's
+method is corrected. deepinv is loaded when a peer runs.
+
+With a thin `V` the coefficients of an image are `(V^T x, x - V V^T x)`: the second part has singular value 0, and the
+map back, `V c_1 + (I - V V^T) c_2`, turns white coefficients into white images, as a square `V` does.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from ..noise import Gaussian
+from ..operators import to_deepinv
+from ..operators.base import LinearOperator, Spectrum
+from ..priors.base import Prior
+from ..problem import Problem
+from ..streams import Streams
+from .base import Run, Solver
+from .checks import check_count, check_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer(Solver):
+    """A sampler of deepinv's; a subclass builds it in `restore`."""
+
+    def levels(self, problem: Problem, prior: Prior) -> Tensor:
+        """Return one step from the prior's highest level to 0: the peer has noise levels of its own."""
+        return torch.tensor([prior.sigma_max, 0.0], dtype=torch.float64)
+
+    def start(self, run: Run) -> Tensor:
+        """Return zeros: the peer starts where it does."""
+        y = run.problem.measurement
+        return torch.zeros((run.rows, *run.problem.operator.in_shape), dtype=y.dtype, device=y.device)
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        """Return what the peer makes of the measurements, `(N, C, H, W)`."""
+        if not run.rows:
+            return x
+        noise = run.problem.noise
+        with _OwnStreams(run.streams):
+            restored = self.restore(_Denoiser(run), run, noise.std if isinstance(noise, Gaussian) else 0.0)
+        return restored.detach().to(x)
+
+    @abc.abstractmethod
+    def restore(self, denoiser: nn.Module, run: Run, noise: float) -> Tensor:
+        """Return the images that the peer's sampler gives, `(N, C, H, W)`, on [0, 1].
+
+        Args:
+            denoiser: the prior, called as `denoiser(x, sigma)` with `x` on [0, 1].
+            run: the batch.
+            noise: standard deviation of the measurement's noise, 0 where it is not Gaussian.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepinvDPS(Peer):
+    """`deepinv.sampling.DPS`: any differentiable operator.
+
+    Attributes:
+        steps: points in time of the variance-preserving SDE; theirs has 1000 unless told otherwise. Each of the
+            `steps - 1` moves evaluates the network once.
+        weight: of the gradient of the residual's norm; 1 at their defaults.
+
+    References:
+        deepinv 0.5, https://github.com/deepinv/deepinv, `deepinv/sampling/diffusion.py`.
+
+    Example:
+        >>> DeepinvDPS(steps=100, weight=30.0).evaluations
+        99
+    """
+
+    steps: int = 1000
+    weight: float = 1.0
+
+    needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
+    lower: ClassVar[str] = "weight"
+
+    def __post_init__(self) -> None:
+        check_count(self, "steps", 3)
+        check_number(self, "weight", 0.0)
+
+    @property
+    def evaluations(self) -> int:
+        """One for each move."""
+        return self.steps - 1
+
+    def restore(self, denoiser: nn.Module, run: Run, noise: float) -> Tensor:
+        """Run their DPS; the state's shape is given, which spares it a pseudo-inverse."""
+        from deepinv.sampling import DPS
+
+        y = run.problem.measurement
+        sampler = DPS(denoiser, num_steps=self.steps, weight=self.weight, device=y.device)
+        shape = (run.rows, *run.problem.operator.in_shape)
+        restored: Tensor = sampler(y, to_deepinv(run.problem.operator), x_init=shape)
+        return restored
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepinvDDRM(Peer):
+    """`deepinv.sampling.DDRM`: linear operators with a spectrum, Gaussian noise.
+
+    Attributes:
+        steps: noise levels, and network evaluations; theirs has 100 unless told otherwise.
+        sigma_max: highest level, from which they fall evenly to 0; 1 at their defaults.
+        eta: share of fresh noise where nothing was measured, in [0, 1].
+        eta_b: share of the data where the data are cleaner than the state, in [0, 1].
+
+    References:
+        deepinv 0.5, https://github.com/deepinv/deepinv, `deepinv/sampling/diffusion.py`.
+
+    Example:
+        >>> DeepinvDDRM(steps=20).evaluations
+        20
+    """
+
+    steps: int = 100
+    sigma_max: float = 1.0
+    eta: float = 0.85
+    eta_b: float = 1.0
+
+    needs: ClassVar[frozenset[str]] = frozenset({"linear", "svd", "gaussian"})
+
+    def __post_init__(self) -> None:
+        check_count(self, "steps", 2)
+        check_number(self, "sigma_max", 0.0, positive=True)
+        check_number(self, "eta", 0.0, 1.0)
+        check_number(self, "eta_b", 0.0, 1.0)
+
+    def restore(self, denoiser: nn.Module, run: Run, noise: float) -> Tensor:
+        """Run their DDRM in the singular vectors of our operator."""
+        import numpy as np
+        from deepinv.sampling import DDRM
+
+        sigmas = np.linspace(self.sigma_max, 0, self.steps)
+        sampler = DDRM(denoiser, sigmas=sigmas, eta=self.eta, etab=self.eta_b)
+        operator = run.problem.operator
+        assert isinstance(operator, LinearOperator) and operator.svd is not None
+        restored: Tensor = sampler(
+            run.problem.measurement, _Spectral(operator.svd, operator.in_shape, noise, run.problem.measurement)
+        )
+        return restored
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepinvDiffPIR(Peer):
+    """`deepinv.sampling.DiffPIR`: linear operators, Gaussian noise.
+
+    Attributes:
+        steps: noise levels, and network evaluations; theirs has 100 unless told otherwise.
+        weight: `lambda`, 7 at their defaults.
+        zeta: share of fresh noise in [0, 1], 0.1 at their defaults.
+
+    References:
+        deepinv 0.5, https://github.com/deepinv/deepinv, `deepinv/sampling/diffusion.py`.
+
+    Example:
+        >>> DeepinvDiffPIR().steps
+        100
+    """
+
+    steps: int = 100
+    weight: float = 7.0
+    zeta: float = 0.1
+
+    needs: ClassVar[frozenset[str]] = frozenset({"linear", "gaussian"})
+
+    def __post_init__(self) -> None:
+        check_count(self, "steps", 2)
+        check_number(self, "weight", 0.0, positive=True)
+        check_number(self, "zeta", 0.0, 1.0)
+
+    def restore(self, denoiser: nn.Module, run: Run, noise: float) -> Tensor:
+        """Run their DiffPIR with our proximal map."""
+        from deepinv.optim.data_fidelity import L2
+        from deepinv.sampling import DiffPIR
+
+        y = run.problem.measurement
+        noise = max(noise, 1e-4)  # their proximal map divides by its square
+        sampler = DiffPIR(
+            denoiser, L2(), sigma=noise, max_iter=self.steps, lambda_=self.weight, zeta=self.zeta, device=y.device
+        )
+        restored: Tensor = sampler(y, to_deepinv(run.problem.operator))
+        return restored
+
+
+class _Denoiser(nn.Module):
+    """The prior of a run as a denoiser of deepinv's; every call is counted."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def forward(self, x: Tensor, sigma: Tensor | float, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the prior's estimate; a level below those that it can be trusted at is raised to the lowest."""
+        level = torch.as_tensor(sigma).flatten()
+        assert bool((level == level[0]).all()), "the peers have one noise level for all images"
+        return self._run.denoise(x, max(float(level[0]), self._run.prior.sigma_min))
+
+
+class _OwnStreams(TorchFunctionMode):
+    """Draws normal numbers from the streams of the rows, where a peer asks torch's generator for a batch of them."""
+
+    def __init__(self, streams: Streams) -> None:
+        super().__init__()
+        self._streams = streams
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        options = kwargs or {}
+        if func is torch.randn_like:
+            return self._streams.randn(args[0])
+        if func is torch.Tensor.normal_:
+            return args[0].copy_(self._streams.randn(args[0]))
+        if func is torch.randn:
+            like = torch.empty(args[0], dtype=options.get("dtype"), device=options.get("device"))
+            return self._streams.randn(like)
+        return func(*args, **options)
+
+
+class _Noise:
+    """What their DDRM reads of a noise model."""
+
+    def __init__(self, sigma: float) -> None:
+        self.sigma = sigma
+
+
+class _Spectral:
+    """A spectrum under the names that their DDRM calls, coefficients flat, `(N, K)`."""
+
+    def __init__(self, spectrum: Spectrum, in_shape: tuple[int, ...], noise: float, like: Tensor) -> None:
+        self._spectrum, self._in_shape = spectrum, in_shape
+        s = spectrum.s.to(like).flatten()
+        self._seen = s.numel()
+        self._thin = self._seen < torch.Size(in_shape).numel()
+        self.mask = torch.cat([s, s.new_zeros(torch.Size(in_shape).numel() if self._thin else 0)])[None]
+        self.noise_model = _Noise(noise)
+
+    def U_adjoint(self, y: Tensor) -> Tensor:
+        """Return `U^T y`, 0 for coefficients that are not seen."""
+        c = self._spectrum.Ut(y).flatten(1)
+        return torch.cat([c, c.new_zeros(len(c), self.mask.shape[1] - self._seen)], 1)
+
+    def V_adjoint(self, x: Tensor) -> Tensor:
+        """Return the coefficients of images."""
+        c = self._spectrum.Vt(x)
+        return torch.cat([c.flatten(1), (x - self._spectrum.V(c)).flatten(1)], 1) if self._thin else c.flatten(1)
+
+    def V(self, c: Tensor) -> Tensor:
+        """Return the images of coefficients."""
+        x = self._spectrum.V(c[:, : self._seen].reshape(-1, *self._spectrum.s.shape))
+        if not self._thin:
+            return x
+        free = c[:, self._seen :].reshape(-1, *self._in_shape)
+        return x + free - self._spectrum.V(self._spectrum.Vt(free))
