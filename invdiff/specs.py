@@ -9,8 +9,15 @@ Values are integers, floats, `true`, `false`, `none`, lists in brackets, and oth
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+from .registry import unknown
+
+T = TypeVar("T")
 
 _FILE = re.compile(r"^(?P<name>.+?\.py:[A-Za-z_]\w*)(?::(?P<options>.*))?$")
 
@@ -83,6 +90,29 @@ def parse_value(text: str) -> object:
         except ValueError:
             continue
     return word
+
+
+def with_options(cls: type[T], options: Mapping[str, object]) -> T:
+    """Build a dataclass, such as a solver or a task, from named options.
+
+    Args:
+        cls: the class.
+        options: values by name; integers are taken where floats are expected.
+
+    Raises:
+        ValueError: an unknown option (the message names the nearest known one) or a value of the wrong type.
+    """
+    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values = dict(options)
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(unknown(f"parameter of {cls.__name__}", name, known))
+        default = known[name].default
+        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            values[name] = float(value)
+        elif isinstance(default, int | float | str) and type(value) is not type(default):
+            raise ValueError(f"{cls.__name__}: {name}: expected {type(default).__name__}, got {value!r}")
+    return cls(**values)
 
 
 def _split(text: str) -> list[str]:

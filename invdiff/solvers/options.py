@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..registry import unknown
+from ..specs import with_options
 from .base import Solver
 
 
@@ -23,13 +23,4 @@ def make_solver(cls: type[Solver], options: dict[str, object]) -> Solver:
     Raises:
         ValueError: an unknown option (the message names the nearest known one) or a value of the wrong type.
     """
-    known = parameters(cls)
-    for name, value in options.items():
-        if name not in known:
-            raise ValueError(unknown(f"parameter of {cls.__name__}", name, known))
-        default = known[name].default
-        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            options = {**options, name: float(value)}
-        elif isinstance(default, int | float | str) and type(value) is not type(default):
-            raise ValueError(f"{cls.__name__}: {name}: expected {type(default).__name__}, got {value!r}")
-    return cls(**options)
+    return with_options(cls, options)
