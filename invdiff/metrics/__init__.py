@@ -1,7 +1,21 @@
 """What a reconstruction is judged by: closeness to the truth, honesty of the uncertainty, distance of distributions."""
 
-from .calibration import coverage
+from .calibration import coverage, crps, rank_histogram, spread_skill_curve, spread_skill_ratio
+from .data import data_residual
 from .distortion import psnr, ssim
 from .distributions import sliced_wasserstein
+from .perceptual import LPIPSUnavailable, lpips
 
-__all__ = ["coverage", "psnr", "sliced_wasserstein", "ssim"]
+__all__ = [
+    "LPIPSUnavailable",
+    "coverage",
+    "crps",
+    "data_residual",
+    "lpips",
+    "psnr",
+    "rank_histogram",
+    "sliced_wasserstein",
+    "spread_skill_curve",
+    "spread_skill_ratio",
+    "ssim",
+]

@@ -1,18 +1,27 @@
-"""How honest the uncertainty of a reconstruction is.
+"""How honest the uncertainty of a reconstruction is: samples `x_1 .. x_S` against the truth `x`, pixel by pixel.
 
-Central intervals: for S samples of a normal law with mean `m` and standard deviation `s`, the next draw lies in
-`m +- t s sqrt(1 + 1/S)` with the wanted probability, where `t` is a quantile of Student's law.
+With `m` and `s` the mean and standard deviation over the samples (the latter with S - 1 in its denominator), samples
+that are drawn from the true posterior have, whatever S is,
+
+    coverage       P(|x - m| <= t s sqrt(1 + 1/S)) = level      t the quantile of Student's law, for a normal posterior
+    CRPS           E|X - x| - E|X - X'| / 2, without bias       the least of all laws, in the image's units
+    spread, skill  E(x - m)^2 = (1 + 1/S) E s^2
+    rank           how many samples lie below x: uniform on 0 .. S, for any continuous posterior
+
+The truth and the samples are then draws of one law, S + 1 in all: each identity carries the correction for a finite S,
+so that four samples are judged as fairly as a thousand.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from .shapes import check_pair
+from .shapes import check_samples
 
 
 def coverage(samples: Tensor, ref: Tensor, *, level: float = 0.9) -> Tensor:
-    """Return the share of pixels whose true value lies in the interval that the samples predict.
+    """Return the share of pixels whose true value lies in the central interval that the samples predict.
 
     For S samples of a normal law with mean `m` and standard deviation `s` over the samples, the next draw lies in
     `m +- t s sqrt(1 + 1/S)` with probability `level`, where `t` is the quantile of Student's law with S - 1 degrees of
@@ -30,24 +39,153 @@ def coverage(samples: Tensor, ref: Tensor, *, level: float = 0.9) -> Tensor:
         ValueError: a single sample, other shapes, or a level outside (0, 1).
 
     Example:
-        >>> import torch
         >>> g = torch.Generator().manual_seed(0)
         >>> draws = torch.randn(1, 9, 1, 100, 100, generator=g)
         >>> coverage(draws[:, :8], draws[:, 8]).round(decimals=1)
         tensor([0.9000], dtype=torch.float64)
     """
-    if samples.ndim != 5 or samples.shape[1] < 2:
-        raise ValueError(
-            f"coverage: samples: expected (B, S, C, H, W) with at least 2 samples, got {tuple(samples.shape)}"
-        )
+    draws, truth = check_samples("coverage", samples, ref)
     if not 0 < level < 1:
         raise ValueError(f"coverage: level: expected a probability in (0, 1), got {level}")
-    check_pair("coverage", samples[:, 0], ref)
     from scipy.stats import t
 
     count = samples.shape[1]
-    draws = samples.double()
     width = float(t.ppf((1 + level) / 2, count - 1)) * (1 + 1 / count) ** 0.5 * draws.std(1)
-    inside = (draws.mean(1) - ref.double()).abs() <= width
+    inside = (draws.mean(1) - truth).abs() <= width
     covered: Tensor = inside.flatten(1).double().mean(1)
     return covered
+
+
+def crps(samples: Tensor, ref: Tensor) -> Tensor:
+    """Return the continuous ranked probability score (CRPS), without bias for a finite S.
+
+    The mean over the pixels of
+
+        mean_i |x_i - x| - sum_{i < j} |x_i - x_j| / (S (S - 1))
+
+    It generalises the absolute error to samples: 0 at best, and least in expectation for draws of the true posterior.
+    The second term is without bias for any S ("fair"), so that solvers with few and many samples compare.
+
+    Args:
+        samples: `(B, S, C, H, W)`, S at least 2.
+        ref: true images, `(B, C, H, W)`.
+
+    Returns:
+        `(B,)`, float64, in the image's units.
+
+    Raises:
+        ValueError: a single sample, or other shapes.
+
+    References:
+        Fair scores for ensemble forecasts (Ferro, 2014), https://doi.org/10.1002/qj.2270, equation 8.
+
+    Example:
+        >>> crps(torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1, 1), torch.full((1, 1, 1, 1), 0.5))
+        tensor([0.], dtype=torch.float64)
+    """
+    draws, truth = check_samples("crps", samples, ref)
+    count = draws.shape[1]
+    error = (draws - truth[:, None]).abs().mean(1)
+    # Of the sorted samples, the k-th stands k times on the right of a pair and S - 1 - k times on the left.
+    weight = torch.arange(1 - count, count, 2, dtype=torch.float64, device=draws.device).reshape(1, -1, 1, 1, 1)
+    pairs = (weight * draws.sort(1).values).sum(1)
+    return (error - pairs / (count * (count - 1))).flatten(1).mean(1)
+
+
+def spread_skill_ratio(samples: Tensor, ref: Tensor) -> Tensor:
+    """Return the predicted standard deviation over the error of the mean.
+
+    Both are root mean squares over the pixels:
+
+        sqrt((1 + 1/S) mean s^2 / mean (x - m)^2)
+
+    1 for honest samples, below for overconfident ones, 0 for copies of one estimate.
+
+    Args:
+        samples: `(B, S, C, H, W)`, S at least 2.
+        ref: true images, `(B, C, H, W)`.
+
+    Returns:
+        `(B,)`, float64.
+
+    Raises:
+        ValueError: a single sample, or other shapes.
+
+    References:
+        Why Should Ensemble Spread Match the RMSE of the Ensemble Mean? (Fortin et al., 2014),
+        https://doi.org/10.1175/JHM-D-14-0008.1, equation 15.
+
+    Example:
+        >>> spread_skill_ratio(torch.tensor([0.0, 2.0]).reshape(1, 2, 1, 1, 1), torch.zeros(1, 1, 1, 1)).round(decimals=3)
+        tensor([1.7320], dtype=torch.float64)
+    """
+    draws, truth = check_samples("spread_skill_ratio", samples, ref)
+    spread = (1 + 1 / draws.shape[1]) * draws.var(1).flatten(1).mean(1)
+    return (spread / (draws.mean(1) - truth).square().flatten(1).mean(1)).sqrt()
+
+
+def spread_skill_curve(samples: Tensor, ref: Tensor, *, bins: int = 10) -> tuple[Tensor, Tensor]:
+    """Return the predicted standard deviation and the error of the mean, in groups of pixels of alike prediction.
+
+    The pixels of all images are sorted by `s` and split into groups of equal size; each gives the root mean squares of
+    `s sqrt(1 + 1/S)` and of `x - m`. Honest samples lie on the diagonal, and a curve that rises says that the
+    standard deviation is large where the errors are. With few samples the lowest groups lie above the diagonal and the
+    highest below it, honest as they may be: `s` is then sorted by its own chance too.
+
+    Args:
+        samples: `(B, S, C, H, W)`, S at least 2.
+        ref: true images, `(B, C, H, W)`.
+        bins: how many groups, at most as many as there are pixels.
+
+    Returns:
+        Spread and skill, `(bins,)` each, float64, in the image's units.
+
+    Raises:
+        ValueError: a single sample, other shapes, or more groups than pixels.
+
+    Example:
+        >>> x = torch.arange(4.0).reshape(1, 2, 1, 1, 2)
+        >>> spread_skill_curve(x, torch.zeros(1, 1, 1, 2), bins=2)[1]
+        tensor([1., 2.], dtype=torch.float64)
+    """
+    draws, truth = check_samples("spread_skill_curve", samples, ref)
+    if not 1 <= bins <= truth.numel():
+        raise ValueError(f"spread_skill_curve: bins: expected 1 to {truth.numel()}, the number of pixels, got {bins}")
+    variance = (1 + 1 / draws.shape[1]) * draws.var(1).flatten()
+    error = (draws.mean(1) - truth).square().flatten()
+    order = variance.argsort(stable=True)
+    groups = order.tensor_split(bins)
+    spread, skill = (torch.stack([v[g].mean().sqrt() for g in groups]) for v in (variance, error))
+    return spread, skill
+
+
+def rank_histogram(samples: Tensor, ref: Tensor) -> Tensor:
+    """Return how often each rank of the truth among the samples occurs.
+
+    Honest samples give a flat histogram, overconfident ones the shape of a U, timid ones a hill, a bias a slope. Where
+    the truth equals some samples, as clipped pixels do, it counts in equal shares for all ranks that it may have.
+
+    Args:
+        samples: `(B, S, C, H, W)`, S at least 2.
+        ref: true images, `(B, C, H, W)`.
+
+    Returns:
+        Share of the pixels with rank 0 .. S, `(B, S + 1)`, float64; each row sums to 1.
+
+    Raises:
+        ValueError: a single sample, or other shapes.
+
+    References:
+        Validating Bayesian Inference Algorithms with Simulation-Based Calibration (Talts et al., 2018),
+        https://arxiv.org/abs/1804.06788.
+
+    Example:
+        >>> rank_histogram(torch.tensor([0.2, 0.4, 0.6]).reshape(1, 3, 1, 1, 1), torch.full((1, 1, 1, 1), 0.5))
+        tensor([[0., 0., 1., 0.]], dtype=torch.float64)
+    """
+    draws, truth = check_samples("rank_histogram", samples, ref)
+    below = (draws < truth[:, None]).sum(1).flatten(1)
+    ties = (draws == truth[:, None]).sum(1).flatten(1)
+    rank = torch.arange(draws.shape[1] + 1, device=draws.device)[:, None, None]
+    inside = (rank >= below) & (rank <= below + ties)
+    return (inside / (ties + 1).double()).mean(2).T
