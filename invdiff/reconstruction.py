@@ -12,12 +12,13 @@ from .solvers import Solver, make_solver
 from .solvers.progress import Progress
 
 DEFAULT_PRIOR = "photo"
+GRAY_PRIOR = "photo-gray"
 DEFAULT_SOLVER = "dps"
 
 
 def default_prior(in_shape: tuple[int, ...]) -> str:
-    """Return the prior of images `(C, H, W)` when none is named: the network for colour, else the Gaussian."""
-    return DEFAULT_PRIOR if in_shape[0] == 3 else "gaussian"
+    """Return the prior of images `(C, H, W)` when none is named: the network of photographs, colour or gray."""
+    return {3: DEFAULT_PRIOR, 1: GRAY_PRIOR}.get(in_shape[0], "gaussian")
 
 
 def reconstruct(
@@ -35,7 +36,7 @@ def reconstruct(
 
     Args:
         problem: operator, noise and measurements.
-        prior: a `Prior`, or what `load_prior` takes; by default `photo` for three channels, else `gaussian`.
+        prior: a `Prior`, or what `load_prior` takes; by default `photo` for three channels and `photo-gray` for one.
         solver: a `Solver`, or a name of `invdiff.registry.solvers`.
         samples: how many samples of each image.
         seed: non-negative integer.

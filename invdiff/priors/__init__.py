@@ -2,6 +2,7 @@
 
 from .base import Prior, expand_sigma
 from .gaussian import ColourSpectrum, GaussianPrior, PowerLaw, StationaryGaussianPrior
+from .gray import GrayPrior
 from .loading import load_prior, photograph_gaussian
 from .mixture import MixturePrior
 from .network import NetworkPrior
@@ -9,6 +10,7 @@ from .network import NetworkPrior
 __all__ = [
     "ColourSpectrum",
     "GaussianPrior",
+    "GrayPrior",
     "MixturePrior",
     "NetworkPrior",
     "PowerLaw",
