@@ -20,6 +20,7 @@ from .registry import unknown
 T = TypeVar("T")
 
 _FILE = re.compile(r"^(?P<name>.+?\.py:[A-Za-z_]\w*)(?::(?P<options>.*))?$")
+_OPTION = re.compile(r"\s*[A-Za-z_]\w*\s*=")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,41 @@ def parse_value(text: str) -> object:
         except ValueError:
             continue
     return word
+
+
+def split_specs(text: str) -> list[str]:
+    """Split a list of specs at the commas between them; those between the options of one stay.
+
+    Example:
+        >>> split_specs("dps:steps=50,scale=0.3,ddrm, mcgdiff")
+        ['dps:steps=50,scale=0.3', 'ddrm', 'mcgdiff']
+    """
+    specs: list[str] = []
+    for part in _split(text):
+        if specs and _OPTION.match(part):
+            specs[-1] += f",{part.strip()}"
+        elif part.strip():
+            specs.append(part.strip())
+    return specs
+
+
+def canonical(spec: Spec) -> str:
+    """Return a spec in one spelling, whichever way and order its options were written in.
+
+    Example:
+        >>> canonical(parse_spec("dps: steps=50,scale=0.50"))
+        'dps:scale=0.5,steps=50'
+    """
+    options = ",".join(f"{k}={_plain(v)}" for k, v in sorted(spec.options.items()))
+    return spec.name + (f":{options}" if options else "")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return f"[{','.join(map(_plain, value))}]"
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def with_options(cls: type[T], options: Mapping[str, object]) -> T:

@@ -323,27 +323,9 @@ class HighDynamicRangeTask(Task):
         return HighDynamicRange(shape, gain=self.gain)
 
 
-def label(spec: Spec) -> str:
-    """Return a task or solver with its options in one spelling, whichever order they were written in.
-
-    Example:
-        >>> label(parse_spec("dps: steps=50,scale=0.50"))
-        'dps:scale=0.5,steps=50'
-    """
-    return spec.name + ":" * bool(spec.options) + ",".join(f"{k}={_plain(v)}" for k, v in sorted(spec.options.items()))
-
-
 def options_of(task: Task) -> dict[str, object]:
     """Return all options of a task by name."""
     return {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    if isinstance(value, tuple | list):
-        return f"[{','.join(map(_plain, value))}]"
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def _seed(g: torch.Generator) -> int:

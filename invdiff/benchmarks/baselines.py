@@ -1,0 +1,157 @@
+"""The floor and the ceiling of a suite, as solvers.
+
+- `measurement`: the measurement itself, seen as an image: what any solver must beat.
+- `pinv`: the pseudo-inverse, which is among the solvers already.
+- `prior`: draws of the prior, which have not seen the measurement.
+- `exact`: draws of the posterior itself, where it is known in closed form: what no solver can beat on average.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ..posterior import ExactPosterior
+from ..priors import GaussianPrior, MixturePrior, Prior, StationaryGaussianPrior
+from ..problem import Problem, Reconstruction
+from ..registry import Entry, Registry, solvers
+from ..solvers.base import Run, Solver
+from ..solvers.progress import Progress
+from ..streams import generator
+
+LARGEST = 4096
+"""Entries of a measurement up to which the exact posterior is computed: its matrices are dense."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Direct(Solver):
+    """A solver without a way: all is done at the start."""
+
+    def levels(self, problem: Problem, prior: Prior) -> Tensor:
+        """Return the single level 0."""
+        return torch.zeros(1, dtype=torch.float64)
+
+    def step(self, run: Run, x: Any, i: int) -> Any:
+        """Never called: there is no step."""
+        raise AssertionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(_Direct):
+    """The measurement itself, enlarged to the image's size where it is a smaller picture.
+
+    Raises:
+        ValueError: a measurement that is no picture of the image's channels.
+    """
+
+    point: ClassVar[bool] = True
+
+    def start(self, run: Run) -> Tensor:
+        """Return the picture, `(N, C, H, W)`."""
+        y, shape = run.problem.measurement, run.problem.operator.in_shape
+        factors = [a / b for a, b in zip(shape[1:], y.shape[2:], strict=False)]
+        if y.ndim != 4 or y.shape[1] != shape[0] or min(factors) < 1 or max(factors) > 1.25 * min(factors):
+            raise ValueError(f"Measurement: expected one that is a picture of the image, got {run.problem.operator!r}")
+        return y if y.shape[1:] == shape else interpolate(y, size=shape[1:], mode="bicubic", align_corners=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorDraws(_Direct):
+    """Draws of the prior, whatever was measured.
+
+    Attributes:
+        steps: of Heun's method, for a prior without draws of its own.
+    """
+
+    steps: int = 18
+
+    def __call__(
+        self, problem: Problem, prior: Prior, *, samples: int = 1, seed: int = 0, batch_size: int | None = None,
+        progress: bool | Progress = False,
+    ) -> Reconstruction:  # fmt: skip
+        """Draw `samples` images for each measurement."""
+        self._check(problem, prior, samples, seed, batch_size)
+        begin, shape, y = time.perf_counter(), _shape(problem), problem.measurement
+        drawn, nfe = [], 0
+        for b in problem.image_index:
+            g = generator(seed, b, 0)
+            if isinstance(prior, StationaryGaussianPrior):
+                x = prior.sample(samples, shape, g)
+            elif isinstance(prior, GaussianPrior | MixturePrior):
+                x = prior.sample(samples, g)
+            else:
+                from ..samplers import Heun
+
+                number = int(torch.randint(2**31, (), generator=g))
+                made = Heun(steps=self.steps)(
+                    prior, samples, shape=shape, seed=number, device=y.device, batch_size=batch_size
+                )
+                x, nfe = made.samples, made.nfe
+            drawn.append(x.to(y))
+        stacked = torch.stack(drawn) if drawn else y.new_zeros((0, samples, *shape))
+        return Reconstruction(stacked, nfe, time.perf_counter() - begin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactDraws(_Direct):
+    """Draws of the posterior of a Gaussian or mixture prior under a linear operator; see `invdiff.posterior`.
+
+    Raises:
+        ValueError: another prior, an operator that is not linear, or more than `LARGEST` measured entries.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"linear", "gaussian"})
+
+    def __call__(
+        self, problem: Problem, prior: Prior, *, samples: int = 1, seed: int = 0, batch_size: int | None = None,
+        progress: bool | Progress = False,
+    ) -> Reconstruction:  # fmt: skip
+        """Draw `samples` images of each posterior."""
+        self._check(problem, prior, samples, seed, batch_size)
+        observed = problem.operator.observed
+        every = problem.measurement[:1].numel()
+        count = every if observed is None else int(observed.expand(problem.operator.out_shape).sum())
+        if count > LARGEST:
+            raise ValueError(
+                f"ExactDraws: expected at most {LARGEST} measured entries, got {count}; use smaller images"
+            )
+        begin, y = time.perf_counter(), problem.measurement
+        drawn = []
+        for b, number in enumerate(problem.image_index):
+            own = int(torch.randint(2**31, (), generator=generator(seed, number, 0)))
+            drawn.append(ExactPosterior(problem[b].to("cpu"), prior).sample(samples, seed=own)[0])
+        stacked = torch.stack(drawn).to(y) if drawn else y.new_zeros((0, samples, *_shape(problem)))
+        return Reconstruction(stacked, 0, time.perf_counter() - begin)
+
+
+baselines = Registry(
+    "solver",
+    "invdiff.baselines",
+    {
+        "measurement": Entry("invdiff.benchmarks.baselines:Measurement", "the measurement itself: a floor"),
+        "prior": Entry("invdiff.benchmarks.baselines:PriorDraws", "draws of the prior: a floor"),
+        "exact": Entry("invdiff.benchmarks.baselines:ExactDraws", "draws of the exact posterior: the ceiling"),
+    },
+)
+
+
+def solver_class(name: str) -> type[Solver]:
+    """Return the solver of that name: a baseline, one of ours, or a peer.
+
+    Raises:
+        ValueError: an unknown name, with the nearest known one, or something that is no solver.
+    """
+    found = baselines[name] if name in baselines else solvers[name]
+    if not (isinstance(found, type) and issubclass(found, Solver)):
+        raise ValueError(f"{name!r}: expected a subclass of invdiff.solvers.Solver, got {found!r}")
+    return found
+
+
+def _shape(problem: Problem) -> tuple[int, int, int]:
+    c, h, w = problem.operator.in_shape
+    return c, h, w

@@ -1,0 +1,193 @@
+"""Where a suite's images come from.
+
+    photographs    squares of the colour photographs in scikit-image's wheel, which no prior of ours was trained on
+    validation     other pictures of that wheel, for tuning: no suite scores them
+    phantoms       drawn sections of a body, for computed tomography: 0 is air, 0.5 water, 1 is dense bone
+    prior          draws of the suite's own prior: the one source whose posterior is the right answer by construction
+    FOLDER         the image files in a folder, in the order of their names
+
+An image is the same whatever other images are asked for: its number, its pixels and so its measurements do not change
+when a longer run adds to a shorter one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image as PillowImage
+from torch import Tensor
+
+from ..images import ARRAYS, load_image
+from ..registry import unknown
+from ..streams import generator
+
+if TYPE_CHECKING:
+    from ..priors import Prior
+
+PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")
+VALIDATION = ("motorcycle_left", "hubble_deep_field", "ihc", "retina")
+BUILT_IN = ("photographs", "validation", "phantoms", "prior")
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", *ARRAYS})
+_BOXES = ((0.0, 0.0, 1.0), (0.0, 0.0, 0.5), (0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.5))  # top, left, side
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One clean image.
+
+    Attributes:
+        name: of the image; for a file with the first digits of its pixels' hash, so that another file of that name is
+            another image.
+        number: that its random streams derive from.
+        pixels: `(C, H, W)` in [0, 1], float32.
+    """
+
+    name: str
+    number: int
+    pixels: Tensor
+
+
+def load_pictures(source: str, count: int | None, *, size: int | None, channels: int, prior: Prior) -> list[Picture]:
+    """Return the first images of a source.
+
+    Args:
+        source: see the module.
+        count: how many; all files of a folder unless given, and for the others there is no such thing as all.
+        size: side of the square that each is cut and resized to; `None` keeps the files of a folder as they are.
+        channels: 1 or 3.
+        prior: for the source "prior".
+
+    Raises:
+        ValueError: an unknown source, more images than there are, or a size that does not fit.
+        FileNotFoundError: a folder without images.
+    """
+    if source not in BUILT_IN and not Path(source).is_dir():
+        raise ValueError(f"data: {unknown('source', source, BUILT_IN)}, or name a folder of images")
+    if source not in BUILT_IN:
+        return _folder(Path(source), count, size, channels)
+    if count is None or size is None:
+        raise ValueError(f"data: source {source!r}: expected the options images and size, got none")
+    if source == "prior":
+        return [Picture(f"draw-{i:03d}", i, draw(prior, (channels, size, size), i)) for i in range(count)]
+    if source == "phantoms":
+        return [Picture(f"phantom-{i:03d}", i, body(size, i).expand(channels, -1, -1)) for i in range(count)]
+    names = PHOTOGRAPHS if source == "photographs" else VALIDATION
+    if count > (most := len(names) * len(_BOXES)):
+        raise ValueError(f"data: images: expected at most {most} {source}, got {count}; give a folder of images")
+    return [_wheel(names[i % len(names)], i // len(names), i, size, channels) for i in range(count)]
+
+
+def draw(prior: Prior, shape: tuple[int, int, int], index: int) -> Tensor:
+    """Return one draw of a prior, `(C, H, W)`; exact for the analytic priors, else by Heun's method in 50 steps."""
+    from ..priors import GaussianPrior, MixturePrior, StationaryGaussianPrior
+
+    g = generator(20261122, index)
+    if isinstance(prior, StationaryGaussianPrior):
+        return prior.sample(1, shape, g)[0]
+    if isinstance(prior, GaussianPrior | MixturePrior):
+        return prior.sample(1, g)[0]
+    from ..samplers import Heun
+
+    return Heun(steps=50)(prior, 1, seed=index, shape=shape).samples[0]
+
+
+def body(size: int, index: int) -> Tensor:
+    """Return a drawn section of a chest, `(1, size, size)`: tissue, lungs, spine, ribs and lesions as ellipses.
+
+    Values are Hounsfield units over 2000 and a half: 0 is air, 0.5 water, 1 is +1000 HU. Edges are smoothed by drawing
+    four times as large.
+
+    Args:
+        size: side in pixels.
+        index: which of them; each is drawn anew.
+    """
+    rng = np.random.default_rng((20261122, index))
+    n = 4 * size
+    row, column = np.meshgrid(*[(np.arange(n) + 0.5) / n * 2 - 1] * 2, indexing="ij")
+    image = np.zeros((n, n), dtype=np.float32)
+
+    def ellipse(y: float, x: float, h: float, w: float, value: float, turn: float = 0.0) -> None:
+        c, s = np.cos(turn), np.sin(turn)
+        u, v = (column - x) * c + (row - y) * s, (row - y) * c - (column - x) * s
+        image[(u / w) ** 2 + (v / h) ** 2 < 1] = value
+
+    def about(value: float, spread: float) -> float:
+        return value * (1 + spread * float(rng.uniform(-1, 1)))
+
+    h, w = about(0.62, 0.08), about(0.86, 0.06)
+    ellipse(0, 0, h, w, about(0.46, 0.02))  # fat
+    ellipse(0, 0, h - 0.06, w - 0.06, about(0.525, 0.01))  # muscle
+    for side in (-1, 1):
+        ellipse(about(-0.02, 1), side * about(0.42, 0.1), about(0.40, 0.1), about(0.25, 0.15), 0.09, side * 0.15)
+        for angle in np.linspace(0.35, np.pi - 0.35, 5):
+            y, x = (h - 0.09) * np.cos(angle), side * (w - 0.09) * np.sin(angle)
+            ellipse(float(y), float(x), 0.022, 0.055, about(0.72, 0.05), float(side * angle))
+    ellipse(about(-0.08, 0.5), about(0.1, 0.8), about(0.24, 0.1), about(0.19, 0.1), about(0.53, 0.01), 0.5)  # heart
+    ellipse(h - 0.27, 0, 0.10, 0.11, about(0.68, 0.05))  # spine
+    ellipse(h - 0.25, 0, 0.05, 0.05, 0.515)
+    ellipse(h - 0.40, -0.13, 0.06, 0.06, about(0.54, 0.02))  # aorta
+    for _ in range(int(rng.integers(6, 14))):
+        y, x = rng.uniform(-0.3, 0.3), rng.uniform(-0.6, 0.6)
+        tall, wide = rng.uniform(0.01, 0.05, 2)
+        ellipse(float(y), float(x), float(tall), float(wide), float(rng.uniform(0.3, 0.6)), float(rng.uniform(0, 3)))
+    return torch.from_numpy(image.reshape(size, 4, size, 4).mean((1, 3), dtype=np.float32))[None]
+
+
+def _wheel(name: str, box: int, number: int, size: int, channels: int) -> Picture:
+    """Return a square of one of scikit-image's pictures: first the largest in its middle, then that one's quarters."""
+    import skimage.data
+
+    folder = Path(skimage.data.__file__).parent
+    file = next(f for f in sorted(folder.glob(f"{name}.*")) if f.suffix in _SUFFIXES)
+    image = load_image(file, mode="gray" if channels == 1 else "rgb")[0]
+    square = _square(image)
+    top, left, side = (round(v * square.shape[1]) for v in _BOXES[box])
+    if side < size:
+        raise ValueError(f"data: size: expected at most {side}, the pixels of {name!r} there, got {size}; choose fewer")
+    cut = square[:, top : top + side, left : left + side]
+    return Picture(name if box == 0 else f"{name}-{box}", number, _resized(cut, size))
+
+
+def _folder(folder: Path, count: int | None, size: int | None, channels: int) -> list[Picture]:
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in _SUFFIXES and not f.name.startswith("."))
+    if not files:
+        raise FileNotFoundError(f"{folder}: expected image files such as .png or .jpg, found none")
+    if count is not None and count > len(files):
+        raise ValueError(f"{folder}: expected at least {count} images, found {len(files)}; ask for fewer")
+    out = []
+    for file in files[:count]:
+        image = load_image(file, mode="gray" if channels == 1 else "rgb")[0].float()
+        if size is not None:
+            square = _square(image)
+            image = _resized(square, size)
+        digest = hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()[:8]
+        name = f"{file.name}@{digest}"
+        out.append(Picture(name, zlib.crc32(name.encode()), image))
+    return out
+
+
+def _square(image: Tensor) -> Tensor:
+    """Return the largest square in the middle of `(C, H, W)`."""
+    _, h, w = image.shape
+    side = min(h, w)
+    top, left = (h - side) // 2, (w - side) // 2
+    return image[:, top : top + side, left : left + side]
+
+
+def _resized(image: Tensor, size: int) -> Tensor:
+    """Return `(C, size, size)` by Lanczos' filter, channel by channel in floating point."""
+    if image.shape[1] == size:
+        return image.clone()
+
+    def resize(channel: Tensor) -> Tensor:
+        picture = PillowImage.fromarray(channel.numpy().astype(np.float32))
+        pixels = np.asarray(picture.resize((size, size), PillowImage.Resampling.LANCZOS), dtype=np.float32)
+        return torch.from_numpy(pixels.copy())
+
+    return torch.stack([resize(channel) for channel in image]).clamp(0, 1)

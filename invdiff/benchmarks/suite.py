@@ -1,0 +1,270 @@
+"""What a benchmark runs: a suite is a TOML file, one of the package's or the user's own.
+
+    name = "mine"
+    prior = "photo"                                   # as for invdiff reconstruct --prior
+    samples = 4                                       # of the posterior, for each cell
+    seeds = 2                                         # measurements of each image: seeds 0 and 1
+    tasks = ["denoising", "super_resolution:factor=2"]
+    solvers = ["pinv", "dps:steps=50", "dps:steps=200", "deepinv.dps"]
+    metrics = ["psnr", "ssim"]                        # all of them unless given
+
+    [data]
+    source = "photographs"                            # photographs, phantoms, prior, or a folder; see `sources`
+    images = 2
+    size = 128
+    channels = 3
+
+    [parameters.denoising.dps]                        # tuned for one task, in force for every entry "dps:..."
+    scale = 0.5
+
+    [parameters.denoising."dps:steps=200"]            # or for one entry alone
+    scale = 0.3
+
+A parameter of a cell comes from the entry in `solvers`, else from `parameters` of that entry, else from `parameters` of
+its name, else from the solver's defaults.
+
+The hash of a suite covers what its cells share beyond their own keys: the source and size of the images, and how many
+samples are drawn. Which and how many solvers, tasks, images and seeds are asked for is not part of it, so that a longer
+run adds to a shorter one in the same folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ..registry import unknown
+from ..solvers.base import Solver
+from ..specs import canonical, parse_spec, with_options
+from .baselines import solver_class
+from .metrics import check_names
+from .sources import BUILT_IN
+from .tasks import make_task
+
+RULES = 1
+"""Raised when the same suite comes to mean other measurements; part of the hash."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Which images.
+
+    Attributes:
+        source: one of `invdiff.benchmarks.sources.BUILT_IN`, or a folder.
+        images: how many; all files of a folder unless given.
+        size: side in pixels; files of a folder keep theirs unless given.
+        channels: 1 or 3.
+    """
+
+    source: str = "photographs"
+    images: int | None = None
+    size: int | None = None
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise ValueError(f"data: channels: expected 1 or 3, got {self.channels!r}")
+        for name in ("images", "size"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ValueError(f"data: {name}: expected an integer >= 1, got {value!r}")
+        if not isinstance(self.source, str):
+            raise ValueError(f"data: source: expected text, got {self.source!r}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A solver as one task has it.
+
+    Attributes:
+        label: as the suite lists it, in one spelling.
+        name: of the solver.
+        parameters: those that were set, for this task.
+    """
+
+    label: str
+    name: str
+    parameters: Mapping[str, Any]
+
+    def build(self) -> Solver:
+        """Return the solver."""
+        return with_options(solver_class(self.name), self.parameters)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A benchmark; see the module.
+
+    Raises:
+        ValueError: an unknown task, solver, parameter or metric, with the nearest known one; or a number too small.
+
+    Example:
+        >>> suite = Suite(name="mine", prior="gaussian", tasks=("denoising",), solvers=("dps:steps=5",),
+        ...               data=Data(images=1, size=32))
+        >>> suite.entries("denoising")[0].parameters
+        {'steps': 5}
+    """
+
+    name: str
+    prior: str
+    tasks: tuple[str, ...]
+    solvers: tuple[str, ...]
+    description: str = ""
+    samples: int = 4
+    seeds: int = 1
+    metrics: tuple[str, ...] = ()
+    data: Data = field(default_factory=Data)
+    parameters: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "solvers"):
+            values = getattr(self, name)
+            if not isinstance(values, tuple | list) or not values or not all(isinstance(v, str) for v in values):
+                raise ValueError(f"suite {self.name!r}: {name}: expected a list of names, got {values!r}")
+            object.__setattr__(self, name, tuple(dict.fromkeys(canonical(parse_spec(v)) for v in values)))
+        for name in ("samples", "seeds"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"suite {self.name!r}: {name}: expected an integer >= 1, got {value!r}")
+        object.__setattr__(self, "metrics", tuple(self.metrics))
+        check_names(self.metrics)
+        for task in self.tasks:
+            make_task(task)
+        self._check_parameters()
+        for task in self.tasks:
+            for entry in self.entries(task):
+                entry.build()
+
+    def _check_parameters(self) -> None:
+        """A parameter of a solver that is not asked for may stay, but not one of a name that is none."""
+        spelled: dict[str, dict[str, dict[str, Any]]] = {}
+        for task, solvers in self.parameters.items():
+            make_task(task)
+            if not isinstance(solvers, Mapping) or not all(isinstance(v, Mapping) for v in solvers.values()):
+                raise ValueError(f"suite {self.name!r}: expected tables [parameters.TASK.SOLVER], got {solvers!r}")
+            for solver, options in solvers.items():
+                spec = parse_spec(solver)
+                with_options(solver_class(spec.name), {**spec.options, **options})
+                spelled.setdefault(canonical(parse_spec(task)), {})[canonical(spec)] = dict(options)
+        object.__setattr__(self, "parameters", spelled)
+
+    @property
+    def hash(self) -> str:
+        """Hash of what the suite's cells share, 12 hexadecimal digits."""
+        source = self.data.source if self.data.source in BUILT_IN else "folder"
+        shared = [RULES, source, self.data.size, self.data.channels, self.samples]
+        return hashlib.sha256(json.dumps(shared).encode()).hexdigest()[:12]
+
+    def entries(self, task: str) -> list[Entry]:
+        """Return the solvers with the parameters that they have in a task."""
+        tuned = self.parameters.get(task, {})
+        out = []
+        for label in self.solvers:
+            spec = parse_spec(label)
+            out.append(Entry(label, spec.name, {**tuned.get(spec.name, {}), **tuned.get(label, {}), **spec.options}))
+        return out
+
+    def changed(self, **changes: Any) -> Suite:
+        """Return this suite with other values; `None` keeps one, and `images`, `size`, `source`, `channels` are data's.
+
+        Raises:
+            ValueError: as for the suite itself.
+        """
+        given = {k: v for k, v in changes.items() if v is not None}
+        data = {k: given.pop(k) for k in [f.name for f in dataclasses.fields(Data)] if k in given}
+        return dataclasses.replace(self, **given, data=dataclasses.replace(self.data, **data))
+
+    def to_toml(self) -> str:
+        """Return the suite as TOML, which `load_suite` reads back."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        del fields["data"], fields["parameters"]
+        lines = [f"{name} = {_toml(value)}" for name, value in fields.items() if value not in ("", ())]
+        lines += ["", "[data]"]
+        lines += [f"{name} = {_toml(v)}" for name, v in dataclasses.asdict(self.data).items() if v is not None]
+        for task, solvers in self.parameters.items():
+            for solver, options in solvers.items():
+                lines += ["", f"[parameters.{json.dumps(task)}.{json.dumps(solver)}]"]
+                lines += [f"{name} = {_toml(value)}" for name, value in options.items()]
+        return "\n".join(lines) + "\n"
+
+
+def built_in_suites() -> list[str]:
+    """Return the names of the package's suites."""
+    return sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml"))
+
+
+def load_suite(name_or_path: str | Path) -> Suite:
+    """Return a suite of the package, or one from a file.
+
+    Raises:
+        ValueError: no such suite, or a file that does not parse, with an unknown key, or a value that cannot be.
+
+    Example:
+        >>> load_suite("quick").data.size
+        128
+    """
+    text = str(name_or_path)
+    if text.endswith(".toml"):
+        file = Path(text)
+        if not file.is_file():
+            raise ValueError(
+                f"{text}: no such file; expected a suite in TOML, or one of {', '.join(built_in_suites())}"
+            )
+        return parse_suite(file.read_text(encoding="utf-8"), where=text)
+    if text not in built_in_suites():
+        raise ValueError(f"{unknown('suite', text, built_in_suites())}, or name a file that ends in .toml")
+    return parse_suite((_folder() / f"{text}.toml").read_text(encoding="utf-8"), where=f"suite {text!r}")
+
+
+def parse_suite(text: str, *, where: str = "suite") -> Suite:
+    """Return the suite that a TOML text describes.
+
+    Args:
+        text: the text.
+        where: that it came from, for messages.
+
+    Raises:
+        ValueError: as in `load_suite`.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{where}: expected TOML: {error}") from error
+    known = {f.name: f for f in dataclasses.fields(Suite)}
+    for key in table:
+        if key not in known:
+            raise ValueError(f"{where}: {unknown('key', key, known)}")
+    for name, f in known.items():
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and name not in table:
+            raise ValueError(f"{where}: {name}: expected in every suite, got none")
+    for name in ("name", "prior", "description"):
+        if not isinstance(table.get(name, ""), str):
+            raise ValueError(f"{where}: {name}: expected text, got {table[name]!r}")
+    for name in ("data", "parameters"):
+        if not isinstance(table.get(name, {}), dict):
+            raise ValueError(f"{where}: {name}: expected a table [{name}], got {table[name]!r}")
+    data = table.pop("data", {})
+    columns = [f.name for f in dataclasses.fields(Data)]
+    for key in data:
+        if key not in columns:
+            raise ValueError(f"{where}: {unknown('key of [data]', key, columns)}")
+    try:
+        return Suite(**table, data=Data(**data))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _toml(value: Any) -> str:
+    # JSON's text, numbers, truth values and lists of these are TOML's as well.
+    return json.dumps(value, default=list)
+
+
+def _folder() -> Any:
+    return files("invdiff.benchmarks").joinpath("suites")
