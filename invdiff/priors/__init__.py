@@ -1,5 +1,6 @@
 """Priors over images, each given by its denoiser `E[x_0 | x_sigma = x]`; `load_prior` finds them by name or path."""
 
+from .adapters import from_deepinv, from_denoiser, from_epsilon, from_score, from_velocity
 from .base import Prior, expand_sigma
 from .gaussian import ColourSpectrum, GaussianPrior, PowerLaw, StationaryGaussianPrior
 from .gray import GrayPrior
@@ -17,6 +18,11 @@ __all__ = [
     "Prior",
     "StationaryGaussianPrior",
     "expand_sigma",
+    "from_deepinv",
+    "from_denoiser",
+    "from_epsilon",
+    "from_score",
+    "from_velocity",
     "load_prior",
     "photograph_gaussian",
 ]

@@ -4,45 +4,70 @@ from __future__ import annotations
 
 import inspect
 import json
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..registry import is_weights, priors, unknown
+from ..registry import is_weights, priors, unknown, weights_path
+from ..specs import parse_spec
+from .adapters.recognition import call_with_options, load_foreign
 from .base import Prior
 from .gaussian import ColourSpectrum, PowerLaw, StationaryGaussianPrior
-from .network import NetworkPrior
+from .network import NetworkPrior, is_export
 
 
-def load_prior(name_or_path: str | Path) -> Prior:
-    """Return the prior of that name, of exported weights, or of `path/to/file.py:make_prior`.
+def load_prior(name_or_path: str | Path, **options: object) -> Prior:
+    """Return the prior of that name, of a file or folder of weights, or of `path/to/file.py:make_prior`.
+
+    Weights are those that `invdiff train` exports (a `.safetensors` file with its `.json`, or their folder), or the
+    files and folders of guided-diffusion, diffusers, NVlabs/edm, score_sde_pytorch and deepinv, which are told apart
+    by what is in them. Nothing is fetched, and no code that a file carries is run.
 
     Args:
-        name_or_path: a name of `invdiff.registry.priors`; what `invdiff train` exports, a `.safetensors` file or its
-            folder; or a Python file and the name of a `Prior`, a subclass of
-            it, or a
-            function that returns one.
+        name_or_path: a name of `invdiff.registry.priors`; a path to weights; or a Python file and the name of a
+            `Prior`, a subclass of it, or a function that returns one. Each may be followed by options, as on the
+            command line: `ema.pt:image_size=64,schedule=cosine`.
+        options: what the weights do not tell, by name; see the loaders in `invdiff.priors.adapters`. The arguments of
+            a factory, for a name or a Python file.
 
     Raises:
         FileNotFoundError: no weights at that path.
-        ValueError: an unknown name (the message says the nearest), or an object that is no prior.
+        ImportError: the library that they need is not installed.
+        ValueError: an unknown name or option (the message says the nearest), weights that are not recognised (the
+            message says what is), or an object that is no prior.
 
     Example:
         >>> load_prior("gaussian").shape
         (None, None, None)
     """
-    spec = str(name_or_path)
-    if spec not in priors and is_weights(spec):
-        return NetworkPrior.load(spec)
-    if ".py:" not in spec and spec not in priors:
-        raise ValueError(unknown("prior", spec, priors))
-    found = priors[spec]
-    made: Any = found() if inspect.isclass(found) or inspect.isroutine(found) else found
+    text = str(name_or_path)
+    if text not in priors and is_weights(text):
+        path = weights_path(text)
+        written = {} if path == Path(text) else parse_spec(f"weights:{text.rpartition(':')[2]}").options
+        return _from_weights(path, {**written, **options})
+    spec = parse_spec(text)
+    if ".py:" not in spec.name and spec.name not in priors:
+        raise ValueError(unknown("prior", spec.name, priors))
+    found, chosen = priors[spec.name], {**spec.options, **options}
+    made: Any = found
+    if inspect.isclass(found) or inspect.isroutine(found):
+        made = call_with_options(found, chosen, f"prior {spec.name!r}")
+    elif chosen:
+        raise ValueError(f"{text!r}: expected no options for an object, got {', '.join(chosen)}")
     missing = [a for a in ("shape", "std", "sigma_min", "sigma_max", "denoise") if not hasattr(made, a)]
     if missing:
-        raise ValueError(f"{spec!r}: expected a Prior, got {type(made).__name__} without {', '.join(missing)}")
+        raise ValueError(f"{text!r}: expected a Prior, got {type(made).__name__} without {', '.join(missing)}")
     prior: Prior = made
     return prior
+
+
+def _from_weights(path: Path, options: dict[str, object]) -> Prior:
+    """Return the prior of our own export, or of another library's weights."""
+    if is_export(path):
+        exported: Prior = call_with_options(partial(NetworkPrior.load, path), options, "an export of invdiff train")
+        return exported
+    return load_foreign(path, options)
 
 
 def photograph_gaussian() -> StationaryGaussianPrior:

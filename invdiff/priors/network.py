@@ -231,6 +231,12 @@ class NetworkPrior(Prior):
         )
 
 
+def is_export(path: Path) -> bool:
+    """Return whether there is what `NetworkPrior.save` writes, a file with its card, or a folder with such a pair."""
+    files = path.glob("*.safetensors") if path.is_dir() else [path] if path.suffix == ".safetensors" else []
+    return any(f.is_file() and f.with_suffix(".json").is_file() for f in files)
+
+
 def _find_weights(path: Path) -> Path:
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path.with_suffix(".safetensors")]
     files = [f for f in files if f.is_file() and f.with_suffix(".json").is_file()]

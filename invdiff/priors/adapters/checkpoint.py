@@ -1,0 +1,121 @@
+"""Files of tensors, read without running any code that they carry.
+
+PyTorch's older files are pickles, which can call any function while they are read; here they are read with
+`weights_only=True`, which admits tensors and plain containers and nothing else.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".pkl"})
+"""Suffixes of files of weights."""
+_INSIDE = ("state_dict", "model_state_dict", "ema_state_dict", "params_ema", "ema", "params", "model", "net")
+_WRAPPERS = ("module.", "_orig_mod.")
+_CONVERT = (
+    "where you trust the file, read it once with the code that wrote it and save its tensors alone: "
+    "torch.save(net.state_dict(), 'weights.pt'); docs/priors.md has the lines"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a file holds.
+
+    Attributes:
+        path: the file.
+        tensors: by name, without the prefixes of `DataParallel` and `torch.compile`.
+        content: everything in the file, for formats that keep more than one set of tensors.
+        metadata: text by key, of a safetensors file.
+    """
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    content: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def has(self, *names: str) -> bool:
+        """Return whether there are tensors of all these names."""
+        return all(n in self.tensors for n in names)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a file of tensors.
+
+    Args:
+        path: `.safetensors`, or what `torch.save` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that carries code, is damaged, or holds no tensors.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"prior: no file {str(path)!r}; docs/priors.md says where published weights come from")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old files name storage classes that torch has replaced
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path}: prior: expected tensors alone, got a pickle that runs code when it is read "
+            f"({_first_line(error)}), which invdiff refuses; {_CONVERT}"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
+        raise ValueError(f"{path}: prior: expected what torch.save wrote: {_first_line(error)}") from error
+    tensors = _tensors(content)
+    if not tensors:
+        raise ValueError(
+            f"{path}: prior: expected tensors by name (a state dict), got {_describe(content)}; {_CONVERT}"
+        )
+    return Checkpoint(path, _unwrap(tensors), content if isinstance(content, Mapping) else {})
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (it is no mapping)
+            return Checkpoint(path, _unwrap(tensors), {}, file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: prior: expected a safetensors file: {_first_line(error)}") from error
+
+
+def _tensors(content: Any) -> dict[str, Tensor]:
+    """Return the first set of named tensors in a file's content."""
+    if not isinstance(content, Mapping):
+        return {}
+    found = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    if found:
+        return found
+    for key in _INSIDE:
+        if inside := _tensors(content.get(key)):
+            return inside
+    return {}
+
+
+def _unwrap(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors without the prefixes of wrappers."""
+    for prefix in _WRAPPERS:
+        if all(k.startswith(prefix) for k in tensors):
+            return _unwrap({k.removeprefix(prefix): v for k, v in tensors.items()})
+    return dict(tensors)
+
+
+def _describe(content: Any) -> str:
+    if isinstance(content, Mapping):
+        return f"a dict of {', '.join(map(repr, list(content)[:5]))}"
+    return f"a {type(content).__name__}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
