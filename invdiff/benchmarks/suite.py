@@ -20,6 +20,9 @@
     [parameters.denoising."dps:steps=200"]            # or for one entry alone
     scale = 0.3
 
+    [studies.denoising."dps:steps=200"]               # how they were found: `invdiff tune` writes it, nothing reads it
+    psnr = 24.31
+
 A parameter of a cell comes from the entry in `solvers`, else from `parameters` of that entry, else from `parameters` of
 its name, else from the solver's defaults.
 
@@ -122,6 +125,7 @@ class Suite:
     metrics: tuple[str, ...] = ()
     data: Data = field(default_factory=Data)
     parameters: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    studies: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("tasks", "solvers"):
@@ -154,6 +158,9 @@ class Suite:
                 with_options(solver_class(spec.name), {**spec.options, **options})
                 spelled.setdefault(canonical(parse_spec(task)), {})[canonical(spec)] = dict(options)
         object.__setattr__(self, "parameters", spelled)
+        for solvers in self.studies.values():
+            if not isinstance(solvers, Mapping) or not all(isinstance(v, Mapping) for v in solvers.values()):
+                raise ValueError(f"suite {self.name!r}: expected tables [studies.TASK.SOLVER], got {solvers!r}")
 
     @property
     def hash(self) -> str:
@@ -184,14 +191,15 @@ class Suite:
     def to_toml(self) -> str:
         """Return the suite as TOML, which `load_suite` reads back."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        del fields["data"], fields["parameters"]
+        del fields["data"], fields["parameters"], fields["studies"]
         lines = [f"{name} = {_toml(value)}" for name, value in fields.items() if value not in ("", ())]
         lines += ["", "[data]"]
         lines += [f"{name} = {_toml(v)}" for name, v in dataclasses.asdict(self.data).items() if v is not None]
-        for task, solvers in self.parameters.items():
-            for solver, options in solvers.items():
-                lines += ["", f"[parameters.{json.dumps(task)}.{json.dumps(solver)}]"]
-                lines += [f"{name} = {_toml(value)}" for name, value in options.items()]
+        for kind in ("parameters", "studies"):
+            for task, solvers in getattr(self, kind).items():
+                for solver, options in solvers.items():
+                    lines += ["", f"[{kind}.{json.dumps(task)}.{json.dumps(solver)}]"]
+                    lines += [f"{name} = {_toml(value)}" for name, value in options.items()]
         return "\n".join(lines) + "\n"
 
 
@@ -247,7 +255,7 @@ def parse_suite(text: str, *, where: str = "suite") -> Suite:
     for name in ("name", "prior", "description"):
         if not isinstance(table.get(name, ""), str):
             raise ValueError(f"{where}: {name}: expected text, got {table[name]!r}")
-    for name in ("data", "parameters"):
+    for name in ("data", "parameters", "studies"):
         if not isinstance(table.get(name, {}), dict):
             raise ValueError(f"{where}: {name}: expected a table [{name}], got {table[name]!r}")
     data = table.pop("data", {})
