@@ -16,7 +16,7 @@ def describe(kind: str, name: str) -> str:
         kind: "operators", "solvers", "priors" or "tasks".
         name: a registered name.
     """
-    if kind not in ("operators", "solvers", "tasks"):
+    if kind not in ("operators", "solvers", "priors", "tasks"):
         return "no options"
     hidden = set(SHAPE_NAMES) | {"shape", "self"}
     if kind == "operators" and name in BUILDERS:

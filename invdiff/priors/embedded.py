@@ -37,19 +37,19 @@ def load(name: str, *, precision: Precision = "float32", tile: int | None = 1024
     return NetworkPrior.load(_folder() / f"{name}.safetensors", precision=precision, tile=tile)
 
 
-def photo() -> NetworkPrior:
-    """Return the prior of photographs: three channels, any size."""
-    return load("photo")
+def photo(*, precision: Precision = "float32", tile: int | None = 1024) -> NetworkPrior:
+    """Return the prior of photographs: three channels, any size; options as in `load`."""
+    return load("photo", precision=precision, tile=tile)
 
 
-def ct() -> NetworkPrior:
-    """Return the prior of body CT slices: one channel, any size; 0 is -1000 HU, 1 is +1000 HU."""
-    return load("ct")
+def ct(*, precision: Precision = "float32", tile: int | None = 1024) -> NetworkPrior:
+    """Return the prior of body CT slices: one channel, any size; 0 is -1000 HU, 1 is +1000 HU; options as in `load`."""
+    return load("ct", precision=precision, tile=tile)
 
 
-def fashion() -> NetworkPrior:
-    """Return the prior of Fashion-MNIST: one channel, 28x28."""
-    return load("fashion")
+def fashion(*, precision: Precision = "float32", tile: int | None = 1024) -> NetworkPrior:
+    """Return the prior of Fashion-MNIST: one channel, 28x28; options as in `load`."""
+    return load("fashion", precision=precision, tile=tile)
 
 
 def card(name: str) -> str:

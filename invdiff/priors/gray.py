@@ -20,7 +20,9 @@ import math
 import torch
 from torch import Tensor
 
+from . import embedded
 from .base import Prior, check_images, expand_sigma
+from .network import Precision
 
 
 class GrayPrior(Prior):
@@ -80,8 +82,6 @@ def _chroma_noise(size: tuple[int, int], seed: int, dtype: torch.dtype, device: 
     return (e - e.mean(1, keepdim=True)).to(device, dtype)
 
 
-def photo_gray() -> GrayPrior:
-    """Return the embedded `photo` for gray images."""
-    from .embedded import photo
-
-    return GrayPrior(photo())
+def photo_gray(*, precision: Precision = "float32", tile: int | None = 1024) -> GrayPrior:
+    """Return the embedded `photo` for gray images; options as in `embedded.load`."""
+    return GrayPrior(embedded.photo(precision=precision, tile=tile))

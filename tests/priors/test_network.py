@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from invdiff.priors import embedded
+from invdiff.priors import embedded, load_prior
 from invdiff.priors.network import NetworkPrior, Preconditioning, pad_to_multiple
 from invdiff.priors.tiling import denoise_tiled
 from invdiff.priors.unet import UNet, UNetConfig, depth_to_space, space_to_depth
@@ -203,3 +203,13 @@ def test_embedded_priors_denoise(name: str) -> None:
     before, after = (x - ramp).square().mean(), (prior.denoise(x, 0.1) - ramp).square().mean()
     assert after < (before if name == "fashion" else before / 4)
     assert "Licence" in embedded.card(name)
+
+
+def test_an_embedded_prior_takes_options_in_its_name() -> None:
+    x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        fast, exact = (load_prior(name).denoise(x, 0.1) for name in ("photo:precision=bfloat16", "photo"))
+    # Eight bits of mantissa: errors of some thousandths, neither nought nor large.
+    assert 0 < float((fast - exact).abs().max()) < 0.05
+    with pytest.raises(ValueError, match="did you mean 'precision'"):
+        load_prior("photo:precison=bfloat16")
