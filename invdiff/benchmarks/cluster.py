@@ -1,0 +1,135 @@
+"""A pool on an existing Dask cluster.
+
+    pip install 'invdiff[cluster]'                                   # everywhere
+    dask scheduler                                                   # on one machine
+    dask worker tcp://host:8786 --nthreads 1 --nworkers 4            # on each machine that works
+
+Workers have one thread, so that each cell has a process of its own. A worker with CUDA takes the GPU of its number, or
+the one that CUDA_VISIBLE_DEVICES leaves it. Workers need this package and, where the prior is a file, that file at the
+same path; images and results travel with the jobs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from .job import Job, Result, run
+from .pools import Finished, Lost, Pool, cores
+
+PATIENCE = 30.0
+"""Seconds to wait for the scheduler, and for its first worker."""
+
+
+class Cluster(Pool):
+    """The workers of a Dask scheduler.
+
+    Args:
+        address: of the scheduler, `tcp://host:8786`.
+        device: "cpu" or "cuda".
+        threads: of torch for each worker; the cores of its machine shared evenly unless given.
+    """
+
+    def __init__(self, address: str, device: str, threads: int | None) -> None:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise ImportError("--scheduler: needs dask.distributed; pip install 'invdiff[cluster]'") from error
+        if "://" not in address:
+            raise ValueError(f"--scheduler: expected an address such as tcp://host:8786, got {address!r}")
+        try:
+            self._client = Client(address, timeout=PATIENCE, set_as_default=False)
+        except OSError as error:
+            raise OSError(f"--scheduler: {address} does not answer: {error}; is `dask scheduler` running?") from error
+        try:
+            self._client.wait_for_workers(1, timeout=PATIENCE)
+            self.device, self.threads = device, threads or self._share()
+        except BaseException as error:
+            self._client.close()
+            if isinstance(error, TimeoutError):
+                raise OSError(f"--scheduler: {address} has no workers; start some with `dask worker`") from error
+            raise
+        self._jobs: dict[Any, Job] = {}
+
+    @property
+    def busy(self) -> int:
+        """How many jobs are with the scheduler."""
+        return len(self._jobs)
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        """How many workers there are now."""
+        return max(1, len(self._workers()))
+
+    @property
+    def room(self) -> bool:
+        """Whether another job may be submitted: one waits for each worker that is at one, so that none stands idle."""
+        return self.busy < 2 * self.size
+
+    def submit(self, job: Job) -> None:
+        """Hand the job to the scheduler, which gives it to a worker, or to another one if that dies."""
+        placed = self._placed(job)
+        key = f"invdiff-{job.cell.task}-{job.cell.label}-{uuid.uuid4().hex}"
+        self._jobs[self._client.submit(_run, placed, key=key, pure=False)] = job
+
+    def finished(self, timeout: float) -> Iterable[Finished]:
+        """Return what the workers sent back."""
+        from distributed import CancelledError, wait
+        from distributed.scheduler import KilledWorker
+
+        if not self._jobs:
+            return []
+        try:
+            done = wait(list(self._jobs), timeout=timeout, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            return []
+        except CancelledError as error:
+            raise self._gone() from error
+        out: list[Finished] = []
+        for future in done:
+            job = self._jobs.pop(future)
+            try:
+                outcome: Result | Lost = future.result(timeout=PATIENCE)
+            except CancelledError as error:
+                raise self._gone() from error
+            except KilledWorker as error:
+                outcome = Lost(f"{1 + error.allowed_failures} workers died at it; was there too little memory?")
+            except Exception as error:  # of the cluster itself: the job returns its own as a row
+                outcome = Lost(f"the cluster failed: {type(error).__name__}: {error}")
+            out.append((job, outcome))
+        return out
+
+    def close(self) -> None:
+        """Take back what waits, and leave the cluster as it is."""
+        self._client.cancel(list(self._jobs), force=True)
+        self._client.close()
+
+    def _workers(self) -> dict[str, Any]:
+        workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        return workers
+
+    def _share(self) -> int:
+        workers = self._workers()
+        several = [w["name"] for w in workers.values() if w["nthreads"] > 1]
+        if several:
+            raise ValueError(
+                f"--scheduler: expected workers of one thread, got {several[0]} with more; "
+                "start them with --nthreads 1, so that no two cells share a process"
+            )
+        at = Counter(w["host"] for w in workers.values())
+        have: dict[str, int] = self._client.run(cores)
+        return max(1, min(count // at[workers[a]["host"]] for a, count in have.items() if a in workers))
+
+    def _gone(self) -> OSError:
+        return OSError("--scheduler: the connection is lost; run the same command again: all rows are kept")
+
+
+def _run(job: Job) -> Result:
+    """Do a job on the GPU that goes with the worker's number."""
+    from distributed import get_worker
+
+    digits = "".join(c if c.isdigit() else " " for c in str(get_worker().name)).split()
+    return run(dataclasses.replace(job, worker=int(digits[-1]) if digits else 0))

@@ -1,0 +1,48 @@
+"""The small pictures that a row keeps for the report: truth, measurement, mean, standard deviation and samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .metrics import Outcome
+from .store import Pictures
+
+SAMPLES = 4
+"""How many samples are kept."""
+
+
+def pictures(outcome: Outcome, *, photographic: bool) -> Pictures:
+    """Return the arrays that `Row.load_pictures` describes.
+
+    Args:
+        outcome: what there is to show.
+        photographic: whether a measurement is a picture with white at 1, and not to be scaled.
+    """
+    result, y = outcome.result, outcome.problem.measurement[0].float().cpu()
+    shown = {
+        "truth": _levels(outcome.truth[0]),
+        "mean": _levels(outcome.mean[0]),
+        "samples": _levels(result.samples[0, :SAMPLES]),
+        "std": result.std[0].half().numpy(),
+    }
+    if (seen := _visible(y, photographic)) is not None:
+        shown["measurement"] = _levels(seen)
+    return shown
+
+
+def _visible(y: Tensor, photographic: bool) -> Tensor | None:
+    """Return a measurement as a picture, `(1 or 3, h, w)`, or `None` where it has no such shape."""
+    if y.ndim != 3 or y.shape[0] not in (1, 3):
+        return None
+    if photographic:
+        return y
+    low, high = (float(torch.quantile(y.flatten()[:: max(1, y.numel() // 2**20)], q)) for q in (0.005, 0.995))
+    return (y - low) / (high - low) if high > low else torch.zeros_like(y)
+
+
+def _levels(x: Tensor) -> NDArray[np.uint8]:
+    levels: NDArray[np.uint8] = (x.detach().nan_to_num().clamp(0, 1) * 255).round().byte().cpu().numpy()
+    return levels

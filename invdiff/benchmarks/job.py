@@ -1,0 +1,236 @@
+"""One cell of work: a clean image goes in, a row comes out, whichever process or machine does it.
+
+The solve alone is timed, warm: before the clock starts the network has denoised and been differentiated once at that
+size, and the operator has been applied both ways, so that its tables are made. The clock stops when the device is done.
+
+A solver that cannot do a task says so with a `ValueError` before its first step, and the cell is "not applicable". Any
+error later makes it "failed".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import platform
+import time
+import traceback
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..operators.base import LinearOperator
+from ..priors import Prior, load_prior
+from ..problem import Problem, Reconstruction
+from ..solvers.base import NEEDS, Solver
+from .fingerprint import fingerprint
+from .gallery import pictures
+from .metrics import Outcome, score
+from .store import Cell, Pictures, Row
+from .suite import Entry
+from .tasks import Task, make_task
+
+_REASON = 300  # characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A cell with all that is needed to do it.
+
+    Attributes:
+        cell: the cell.
+        truth: clean image, `(C, H, W)` in [0, 1], float32.
+        number: of the image, that random streams derive from.
+        samples: how many are drawn.
+        metrics: names; all unless given.
+        threads: of torch on the CPU.
+        device: "cpu" or "cuda"; a worker with several GPUs takes the one of its own number.
+        worker: that number.
+        workers: how many cells run at once.
+    """
+
+    cell: Cell
+    truth: NDArray[np.float32]
+    number: int
+    samples: int
+    metrics: tuple[str, ...] = ()
+    threads: int = 1
+    device: str = "cpu"
+    worker: int = 0
+    workers: int = 1
+
+
+Result = tuple[Row, Pictures | None]
+
+
+def run(job: Job) -> Result:
+    """Do a cell and return its row, whatever happens, with pictures where there are some."""
+    begin = time.perf_counter()
+    device = torch.device("cpu")
+    if job.device == "cuda":
+        device = torch.device("cuda", job.worker % torch.cuda.device_count())
+    facts: dict[str, Any] = {
+        "threads": job.threads,
+        "workers": job.workers,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "versions": _versions(job.cell.solver.startswith("deepinv.")),
+    }
+    if torch.get_num_threads() != job.threads:
+        torch.set_num_threads(job.threads)
+    progress = _Progress()
+    seconds = 0.0
+    try:
+        prior, solver, task, problem, truth = _prepare(job, device)
+        if missing := solver.unmet(problem):
+            reason = f"needs {' and '.join(NEEDS[m] for m in missing)}"
+            return Row.of(job.cell, status="not applicable", reason=reason, **facts), None
+        _reset_peak(device)
+        start = time.perf_counter()
+        result = solver(problem, prior, samples=job.samples, seed=job.cell.seed, progress=progress)
+        _wait(device)
+        seconds = time.perf_counter() - start
+        facts |= {"peak_memory": _peak(device), "nfe": result.nfe, "vjps": getattr(result, "vjps", None)}
+        outcome = Outcome(truth, problem.to("cpu"), prior, _on_cpu(result), solver.point, job.cell.seed)
+        metrics = score(outcome, job.metrics)
+        kept = pictures(outcome, photographic=task.photographic)
+    except Exception as error:
+        early = isinstance(error, ValueError) and not progress.done and not seconds
+        status = "not applicable" if early else "failed"
+        facts |= {"status": status, "reason": str(error) if early else _describe(error)}
+        facts["reason"] = " ".join(facts["reason"].split())[:_REASON]
+        return Row.of(job.cell, harness=time.perf_counter() - begin - seconds, **facts), None
+    facts |= {"status": "ok" if result.status == "ok" else "diverged", "reason": result.message}
+    harness = time.perf_counter() - begin - seconds
+    return Row.of(job.cell, metrics=metrics, seconds=seconds, harness=harness, **facts), kept
+
+
+@dataclass
+class _Progress:
+    """Remembers whether a solver has taken a step."""
+
+    done: int = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self.done = done
+
+
+def _prepare(job: Job, device: torch.device) -> tuple[Prior, Solver, Task, Problem, torch.Tensor]:
+    """Return all that the solve needs, warmed up; what cells share is kept between them."""
+    cell = job.cell
+    prior = _prior(cell.prior, cell.prior_hash, device)
+    solver = Entry(cell.label, cell.solver, cell.parameters).build()
+    task = make_task(cell.task)
+    truth = torch.from_numpy(job.truth)[None]
+    problem = _problem(
+        cell.task, cell.suite_hash, cell.prior_hash, cell.image, cell.seed, job.number, _Image(truth), device
+    )
+    _warm(cell.prior, cell.prior_hash, (job.samples, *job.truth.shape), job.threads, device)
+    return prior, solver, task, problem, truth
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A tensor that does not take part in the key of a cache."""
+
+    pixels: torch.Tensor
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Image)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@functools.lru_cache(maxsize=2)
+def _prior(name: str, expected: str, device: torch.device) -> Prior:
+    prior = load_prior(name)
+    found = fingerprint(prior)
+    if found != expected:
+        raise RuntimeError(
+            f"prior {name!r}: expected the one of hash {expected}, found {found}; give all workers one file"
+        )
+    return prior.to(device)
+
+
+@functools.lru_cache(maxsize=16)
+def _problem(
+    task: str, suite: str, prior: str, image: str, seed: int, number: int, truth: _Image, device: torch.device
+) -> Problem:
+    """Return the measurement, made once for all solvers, with the operator's tables made."""
+    problem = make_task(task).problem(truth.pixels, image=number, seed=seed).to(device)
+    operator, y = problem.operator, problem.measurement
+    x = truth.pixels.to(device)
+    operator(x)
+    if isinstance(operator, LinearOperator):
+        operator.adjoint(y)
+        operator.solve(x, 1.0)
+    return problem
+
+
+@functools.lru_cache(maxsize=16)
+def _warm(prior: str, key: str, shape: tuple[int, ...], threads: int, device: torch.device) -> None:
+    """Denoise and differentiate once: the first time, buffers are made and kernels chosen."""
+    network = _prior(prior, key, device)
+    x = torch.full(shape, 0.5, device=device, requires_grad=True)
+    out = network.denoise(x, network.std)
+    if out.requires_grad:
+        torch.autograd.grad(out.sum(), x)
+    with torch.no_grad():
+        network.denoise(x, network.std)
+    _wait(device)
+
+
+def _on_cpu(result: Reconstruction) -> Reconstruction:
+    return dataclasses.replace(result, samples=result.samples.detach().float().cpu())
+
+
+def _describe(error: Exception) -> str:
+    """Return an error in one line, with the place in our code that it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak of resident memory begins anew
+
+
+def _peak(device: torch.device) -> int:
+    """Return the peak since the reset, in bytes; on other systems than Linux, of the process's whole life."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return int(peak) * (1 if platform.system() == "Darwin" else 1024)
+
+
+@functools.cache
+def _versions(peers: bool) -> dict[str, str]:
+    out = {"invdiff": __version__, "python": platform.python_version(), "torch": torch.__version__}
+    for name in ("numpy", "scipy", "scikit-image", *(("deepinv",) if peers else ())):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return out

@@ -1,0 +1,230 @@
+"""Who does the work: this process, some processes of this machine, or an existing Dask cluster.
+
+A pool is given jobs while it has room, and asked what has become of them. It runs the same function on the same job
+wherever that is, and a worker that dies costs the job that it was at and no other:
+
+    with open_pool(workers=2, device="cpu") as pool:
+        while jobs or pool.busy:
+            while jobs and pool.room:
+                pool.submit(jobs.pop())
+            for job, result in pool.finished(timeout=1.0):
+                ...                                     # a Result, or a Lost that says how the worker died
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+import os
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Self
+
+from .job import Job, Result, run
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What is left of a job whose worker died."""
+
+    reason: str
+
+
+Finished = tuple[Job, Result | Lost]
+
+
+class Pool(abc.ABC):
+    """See the module.
+
+    Attributes:
+        size: how many jobs run at once.
+        threads: of torch that each of them has.
+        device: "cpu" or "cuda".
+    """
+
+    size: int = 1
+    threads: int = 1
+    device: str = "cpu"
+
+    @property
+    @abc.abstractmethod
+    def busy(self) -> int:
+        """How many jobs were submitted and have not been returned."""
+
+    @property
+    def room(self) -> bool:
+        """Whether another job may be submitted."""
+        return self.busy < self.size
+
+    @abc.abstractmethod
+    def submit(self, job: Job) -> None:
+        """Take a job."""
+
+    @abc.abstractmethod
+    def finished(self, timeout: float) -> Iterable[Finished]:
+        """Return what has been done, after waiting for some of it for at most `timeout` seconds."""
+
+    def close(self) -> None:  # noqa: B027
+        """Stop what is running."""
+
+    def __enter__(self) -> Self:
+        """Return the pool."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _placed(self, job: Job, worker: int = 0) -> Job:
+        return dataclasses.replace(job, threads=self.threads, device=self.device, worker=worker, workers=self.size)
+
+
+class Serial(Pool):
+    """This process, one job at a time."""
+
+    def __init__(self, device: str, threads: int) -> None:
+        self.device, self.threads = device, threads
+        self._job: Job | None = None
+
+    @property
+    def busy(self) -> int:
+        """0 or 1."""
+        return int(self._job is not None)
+
+    def submit(self, job: Job) -> None:
+        """Keep the job until `finished` does it."""
+        self._job = self._placed(job)
+
+    def finished(self, timeout: float) -> Iterable[Finished]:
+        """Do it."""
+        job, self._job = self._job, None
+        return [(job, run(job))] if job is not None else []
+
+
+@dataclass
+class _Worker:
+    """A process and our end of its pipe."""
+
+    process: BaseProcess
+    pipe: Connection
+    job: Job | None = None
+
+
+class Processes(Pool):
+    """Processes of this machine, started when they are first needed and again when one has died."""
+
+    def __init__(self, count: int, device: str, threads: int) -> None:
+        self.size, self.device, self.threads = count, device, threads
+        self._workers: list[_Worker | None] = [None] * count
+
+    @property
+    def busy(self) -> int:
+        """How many of them have a job."""
+        return sum(w is not None and w.job is not None for w in self._workers)
+
+    @property
+    def pids(self) -> list[int]:
+        """Numbers of the processes that have a job."""
+        return [w.process.pid or 0 for w in self._workers if w is not None and w.job is not None]
+
+    def submit(self, job: Job) -> None:
+        """Send the job to an idle process."""
+        i = next(i for i, w in enumerate(self._workers) if w is None or w.job is None)
+        worker = self._workers[i] or self._start()
+        self._workers[i] = worker
+        worker.job = self._placed(job, i)
+        with contextlib.suppress(OSError):  # it died meanwhile, which `finished` finds
+            worker.pipe.send(worker.job)
+
+    def finished(self, timeout: float) -> Iterable[Finished]:
+        """Return what the processes sent back."""
+        at_work = {w.pipe: i for i, w in enumerate(self._workers) if w is not None and w.job is not None}
+        out: list[Finished] = []
+        for pipe in wait(list(at_work), timeout):
+            i = at_work[pipe]  # type: ignore[index]
+            worker = self._workers[i]
+            assert worker is not None and worker.job is not None
+            job, worker.job = worker.job, None
+            try:
+                out.append((job, worker.pipe.recv()))
+            except (EOFError, OSError):
+                worker.process.join()
+                out.append((job, Lost(_epitaph(worker.process.exitcode))))
+                worker.pipe.close()
+                self._workers[i] = None
+        return out
+
+    def close(self) -> None:
+        """End the processes, whatever they are at."""
+        alive = [w for w in self._workers if w is not None]
+        for worker in alive:
+            worker.process.kill()
+        for worker in alive:
+            worker.process.join()
+            worker.pipe.close()
+        self._workers = [None] * self.size
+
+    def _start(self) -> _Worker:
+        context = get_context("spawn")  # a fork would inherit torch's threads and CUDA, which survive none
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        process.start()
+        theirs.close()  # so that its death closes the pipe
+        return _Worker(process, ours)
+
+
+def _serve(pipe: Connection) -> None:
+    """Do jobs until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        result = run(job)
+        try:
+            pipe.send(result)
+        except OSError:
+            return  # the parent is gone
+
+
+def _epitaph(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = "; was there too little memory?" if name == "SIGKILL" else ""
+        return f"its process was ended by {name}{hint}"
+    return f"its process ended with code {code}"
+
+
+def open_pool(
+    *, workers: int = 1, scheduler: str | None = None, device: str = "cpu", threads: int | None = None
+) -> Pool:
+    """Return a pool.
+
+    Args:
+        workers: how many processes of this machine; 1 is this process itself.
+        scheduler: address of a Dask scheduler, `tcp://host:8786`, instead.
+        device: "cpu" or "cuda".
+        threads: for each worker; the cores shared evenly unless given.
+
+    Raises:
+        ValueError: an address that is none.
+        ImportError: no `dask.distributed`.
+        OSError: no scheduler, or no worker, answers.
+    """
+    if scheduler is not None:
+        from .cluster import Cluster
+
+        return Cluster(scheduler, device, threads)
+    share = threads or max(1, cores() // workers)
+    return Serial(device, share) if workers == 1 else Processes(workers, device, share)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
