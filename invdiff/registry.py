@@ -122,9 +122,21 @@ def unknown(kind: str, name: str, known: Any) -> str:
     return f"unknown {kind} {name!r}; {hint}"
 
 
+WEIGHTS = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pth", ".safetensors"})
+"""Suffixes of files that hold a network's weights."""
+
+
 def is_weights(spec: str) -> bool:
-    """Return whether a spec points at exported weights, a `.safetensors` file or the folder of one."""
-    return Path(spec).suffix == ".safetensors" or Path(spec).is_dir()
+    """Return whether a spec, with options or without, points at weights: a file of such a suffix, or any folder."""
+    path = weights_path(spec)
+    return path.suffix.lower() in WEIGHTS or path.is_dir()
+
+
+def weights_path(spec: str) -> Path:
+    """Return the path in `path` or `path:key=value,...`."""
+    whole, bare = Path(spec), Path(spec.rpartition(":")[0])
+    options = "=" in spec.rpartition(":")[2] and (bare.exists() or bare.suffix.lower() in WEIGHTS)
+    return bare if options and not whole.exists() else whole
 
 
 def load_from_file(spec: str) -> Any:

@@ -53,7 +53,7 @@ class Request:
         if self.solver is not None:
             check_name(solvers, self.solver.name)
         if self.prior is not None and not is_weights(self.prior):
-            check_name(priors, self.prior)
+            check_name(priors, parse_spec(self.prior).name)
         if self.noise is None:
             raise ValueError(
                 "--noise: expected the noise's standard deviation in the measurement's units (images are in [0, 1]), "

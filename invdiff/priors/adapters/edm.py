@@ -26,7 +26,7 @@ from ...schedules import VP
 from ..conversions import EDMOutput, Output, TotalNoise, TrainedPrior
 from .checkpoint import Checkpoint
 from .song import UNet
-from .wrapping import NATURAL_STD, Precision, make
+from .wrapping import HIGHEST, NATURAL_STD, Precision, make
 
 Preconditioning = Literal["edm", "vp", "ve", "iddpm"]
 _BUFFERS = frozenset({"u"})
@@ -160,4 +160,4 @@ def _levels(kind: Preconditioning, file: Checkpoint) -> tuple[float, float]:
         return 0.02, 100.0
     if not file.has("u"):
         raise ValueError(f"{file.path}: preconditioning: iddpm needs its levels, the tensor 'u', which the file lacks")
-    return float(file.tensors["u"][-2]), float(file.tensors["u"][0])
+    return float(file.tensors["u"][-2]), min(float(file.tensors["u"][0]), HIGHEST)
