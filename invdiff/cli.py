@@ -189,7 +189,7 @@ def sample(
         check_at_least(option, value, 1)
     check_at_least("--seed", seed, 0)
     if not is_weights(prior):
-        check_name(priors, prior)
+        check_name(priors, parse_spec(prior).name)
     if out.exists() and not overwrite:
         raise FileExistsError(f"--out: {str(out)!r} is there already; add --overwrite, or choose another name")
     from .commands.sample import run
