@@ -4,45 +4,27 @@
     python -m invdiff.benchmarks.grade --suite mcgdiff --solvers mcgdiff,dps [--seeds 20] [--d-x 8,80] [--d-y 1,2,4]
 
 The suite `exact` runs solvers with their defaults on `invdiff.testing.exact_problems`. The suite `mcgdiff` is the
-experiment of Cardoso et al. (2024) with a mixture of 25 Gaussians: 20 steps, 2000 samples, sliced Wasserstein-1
-distance to exact samples. Every solver sees the same problems, so that their differences are paired.
+experiment of Cardoso et al. (2024) with a mixture of 25 Gaussians: see `mixture`. Every solver sees the same problems,
+so that their differences are paired.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-from torch import Tensor
 
 from .. import registry
 from ..atomic import atomic_path
-from ..metrics import sliced_wasserstein
-from ..posterior import ExactPosterior
-from ..priors import Prior
-from ..schedules import alpha_levels, scaled_levels
 from ..solvers import Solver
-from ..testing import exact_problems, grade_solver, mixture_problem
+from ..testing import exact_problems, grade_solver
 from ..testing.exact import ExactProblem
+from .mixture import SAMPLES, STEPS, Say, Table, mixture_suite
 
 SUITES = ("exact", "mcgdiff")
 BY_NAME_ONLY = ("dip",)  # trains a network for each sample: hundreds of samples take hours
-STEPS, SAMPLES, SLICES = 20, 2000, 1000
-PUBLISHED = {
-    (8, 1): (1.43, 0.55), (8, 2): (0.49, 0.24), (8, 4): (0.38, 0.25),
-    (80, 1): (1.39, 0.45), (80, 2): (0.67, 0.24), (80, 4): (0.28, 0.14),
-    (800, 1): (2.40, 1.00), (800, 2): (1.31, 0.60), (800, 4): (0.47, 0.19),
-}  # fmt: skip
-"""MCGDiff in the paper: mean and 1.96 standard errors over 20 problems, by (d_x, d_y)."""
-
-Table = list[list[str]]
-Say = Callable[[str], None]
 
 
 def grade_all(
@@ -73,121 +55,6 @@ def grade_all(
             texts = [f"{v:.2f}" if v < 1000 else f"{v:.0e}" for v in figures]
             table.append([name, label, *texts, str(g.nfe), f"{g.seconds:.2f}", g.status])
             say("  ".join(table[-1]))
-    return table
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One cell of the mixture experiment.
-
-    Attributes:
-        solver: name.
-        d_x: dimension of x.
-        d_y: dimension of y.
-        distances: one for each problem.
-        seconds: median wall time of one run of the solver.
-        nfe: network evaluations for one sample.
-    """
-
-    solver: str
-    d_x: int
-    d_y: int
-    distances: tuple[float, ...]
-    seconds: float
-    nfe: int
-
-    @property
-    def mean(self) -> float:
-        """Mean distance."""
-        return statistics.fmean(self.distances)
-
-    @property
-    def error(self) -> float:
-        """1.96 standard errors of the mean; infinite for a single problem."""
-        n = len(self.distances)
-        return 1.96 * statistics.stdev(self.distances) / math.sqrt(n) if n > 1 else math.inf
-
-
-def mixture_solver(name: str, prior: Prior, steps: int = STEPS) -> Solver:
-    """Return a solver as the experiment runs it: published settings where there are some, else defaults.
-
-    `mcgdiff` has its paper's levels, those of DDPM's chain for data of standard deviation 1, though that of the mixture
-    is 11; `mcgdiff-ours` has this package's levels, resampling and defaults.
-
-    Raises:
-        ValueError: a name that the registry does not know.
-    """
-    unit = prior.std / 0.5
-
-    def published(n: int, low: float, high: float) -> Tensor:
-        return scaled_levels(alpha_levels, n, 0.01, 157.0, 1.0) / unit
-
-    base = name.removesuffix("-ours")
-    cls = registry.solvers[base]
-    known = {f.name for f in dataclasses.fields(cls)}
-    options: dict[str, object] = {"steps": steps} if "steps" in known else {}
-    if "particles" in known:
-        options["particles"] = SAMPLES // 2
-    if name == "mcgdiff":
-        from ..solvers import particles
-
-        options |= {"eta": 0.6, "kappa": 1e-2 / unit**2, "spacing": published, "resample": particles.multinomial}
-    solver: Solver = cls(**options)
-    return solver
-
-
-def mixture_cell(
-    name: str, d_x: int, d_y: int, seeds: Iterable[int], *, steps: int = STEPS, samples: int = SAMPLES,
-    make: Callable[[str, Prior, int], Solver] = mixture_solver,
-) -> Cell:  # fmt: skip
-    """Run one solver on the problems of one cell.
-
-    Args:
-        name: of the solver; "floor" for exact samples, "prior" for the prior's.
-        d_x: dimension of x.
-        d_y: dimension of y.
-        seeds: of the problems.
-        steps: noise levels.
-        samples: how many are drawn, and compared with as many exact ones.
-        make: from the name, the prior and the steps to the solver.
-    """
-    distances, seconds, nfe = [], [], 0
-    for seed in seeds:
-        problem, prior = mixture_problem(d_x, d_y, seed)
-        exact = ExactPosterior(problem, prior)
-        truth = exact.sample(samples, seed=1000 + seed)[0]
-        begin = time.perf_counter()
-        if name == "floor":
-            drawn = exact.sample(samples, seed=2000 + seed)[0]
-        elif name == "prior":
-            drawn = prior.sample(samples)  # type: ignore[attr-defined]
-        else:
-            result = make(name, prior, steps)(problem, prior, samples=samples, seed=seed)
-            drawn, nfe = result.samples[0], result.nfe
-        seconds.append(time.perf_counter() - begin)
-        distances.append(sliced_wasserstein(drawn, truth, slices=SLICES))
-    return Cell(name, d_x, d_y, tuple(distances), statistics.median(seconds), nfe)
-
-
-def mixture_suite(
-    names: Sequence[str], *, d_x: Sequence[int] = (8, 80, 800), d_y: Sequence[int] = (1, 2, 4), seeds: int = 20,
-    steps: int = STEPS, say: Say = lambda text: None,
-) -> Table:  # fmt: skip
-    """Run the mixture experiment; the first row of the table is its head."""
-    head = ["d_x", "d_y", "published", *names]
-    table = [head, ["evaluations", "", "20", *[""] * len(names)]]
-    nfe = dict.fromkeys(names, 0)
-    for dx in d_x:
-        for dy in d_y:
-            mean, error = PUBLISHED.get((dx, dy), (math.nan, math.nan))
-            row = [str(dx), str(dy), f"{mean:.2f} ± {error:.2f}"]
-            for name in names:
-                cell = mixture_cell(name, dx, dy, range(seeds), steps=steps)
-                nfe[name] = cell.nfe
-                row.append(f"{cell.mean:.2f} ± {cell.error:.2f}")
-                say(f"{dx:4d} {dy} {name:16s} {row[-1]}  {cell.seconds:.1f} s")
-            table.append(row)
-    table[1][3:] = [str(nfe[n]) for n in names]
     return table
 
 
@@ -231,7 +98,7 @@ def run(
         solvers: names with commas between; all, or those of the paper, unless given.
         samples: of each image, for the suite `exact`.
         seeds: how many problems in each cell, for the suite `mcgdiff`.
-        steps: noise levels, for the suite `mcgdiff`.
+        steps: noise levels, of which the last is 0, for the suite `mcgdiff`.
         d_x: dimensions of x, for the suite `mcgdiff`.
         d_y: dimensions of y, for the suite `mcgdiff`.
         out: Markdown file to write; none unless given.
@@ -254,7 +121,8 @@ def run(
         title = "Mixture of 25 Gaussians"
         note = (
             f"Sliced Wasserstein-1 distance to the exact posterior: mean and 1.96 standard errors over {seeds} "
-            f"problems (the same for every solver), {SAMPLES} samples, {steps} steps; particles in two clouds."
+            f"problems of the authors (the same for every solver), {SAMPLES} samples, {steps} levels of which the last "
+            "is 0; particles in two clouds."
         )
     if out is not None:
         with atomic_path(out) as path:
@@ -269,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--solvers", help="names with commas between")
     parser.add_argument("--samples", type=int, default=256, help="of each image, for the suite exact")
     parser.add_argument("--seeds", type=int, default=20, help="problems in each cell, for the suite mcgdiff")
-    parser.add_argument("--steps", type=int, default=STEPS, help="noise levels, for the suite mcgdiff")
+    parser.add_argument("--steps", type=int, default=STEPS, help="noise levels with the last, 0, for the suite mcgdiff")
     parser.add_argument("--d-x", default="8,80,800", help="dimensions, for the suite mcgdiff")
     parser.add_argument("--d-y", default="1,2,4", help="dimensions, for the suite mcgdiff")
     parser.add_argument("--out", type=Path, help="Markdown file to write")

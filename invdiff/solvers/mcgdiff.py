@@ -56,7 +56,8 @@ class MCGDiff(Solver):
     Differs:
         In the paper's VP coordinates the variance of a potential is `1 - (1 - kappa) abar_t / abar_tau`; divided by
         `abar_t` it is the one above, with `r = 1`. Levels are in geometric progression, which halves the error of a
-        few steps on the authors' mixtures; theirs are uniform in `1 / sqrt(1 + sigma^2)`. Levels are moved onto the
+        few steps on the authors' mixtures; theirs are about uniform in `1 / sqrt(1 + sigma^2)`, see
+        `invdiff.benchmarks.mixture`. Levels are moved onto the
         `tau_i`, as in the paper; where these are more than half of the levels, each `tau_i` is rounded to the nearest
         level instead. The authors' code begins with particles of the prior; this begins, as the paper, with the prior
         tilted by `g_T`. One of their two programs divides `g` out again where a coefficient is set free and weighs
@@ -96,9 +97,13 @@ class MCGDiff(Solver):
         """One for each particle and level."""
         return self.steps * self.particles
 
+    def unit(self, prior: Prior) -> float:
+        """Return `r`, the length that kappa and the spacing are measured in."""
+        return prior.std / 0.5
+
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return the levels of `spacing`, some of them moved onto the `tau_i`."""
-        levels = scaled_levels(self.spacing, self.steps, *level_range(prior), prior.std / 0.5)
+        levels = scaled_levels(self.spacing, self.steps, *level_range(prior), self.unit(prior))
         assert isinstance(problem.operator, LinearOperator) and isinstance(problem.noise, Gaussian)
         assert problem.operator.svd is not None
         return pf.with_levels(levels, problem.noise.std / problem.operator.svd.s.double().cpu().flatten())
@@ -139,5 +144,5 @@ class MCGDiff(Solver):
         if i == len(run.levels) - 1:
             return torch.where(tau == 0, 0.0, math.inf)
         own = pf.on_levels(tau, run.levels)
-        variance = level**2 - own**2 + self.kappa * (run.unit**2 + own**2)
+        variance = level**2 - own**2 + self.kappa * (self.unit(run.prior) ** 2 + own**2)
         return torch.where(own <= level, variance, math.inf)
