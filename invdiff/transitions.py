@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 
@@ -53,12 +54,12 @@ def ddim_step(x: Tensor, x0: Tensor, sigma: float, sigma_next: float, eta: float
         Denoising Diffusion Implicit Models (Song et al., 2021), https://arxiv.org/abs/2010.02502, equations 12 and 16.
     """
     c, s = ddim_coefficients(sigma, sigma_next, eta)
-    mean = x0 + c * (x - x0)
+    mean = torch.lerp(x0, x, c)
     if s == 0:
         return mean
     if noise is None:
         raise ValueError(f"ddim_step: noise: expected a standard normal tensor for eta={eta}, got None")
-    return mean + s * noise
+    return torch.add(mean, noise, alpha=s)
 
 
 def tweedie_score(x: Tensor, x0: Tensor, sigma: float) -> Tensor:
@@ -93,7 +94,7 @@ def heun_step(denoise: Callable[[Tensor, float], Tensor], x: Tensor, sigma: floa
 
 def raise_noise(x: Tensor, sigma: float, sigma_high: float, noise: Tensor) -> Tensor:
     """Return `x` taken up from level `sigma` to `sigma_high >= sigma` by standard normal `noise`."""
-    return x + math.sqrt(max(sigma_high**2 - sigma**2, 0.0)) * noise
+    return torch.add(x, noise, alpha=math.sqrt(max(sigma_high**2 - sigma**2, 0.0)))
 
 
 def reverse_sde_step(x: Tensor, score: Tensor, sigma: float, sigma_next: float, noise: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ def reverse_sde_step(x: Tensor, score: Tensor, sigma: float, sigma_next: float, 
         https://arxiv.org/abs/2011.13456, appendix E, "reverse diffusion sampling".
     """
     step = sigma**2 - sigma_next**2
-    return x + step * score + math.sqrt(max(step, 0.0)) * noise
+    return torch.add(torch.add(x, score, alpha=step), noise, alpha=math.sqrt(max(step, 0.0)))
 
 
 def langevin_step(x: Tensor, score: Tensor, gamma: float, noise: Tensor) -> Tensor:
@@ -133,7 +134,7 @@ def langevin_step(x: Tensor, score: Tensor, gamma: float, noise: Tensor) -> Tens
         Exponential Convergence of Langevin Distributions and Their Discrete Approximations (Roberts, Tweedie, 1996),
         https://doi.org/10.2307/3318418.
     """
-    return x + gamma * score + math.sqrt(2 * gamma) * noise
+    return torch.add(torch.add(x, score, alpha=gamma), noise, alpha=math.sqrt(2 * gamma))
 
 
 def langevin_log_acceptance(

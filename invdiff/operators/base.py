@@ -8,6 +8,7 @@ transform,
 
     pinv(y)      = A^+ y                          least squares of least norm
     solve(b, r)  = (A^T A + r I)^{-1} b           the proximal step of 1/2 ||A x - y||^2
+    tikhonov(y, r) = (A^T A + r I)^{-1} A^T y     least squares with a penalty
 """
 
 from __future__ import annotations
@@ -303,6 +304,23 @@ class LinearOperator(Operator):
             return out + b / r.reshape(-1, *[1] * (b.ndim - 1))
         rb = r.reshape(-1, *[1] * (b.ndim - 1))
         return conjugate_gradients(lambda v: self.normal(v) + rb * v, b).x
+
+    def tikhonov(self, y: Tensor, rho: Tensor | float) -> Tensor:
+        """Return `(A^T A + rho I)^{-1} A^T y`, the minimiser of `||A x - y||^2 + rho ||x||^2`, `(B, *in_shape)`.
+
+        Closed form with a spectrum, which keeps all digits for small weights, else `solve` of `A^T y`.
+
+        Args:
+            y: measurements, `(B, *out_shape)`.
+            rho: positive weights, a scalar or one for each image, `(B,)`.
+        """
+        self._check(y, self.out_shape, "a measurement", "y")
+        f = self.svd
+        if f is None:
+            return self.solve(self.adjoint(y), rho)
+        s = f.s.to(y)
+        r = torch.as_tensor(rho, dtype=y.dtype, device=y.device).reshape(-1, *[1] * s.ndim)
+        return f.V(f.Ut(y) * (s / (s**2 + r)))
 
     def __matmul__(self, other: Any) -> Any:
         """Return the composition `x -> self(other(x))`, linear if `other` is."""

@@ -115,6 +115,11 @@ class Blur(LinearOperator):
         self._check(b, self.in_shape, "an image", "b")
         return (self._closed or self._form).solve(b, rho)
 
+    def tikhonov(self, y: Tensor, rho: Tensor | float) -> Tensor:
+        """Return `(A^T A + rho I)^{-1} A^T y`, in closed form where `svd` is, else by conjugate gradients."""
+        self._check(y, self.out_shape, "a measurement", "y")
+        return (self._closed or self._form).tikhonov(y, rho)
+
     def _describe(self) -> str:
         return f"kernel {self.kernel.shape[-2]}x{self.kernel.shape[-1]}, {self.border}"
 
@@ -124,7 +129,10 @@ class _Circular(LinearOperator):
 
     def __init__(self, in_shape: tuple[int, ...], kernel: Tensor) -> None:
         self.in_shape = self.out_shape = in_shape
-        self._full = Constant(torch.fft.fft2(_wrapped(kernel, in_shape[-2:])))
+        full = torch.fft.fft2(_wrapped(kernel, in_shape[-2:]))
+        modulus = full.abs()
+        phase = torch.where(modulus > 0, full / torch.where(modulus > 0, modulus, 1), 1)
+        self._modulus, self._phase = Constant(modulus), Constant(phase[..., : phase.shape[-1] // 2 + 1])
         self._half = Constant(torch.fft.rfft2(_wrapped(kernel, in_shape[-2:])))
         self._power = Constant(self._half.value.abs() ** 2)
         self._largest = float(self._power.value.max())
@@ -155,20 +163,19 @@ class _Circular(LinearOperator):
             return super().solve(b, rho)  # which raises
         return _filtered(b, 1 / (self._power.like(b) + r.reshape(-1, 1, 1, 1)))
 
+    def tikhonov(self, y: Tensor, rho: Tensor | float) -> Tensor:
+        r = torch.as_tensor(rho, dtype=y.dtype, device=y.device).reshape(-1, 1, 1, 1)
+        return _filtered(y, self._half.like(y).conj() / (self._power.like(y) + r))
+
     @property
     def svd(self) -> Spectrum:
-        full = self._full.value
-        modulus = full.abs()
-        phase = Constant(torch.where(modulus > 0, full / torch.where(modulus > 0, modulus, 1), 1))
-        half = full.shape[-1] // 2 + 1
-
         def u(c: Tensor) -> Tensor:
-            return _filtered(_hartley(c), phase.like(c)[..., :half])
+            return _filtered(_hartley(c), self._phase.like(c))
 
         def ut(y: Tensor) -> Tensor:
-            return _hartley(_filtered(y, phase.like(y)[..., :half].conj()))
+            return _hartley(_filtered(y, self._phase.like(y).conj()))
 
-        return Spectrum(s=modulus.expand(self.in_shape), V=_hartley, Vt=_hartley, U=u, Ut=ut)
+        return Spectrum(s=self._modulus.value.expand(self.in_shape), V=_hartley, Vt=_hartley, U=u, Ut=ut)
 
 
 class _Bordered(LinearOperator):

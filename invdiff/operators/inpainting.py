@@ -56,6 +56,7 @@ class Inpainting(LinearOperator):
             )
         self.in_shape = self.out_shape = (count, known.shape[-2], known.shape[-1])
         self._mask = Constant(known)
+        self._index = Constant(known.expand(self.in_shape).flatten().nonzero().squeeze(1))
 
     @property
     def mask(self) -> Tensor:
@@ -84,18 +85,30 @@ class Inpainting(LinearOperator):
         self._check(y, self.out_shape, "a measurement", "y")
         return self.forward(y)
 
+    def solve(self, b: Tensor, rho: Tensor | float) -> Tensor:
+        """Return `b / (m + rho)`."""
+        self._check(b, self.in_shape, "an image", "b")
+        r = torch.as_tensor(rho, dtype=b.dtype, device=b.device).reshape(-1, 1, 1, 1)
+        return b / (self._mask.like(b) + r) if bool((r > 0).all()) else super().solve(b, rho)  # which raises
+
+    def tikhonov(self, y: Tensor, rho: Tensor | float) -> Tensor:
+        """Return `m * y / (1 + rho)`."""
+        self._check(y, self.out_shape, "a measurement", "y")
+        r = torch.as_tensor(rho, dtype=y.dtype, device=y.device).reshape(-1, 1, 1, 1)
+        return y * (self._mask.like(y) / (1 + r))
+
     @property
     def svd(self) -> Spectrum:
         """Ones, one for each known pixel; `V` places them in an image."""
         shape = self.in_shape
-        index = self.mask.expand(shape).flatten().nonzero().squeeze(1)
+        index = self._index.value
 
         def gather(x: Tensor) -> Tensor:
-            return x.flatten(1)[:, index.to(x.device)]
+            return x.flatten(1).index_select(1, self._index.like(x))
 
         def scatter(c: Tensor) -> Tensor:
             flat = c.new_zeros((c.shape[0], shape[0] * shape[1] * shape[2]))
-            return flat.index_copy(1, index.to(c.device), c).reshape(c.shape[0], *shape)
+            return flat.index_copy(1, self._index.like(c), c).reshape(c.shape[0], *shape)
 
         s = torch.ones(len(index), dtype=torch.float64, device=index.device)
         return Spectrum(s=s, V=scatter, Vt=gather, U=scatter, Ut=gather)

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from ..problem import Problem, Reconstruction
 from ..streams import Streams, generator
 from .progress import Progress, progress_bar
 
+T = TypeVar("T")
 BATCH_VALUES = 2**22  # pixel values that are worked on at once, unless the caller says how many samples
 
 NEEDS = {
@@ -57,6 +58,7 @@ class Run:
     trace: dict[str, list[Tensor]] = field(default_factory=dict)
     log_evidence: Tensor | None = None
     evaluated: int = 0
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def rows(self) -> int:
@@ -76,6 +78,13 @@ class Run:
     def randn(self, like: Tensor) -> Tensor:
         """Return standard normal noise like `like`, `(N, ...)`, each row from its own stream."""
         return self.streams.randn(like)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Return what `make` gave when this name was asked for first: what depends on the problem and levels alone."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        kept: T = self._kept[name]
+        return kept
 
     def record(self, name: str, value: Tensor) -> None:
         """Keep a figure of this step, one for each row, `(N,)`."""

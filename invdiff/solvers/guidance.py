@@ -92,13 +92,23 @@ def whitened_adjoint(problem: Problem, residual: Tensor, variance: float) -> Ten
     """
     operator, noise = problem.operator, problem.noise
     assert isinstance(operator, LinearOperator) and isinstance(noise, Gaussian)
-    rho = noise.std**2 / variance
+    return wiener(operator, residual, noise.std**2 / variance) / variance
+
+
+def wiener(operator: LinearOperator, residual: Tensor, rho: float) -> Tensor:
+    """Return `(A^T A + rho I)^{-1} A^T residual`, or `A^+ residual` for `rho = 0`; a few iterations without a spectrum.
+
+    Args:
+        operator: the operator `A`.
+        residual: `(N, *out_shape)`, zero where nothing was observed.
+        rho: non-negative weight.
+    """
     if rho <= 1e-12 * gain(operator) ** 2:
-        return range_part(operator, residual) / variance
-    b = operator.adjoint(residual)
+        return range_part(operator, residual)
     if operator.svd is None:
-        return conjugate_gradients(lambda v: operator.normal(v) + rho * v, b, max_iterations=ITERATIONS).x / variance
-    return operator.solve(b, rho) / variance
+        b = operator.adjoint(residual)
+        return conjugate_gradients(lambda v: operator.normal(v) + rho * v, b, max_iterations=ITERATIONS).x
+    return operator.tikhonov(residual, rho)
 
 
 def range_part(operator: LinearOperator, y: Tensor) -> Tensor:
@@ -123,11 +133,10 @@ def toward_data(run: Run, x: Tensor, sigma: float, noise: Tensor | None, weight:
     """
     problem = run.problem
     assert isinstance(problem.operator, LinearOperator)
-    moved = x if sigma == 0 or noise is None else x - sigma * noise  # y - A (x - sigma n), zero where unobserved
-    residual = problem.residual(moved)
-    if not isinstance(problem.noise, Gaussian):
-        return x + weight * range_part(problem.operator, residual)
-    return x + weight * run.prior.std**2 * whitened_adjoint(problem, residual, run.prior.std**2)
+    moved = x if sigma == 0 or noise is None else torch.sub(x, noise, alpha=sigma)
+    residual = problem.residual(moved)  # y - A (x - sigma n), zero where unobserved
+    rho = (problem.noise.std / run.prior.std) ** 2 if isinstance(problem.noise, Gaussian) else 0.0
+    return torch.add(x, wiener(problem.operator, residual, rho), alpha=weight)
 
 
 def bounded(assumed: Tensor, noise: Tensor, signal: Tensor) -> Tensor:

@@ -200,22 +200,19 @@ def chunk(x: Tensor) -> int:
     return max(1, BATCH_VALUES // max(1, math.prod(x.shape[2:])))
 
 
-def log_normal(squared: Tensor, variance: Tensor | float) -> Tensor:
-    """Return the summands `log N(e; 0, variance)` for `squared = e^2`, in float64."""
-    v = torch.as_tensor(variance, dtype=torch.float64, device=squared.device)
-    return -0.5 * (squared.double() / v + torch.log(2 * math.pi * v))
-
-
 def spectral_data(run: Run) -> tuple[Spectrum, Tensor, Tensor]:
     """Return the spectrum, the data `a = U^T y / s`, and their noise `tau = sigma_y / s` in the image's coefficients.
 
     Coefficients with `s = 0` hold nothing: there `a = 0` and `tau` is infinite.
     """
-    operator, noise = run.problem.operator, run.problem.noise
+    return run.once("levels of the data", lambda: _spectral_data(run.problem))
+
+
+def _spectral_data(problem: Problem) -> tuple[Spectrum, Tensor, Tensor]:
+    operator, noise, y = problem.operator, problem.noise, problem.measurement
     assert isinstance(operator, LinearOperator) and isinstance(noise, Gaussian)
     spectrum = operator.svd
     assert spectrum is not None
-    y = run.problem.measurement
     s = spectrum.s.to(device=y.device, dtype=torch.float64)
     seen = s > 1e-6 * s.max() if s.numel() else s > 0
     safe = torch.where(seen, s, 1.0)
@@ -238,8 +235,9 @@ def log_potential(z: Tensor, a: Tensor, variance: Tensor) -> Tensor:
         variance: `(*coefficients)`, float64.
     """
     on = variance.isfinite()
-    summands = log_normal((a[:, None] - z).square(), torch.where(on, variance, 1.0))
-    return torch.where(on, summands, 0.0).flatten(2).sum(2)
+    constant = torch.where(on, (2 * math.pi * variance).log(), 0.0).sum()
+    weighted = (a[:, None] - z).square_().double().mul_(torch.where(on, 1 / variance, 0.0))
+    return -0.5 * (weighted.flatten(2).sum(2) + constant)
 
 
 def tilted_draw(

@@ -79,16 +79,16 @@ class SNIPS(Solver):
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take the Langevin steps at level `i`."""
         sigma = run.levels[i]
-        spectrum, seen, d, tau = spectral_data(run.problem, x)
+        spectrum, seen, d, tau = spectral_data(run)
         q = torch.where(tau > 0, (sigma / torch.where(tau > 0, tau, 1)) ** 2, math.inf)
-        known = q >= 1
-        spread = sigma * torch.where(known, 1 - 1 / q, 1 - q).clamp(min=0).sqrt()
+        spread = sigma * torch.where(q >= 1, 1 - 1 / q, 1 - q).clamp(min=0).sqrt()
+        q = q.clamp(max=1)
+        # What is seen moves by q (d - b) + (1 - q) sigma^2 h instead of sigma^2 h, Tweedie's correction, and has less
+        # noise: what is free takes this step, and the difference is added for what is seen.
+        length, noise = self.rate, math.sqrt(2 * self.rate)
+        to_data, to_noise = length * seen * q, noise * seen * (spread - sigma)
         for _ in range(self.inner):
-            # sigma^2 h is Tweedie's correction.
-            correction, n = run.denoise(x, sigma) - x, run.randn(x)
-            free = self.rate * correction + math.sqrt(2 * self.rate) * sigma * n
-            gap = d - spectrum.Vt(x)
-            drift = torch.where(known, gap, (1 - q) * spectrum.Vt(correction) + q * gap)
-            bound = self.rate * drift + math.sqrt(2 * self.rate) * spread * spectrum.Vt(n)
-            x = x + free + spectrum.V(torch.where(seen, bound - spectrum.Vt(free), 0))
+            x0, n = run.denoise(x, sigma), run.randn(x)
+            change = torch.addcmul(to_data * (d - spectrum.Vt(x0)), to_noise, spectrum.Vt(n))
+            x = torch.lerp(x, x0, length).add_(n, alpha=noise * sigma).add_(spectrum.V(change))
         return x

@@ -13,6 +13,7 @@ Each case has the marginal variance `sigma'^2` that the denoiser expects.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,33 +24,52 @@ from ..problem import Problem
 from .base import Run
 
 
-def spectral_data(problem: Problem, like: Tensor) -> tuple[Spectrum, Tensor, Tensor, Tensor]:
-    """Return the spectrum, which coefficients are seen, the data `d` `(N, ...)`, and their noise `tau`.
+class Data(NamedTuple):
+    """A measurement in the singular vectors of its operator.
 
-    Singular values below 1e-6 of the largest count as zero; `d` and `tau` are 0 where nothing is seen.
+    Attributes:
+        spectrum: the decomposition.
+        seen: 1 where a coefficient is seen, 0 elsewhere, in the type of the images.
+        d: the data, `(N, ...)`; 0 where nothing is seen.
+        tau: the standard deviation of their noise; 0 where nothing is seen.
+    """
+
+    spectrum: Spectrum
+    seen: Tensor
+    d: Tensor
+    tau: Tensor
+
+
+def spectral_data(run: Run) -> Data:
+    """Return the data of a run in the operator's singular vectors, found once.
+
+    Singular values below 1e-6 of the largest count as zero.
 
     Args:
-        problem: an operator with a spectrum, Gaussian noise.
-        like: images, for type and device.
+        run: the batch, with an operator that has a spectrum, and Gaussian noise.
     """
-    operator = problem.operator
+    return run.once("spectral data", lambda: _data(run.problem))
+
+
+def _data(problem: Problem) -> Data:
+    operator, y = problem.operator, problem.measurement
     assert isinstance(operator, LinearOperator) and isinstance(problem.noise, Gaussian)
     spectrum = operator.svd
     assert spectrum is not None
-    s = spectrum.s.to(like)
+    s = spectrum.s.to(y)
     seen = s > 1e-6 * s.max() if s.numel() else s > 0
     inverse = torch.where(seen, 1 / torch.where(seen, s, 1), 0)
-    return spectrum, seen, inverse * spectrum.Ut(problem.measurement), problem.noise.std * inverse
+    return Data(spectrum, seen.to(y), inverse * spectrum.Ut(y), problem.noise.std * inverse)
 
 
 def spectral_start(run: Run, c: Tensor) -> Tensor:
     """Return `x_T`: `d + sqrt(sigma_T^2 - tau^2) n` where the data are cleaner than `sigma_T`, else `c + sigma_T n`."""
-    spectrum, seen, d, tau = spectral_data(run.problem, c)
+    spectrum, seen, d, tau = spectral_data(run)
     sigma, n = run.levels[0], run.randn(c)
     x = c + sigma * n
     cleaner = d + (sigma**2 - tau**2).clamp(min=0).sqrt() * spectrum.Vt(n)
     b = spectrum.Vt(x)
-    return x + spectrum.V(torch.where(seen & (tau <= sigma), cleaner, b) - b)
+    return x + spectrum.V(seen * (tau <= sigma) * (cleaner - b))
 
 
 def spectral_step(run: Run, x: Tensor, x0: Tensor, sigma: float, sigma_next: float, eta: float, eta_b: float) -> Tensor:
@@ -64,13 +84,17 @@ def spectral_step(run: Run, x: Tensor, x0: Tensor, sigma: float, sigma_next: flo
         eta: share of fresh noise where the data say nothing or little, in [0, 1].
         eta_b: share of the data where they say much, in [0, 1].
     """
-    spectrum, seen, d, tau = spectral_data(run.problem, x)
+    spectrum, seen, d, tau = spectral_data(run)
     n = run.randn(x)
     keep = math.sqrt(1 - eta**2) * sigma_next
-    free = x0 + keep / sigma * (x - x0) + eta * sigma_next * n
-    b0, bn = spectrum.Vt(x0), spectrum.Vt(n)
-    noisier = b0 + keep * (d - b0) / torch.where(tau > 0, tau, 1) + eta * sigma_next * bn
-    spread = (sigma_next**2 - eta_b**2 * tau**2).clamp(min=0).sqrt()
-    cleaner = (1 - eta_b) * b0 + eta_b * d + spread * bn
-    bound = torch.where(tau <= sigma_next, cleaner, noisier)
-    return free + spectrum.V(torch.where(seen, bound - spectrum.Vt(free), 0))
+    free = torch.lerp(x0, x, keep / sigma).add_(n, alpha=eta * sigma_next)
+    # What is seen moves from b0 + keep (b - b0) / sigma + eta sigma' n to one of the last two cases.
+    cleaner = tau <= sigma_next
+    spread = (sigma_next**2 - (eta_b * tau) ** 2).clamp_(min=0).sqrt_()
+    to_data = seen * torch.where(cleaner, eta_b, keep / tau.clamp(min=sigma_next or 1.0))
+    to_noise = seen * torch.where(cleaner, spread - eta * sigma_next, 0.0)
+    b0 = spectrum.Vt(x0)
+    change = torch.addcmul((d - b0).mul_(to_data), to_noise, spectrum.Vt(n))
+    if keep > 0:
+        change.addcmul_(seen, spectrum.Vt(x).sub_(b0), value=-keep / sigma)
+    return free.add_(spectrum.V(change))

@@ -59,9 +59,8 @@ def correction(operator: LinearOperator, residual: Tensor, rho: float) -> Tensor
     """
     if rho == 0:
         return operator.pinv(residual)
-    if (f := operator.svd) is not None:
-        s = f.s.to(residual)
-        return f.V(f.Ut(residual) * (s / (s**2 + rho)))
+    if operator.svd is not None:
+        return operator.tikhonov(residual, rho)
     b = operator.adjoint(residual)
     # Keep the system solvable in this precision; |A^T r|^2 / |r|^2 tells the scale of A^T A without its norm.
     squared = (residual.flatten(1) ** 2).sum(1)

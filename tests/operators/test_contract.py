@@ -197,6 +197,10 @@ def test_inverses_against_dense_linear_algebra(name: str) -> None:
         want = torch.linalg.solve(m.T @ m + rho[i] * torch.eye(len(m.T), dtype=torch.float64), b[i].flatten())
         assert (got[i] - want).norm() <= 1e-5 * want.norm()
     y = torch.randn(2, *a.out_shape, generator=generator, dtype=torch.float64)
+    got = a.tikhonov(y, rho).flatten(1)
+    for i in range(2):
+        want = torch.linalg.solve(m.T @ m + rho[i] * torch.eye(len(m.T), dtype=torch.float64), m.T @ y[i].flatten())
+        assert (got[i] - want).norm() <= (1e-4 if a.svd is None else 1e-9) * want.norm()
     # Iterative solves of ill-conditioned systems have converged in A x, not in x: compare there.
     want = torch.linalg.pinv(m, rtol=1e-6) @ y.flatten(1).T
     early = isinstance(a, Projection)  # whose default stops early
