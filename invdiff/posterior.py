@@ -27,13 +27,14 @@ from .operators.linalg import conjugate_gradients
 from .priors import GaussianPrior, MixturePrior, Prior, StationaryGaussianPrior
 from .problem import Problem
 from .streams import generator
+from .whitening import whitened
 
 
 class ExactPosterior:
     """The posterior of a Gaussian or mixture prior, in closed form, in float64.
 
     Args:
-        problem: a linear operator, Gaussian noise, and measurements `(B, ...)`.
+        problem: a linear operator, Gaussian noise (one level, or one for each entry), and measurements `(B, ...)`.
         prior: a `GaussianPrior`, `StationaryGaussianPrior` or `MixturePrior`.
 
     Attributes:
@@ -54,7 +55,7 @@ class ExactPosterior:
     """
 
     def __init__(self, problem: Problem, prior: Prior) -> None:
-        _check(problem)
+        problem, log_volume = _white(problem)
         operator = problem.operator
         assert isinstance(operator, LinearOperator) and isinstance(problem.noise, Gaussian)
         self.shape = operator.in_shape
@@ -81,7 +82,7 @@ class ExactPosterior:
             self._gains.append(gain)
             self._covariances.append((product, cat))
         joint = torch.stack(log_evidence, 1) + weights.log()
-        self.log_evidence = joint.logsumexp(1)
+        self.log_evidence = joint.logsumexp(1) + log_volume
         self.weights = joint.softmax(1)
         self.means = torch.stack(posterior_means, 1).reshape(len(y), len(means), *self.shape)
 
@@ -146,7 +147,7 @@ def gaussian_mean(
         tolerance: relative residual at which the iteration stops.
         iterations: limit of the iteration.
     """
-    _check(problem)
+    problem, _ = _white(problem)
     operator, y = problem.operator, problem.measurement
     assert isinstance(operator, LinearOperator) and isinstance(problem.noise, Gaussian)
     mean, v = prior.moments(operator.in_shape, y)
@@ -171,11 +172,16 @@ def gaussian_mean(
     return m + prior.synthesise(root * u)
 
 
-def _check(problem: Problem) -> None:
+def _white(problem: Problem) -> tuple[Problem, float]:
+    """Return the problem in units in which its noise is white, and what that adds to `log p(y)`."""
     if not isinstance(problem.operator, LinearOperator):
         raise ValueError(f"exact posterior: operator: expected a LinearOperator, got {problem.operator!r}")
-    if not isinstance(problem.noise, Gaussian):
-        raise ValueError(f"exact posterior: noise: expected Gaussian, got {problem.noise!r}")
+    if not problem.noise.is_gaussian:
+        raise ValueError(
+            f"exact posterior: noise: expected Gaussian, got {problem.noise!r}; problem.gaussian() has the nearest one"
+        )
+    white = whitened(problem)
+    return white.problem, white.log_volume
 
 
 Product = Callable[[Tensor], Tensor]

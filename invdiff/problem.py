@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from .noise import Gaussian, Noise
+from .noise import Gaussian, Independent, Noise, StackedNoise
 from .operators.base import Operator
+from .operators.stack import NonlinearStack, Stack
 from .streams import generator
 
 
@@ -46,6 +49,7 @@ class Problem:
             )
         y = self.measurement
         self.operator._check(y, self.operator.out_shape, "a measurement", "measurement")
+        self.noise.check(tuple(self.operator.out_shape))
         if not bool(torch.isfinite(y).all()):
             bad = int((~torch.isfinite(y)).sum())
             raise ValueError(
@@ -82,15 +86,36 @@ class Problem:
         y, clean = self.measurement, self.operator(x)
         if (observed := self.operator.observed) is not None:
             keep = observed.to(y.device).expand(y.shape[1:])
+            if isinstance(self.noise, Independent):
+                return torch.where(keep, self.noise.log_density(y, clean), 0).flatten(1).sum(1)
             y, clean = y[:, keep], clean[:, keep]
         return self.noise.log_likelihood(y, clean)
 
     def to(self, device: torch.device | str) -> Problem:
         """Return this problem on a device."""
-        return Problem(self.operator.to(device), self.noise, self.measurement.to(device), self.image_index)
+        return Problem(self.operator.to(device), self.noise.to(device), self.measurement.to(device), self.image_index)
+
+    def gaussian(self) -> Problem:
+        """Return this problem with the Gaussian noise nearest to its own, for solvers that know no other.
+
+        Its variance is the one that goes with what was measured; each noise model says how good that is. Noise whose
+        variance depends on the measurement takes a problem of one image, `problem[i].gaussian()`.
+
+        Raises:
+            ValueError: several images, or noise that has no Gaussian approximation.
+
+        Example:
+            >>> from invdiff.noise import Poisson
+            >>> from invdiff.operators import Identity
+            >>> Problem(Identity((1, 1, 1)), Poisson(100.0), torch.ones(1, 1, 1, 1)).gaussian().noise
+            GaussianMap((1, 1, 1), std 0.1 to 0.1)
+        """
+        if isinstance(self.noise, Gaussian):
+            return self
+        return dataclasses.replace(self, noise=self.noise.gaussian(self.measurement))
 
 
-def simulate(operator: Operator, x: Tensor, noise: Noise | float, seed: int = 0) -> Problem:
+def simulate(operator: Operator, x: Tensor, noise: Noise | float | Sequence[Noise | float], seed: int = 0) -> Problem:
     """Corrupt clean images: `y = A(x) + noise`.
 
     Image `i` draws its noise from a stream of its own, derived from `(seed, i)`: a measurement never depends on the
@@ -99,11 +124,14 @@ def simulate(operator: Operator, x: Tensor, noise: Noise | float, seed: int = 0)
     Args:
         operator: the forward operator.
         x: clean images in [0, 1], `(B, *operator.in_shape)`.
-        noise: a `Noise`, or the standard deviation of Gaussian noise.
+        noise: a `Noise`, or the standard deviation of Gaussian noise; for a stack of operators also one for each.
         seed: non-negative integer.
 
     Returns:
         The problem, with its measurement.
+
+    Raises:
+        ValueError: another number of noises than the stack has operators.
 
     Example:
         >>> import torch
@@ -111,10 +139,35 @@ def simulate(operator: Operator, x: Tensor, noise: Noise | float, seed: int = 0)
         >>> simulate(Identity((1, 4, 4)), torch.zeros(1, 1, 4, 4), 0.1, seed=0).measurement.shape
         torch.Size([1, 1, 4, 4])
     """
-    law = Gaussian(noise) if isinstance(noise, int | float) else noise
+    law = noise_for(operator, noise)
     clean = operator(x)
+    law.check(tuple(operator.out_shape))
     rows = [law.sample(clean[i : i + 1], generator(seed, i)) for i in range(clean.shape[0])]
     return Problem(operator, law, torch.cat(rows) if rows else clean)
+
+
+def noise_for(operator: Operator, noise: Noise | float | Sequence[Noise | float]) -> Noise:
+    """Return the noise that is meant for the measurements of an operator.
+
+    Args:
+        operator: the operator.
+        noise: a `Noise`; a number, the standard deviation of Gaussian noise; or, for a stack, one of these for each of
+            its operators.
+
+    Raises:
+        TypeError: several noises for an operator that is no stack, or no noise at all.
+        ValueError: another number of noises than the stack has operators.
+    """
+    if isinstance(noise, Noise):
+        return noise
+    if isinstance(noise, int | float) and not isinstance(noise, bool):
+        return Gaussian(noise)
+    if isinstance(noise, Sequence) and isinstance(operator, Stack | NonlinearStack):
+        return StackedNoise.of(noise, [tuple(a.out_shape) for a in operator.operators])
+    raise TypeError(
+        f"noise: expected a Noise or a standard deviation, or one for each operator of a stack, "
+        f"got {type(noise).__name__} for {operator!r}"
+    )
 
 
 @dataclass(frozen=True)

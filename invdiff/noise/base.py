@@ -53,7 +53,7 @@ class Noise(abc.ABC):
             "needs no Gaussian noise"
         )
 
-    def check(self, shape: tuple[int, ...]) -> None:
+    def check(self, shape: tuple[int, ...]) -> None:  # noqa: B027  most laws fit any shape
         """Raise a ValueError unless this noise fits measurements of that shape, without the batch axis."""
 
     def to(self, device: torch.device | str) -> Self:

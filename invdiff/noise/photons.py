@@ -6,8 +6,8 @@
 
 With read noise the density is a sum over the photons that nobody saw, `sum_k Poisson(k; N z) N(y; k / N, std^2)`. Its
 terms are a smooth bump in `k`, at the root of `(k - N y) / (N std)^2 = log(N z / k)` and about
-`w = 1 / sqrt(1 / (N std)^2 + 1 / k)` wide. Every `h`-th of them, `h <= w / 1.3`, times `h` gives the sum to 1e-8 and, away from `k = 0`, to rounding:
-the error of such a rule is `exp(-2 pi^2 (w / h)^2)`, 3e-15.
+`w = 1 / sqrt(1 / (N std)^2 + 1 / k)` wide. Every `h`-th of them, `h <= w / 1.3`, times `h` gives the sum: the error of
+such a rule is `exp(-2 pi^2 (w / h)^2)`, 3e-15, and 1e-8 where the bump is cut at `k = 0`.
 """
 
 from __future__ import annotations

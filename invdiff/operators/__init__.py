@@ -20,7 +20,7 @@ A new one sets two shapes and defines `forward`; every solver can use it, and th
 
 `invdiff.testing.check_operator` says whether it keeps the contract. Families of operators, one a file:
 
-- `identity`, `inpainting`, `blur` (kernels in `kernels`), `space_varying_blur`, `downsample`, `color`
+- `identity`, `gain`, `inpainting`, `blur` (kernels in `kernels`), `space_varying_blur`, `downsample`, `color`
 - `tomography` and `fan_beam` (on `rays`), `mri`, `sensing`
 - `nonlinear`, `jpeg`
 - `algebra`, `stack`, `functions`, `separable`, `adapters`: operators made of operators, functions, matrices, deepinv's
@@ -37,6 +37,7 @@ from .color import Demosaic, Grayscale
 from .downsample import Downsample
 from .fan_beam import FanBeamTomography
 from .functions import Function, LinearFunction, Matrix
+from .gain import Gain
 from .identity import Identity
 from .inpainting import Inpainting, box_mask, random_mask
 from .jpeg import JPEG
@@ -61,6 +62,7 @@ __all__ = [
     "Downsample",
     "FanBeamTomography",
     "Function",
+    "Gain",
     "GammaCurve",
     "Grayscale",
     "HighDynamicRange",

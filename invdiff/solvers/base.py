@@ -22,7 +22,9 @@ from ..operators.base import LinearOperator
 from ..priors.base import Prior
 from ..problem import Problem, Reconstruction
 from ..streams import Streams, generator
+from ..whitening import whitened
 from .progress import Progress, progress_bar
+from .replaced import solve_white, white_problems
 
 T = TypeVar("T")
 BATCH_VALUES = 2**22  # pixel values that are worked on at once, unless the caller says how many samples
@@ -33,6 +35,11 @@ NEEDS = {
     "gaussian": "Gaussian noise",
     "vjp": "a prior and an operator that are differentiable",
 }
+
+APPROXIMATE = (
+    "take the Gaussian noise nearest to it, problem.gaussian() or on the command line approximate=true behind its "
+    "name, or one of the "
+)
 
 
 @dataclass
@@ -103,12 +110,15 @@ class Solver(abc.ABC):
         lower: the parameter to lower when the solver diverges.
         limit: the parameter in whose limit the samples are exact; "" for an approximate solver.
         point: whether the solver draws nothing, so that all its samples are one estimate.
+        approximates: whether noise that is not Gaussian is replaced by the Gaussian noise nearest to it, for a solver
+            that knows the data only through a sum of squares; see `replaced`.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     lower: ClassVar[str] = ""
     limit: ClassVar[str] = ""
     point: ClassVar[bool] = False
+    approximates: ClassVar[bool] = False
 
     @property
     def evaluations(self) -> int:
@@ -167,6 +177,15 @@ class Solver(abc.ABC):
             ValueError: the problem lacks what the solver needs, or does not fit the prior.
         """
         self._check(problem, prior, samples, seed, batch_size)
+        white = white_problems(problem, self.approximates)
+        if not white:
+            return self._solve(problem, prior, samples, seed, batch_size, progress)
+        return solve_white(white, lambda p, bar: self._solve(p, prior, samples, seed, batch_size, bar), progress)
+
+    def _solve(
+        self, problem: Problem, prior: Prior, samples: int, seed: int, batch_size: int | None, progress: bool | Progress
+    ) -> Reconstruction:
+        """Draw the samples of a problem that the solver can take as it is."""
         levels = tuple(self.levels(problem, prior).tolist())
         clouds = -(-samples // self.cloud)
         pairs = [(b, s) for b in range(len(problem)) for s in range(clouds)]
@@ -204,6 +223,8 @@ class Solver(abc.ABC):
     @classmethod
     def unmet(cls, problem: Problem) -> list[str]:
         """Return which of the solver's needs a problem does not meet, sorted."""
+        if problem.noise.is_gaussian:
+            problem = whitened(problem).problem
         op = problem.operator
         met = {
             "linear": isinstance(op, LinearOperator),
@@ -247,7 +268,7 @@ class Solver(abc.ABC):
         if missing:
             raise ValueError(
                 f"{name} needs {' and '.join(NEEDS[m] for m in missing)}; got {op!r} with {problem.noise!r}; "
-                f"{_alternatives(problem)}"
+                f"{APPROXIMATE if 'gaussian' in missing else ''}{_alternatives(problem)}"
             )
         fits = len(prior.shape) == len(op.in_shape) and all(
             p is None or p == s for p, s in zip(prior.shape, op.in_shape, strict=True)

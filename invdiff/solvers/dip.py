@@ -89,6 +89,7 @@ class DeepImagePrior(Solver):
     patience: int = 400
 
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
+    approximates: ClassVar[bool] = True
     lower: ClassVar[str] = "rate"
 
     def __post_init__(self) -> None:

@@ -75,6 +75,7 @@ class DPS(Solver):
     eta: float = 1.0
 
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
+    approximates: ClassVar[bool] = True
     lower: ClassVar[str] = "scale"
 
     def __post_init__(self) -> None:

@@ -51,6 +51,7 @@ class ILVR(Solver):
     free: float = 0.0
 
     needs: ClassVar[frozenset[str]] = frozenset({"linear"})
+    approximates: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

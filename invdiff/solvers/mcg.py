@@ -56,6 +56,7 @@ class MCG(Solver):
     scale: float = 1.0
 
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "vjp"})
+    approximates: ClassVar[bool] = True
     lower: ClassVar[str] = "scale"
 
     def __post_init__(self) -> None:

@@ -28,6 +28,7 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import reverse_sde_step, tweedie_score
 from .base import Run, Solver
+from .replaced import noise_level
 from .splitting import data_draw
 
 
@@ -86,8 +87,8 @@ class PnPDM(Solver):
         r = prior.std / 0.5
         high = min(self.rho_max * r, prior.sigma_max)
         low = self.rho_min * r
-        if isinstance(problem.noise, Gaussian):
-            low = min(low, self.noise_share * max(problem.noise.std, 1e-3 * r))
+        if (level := noise_level(problem)) > 0 or isinstance(problem.noise, Gaussian):
+            low = min(low, self.noise_share * max(level, 1e-3 * r))
         low = min(max(low, prior.sigma_min), high)
         log = torch.linspace(math.log(high), math.log(low), self.steps, dtype=torch.float64)
         return torch.cat([log.exp(), log.new_zeros(1)])

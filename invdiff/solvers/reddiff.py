@@ -63,6 +63,7 @@ class REDdiff(Solver):
     rate: float = 0.1
 
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
+    approximates: ClassVar[bool] = True
     lower: ClassVar[str] = "rate"
 
     def __post_init__(self) -> None:

@@ -54,6 +54,7 @@ class RePaint(Solver):
     repeats: int = 4
 
     needs: ClassVar[frozenset[str]] = frozenset({"linear"})
+    approximates: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

@@ -59,6 +59,7 @@ class ScoreSDE(Solver):
     snr: float = 0.246
 
     needs: ClassVar[frozenset[str]] = frozenset({"linear"})
+    approximates: ClassVar[bool] = True
     lower: ClassVar[str] = "snr"
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from ..noise import Gaussian
 from ..operators.base import LinearOperator
 from ..priors import Prior, photograph_gaussian
 from ..problem import Problem
+from .replaced import noise_level
 
 DROWNED = 20.0  # sigma_max / std from which on the centre does not matter
 
@@ -32,8 +33,7 @@ def center(problem: Problem, prior: Prior) -> Tensor:
         return zeros + 0.5
     from ..posterior import gaussian_mean
 
-    std = problem.noise.std if isinstance(problem.noise, Gaussian) else 0.0
-    spread = Gaussian(max(std, 1e-2))
+    spread = Gaussian(max(noise_level(problem), 1e-2))
     return gaussian_mean(
         Problem(operator, spread, y, problem.image_index), photograph_gaussian(), tolerance=1e-3, iterations=50
     )

@@ -23,6 +23,7 @@ from invdiff.operators import (
     Demosaic,
     Downsample,
     FanBeamTomography,
+    Gain,
     GammaCurve,
     Grayscale,
     HighDynamicRange,
@@ -126,6 +127,7 @@ EXAMPLES: dict[str, Callable[[], Operator]] = {
     "chain": lambda: Chain(Square(), Blur(SHAPE, kernel=gaussian_kernel(0.7))),
     "stack": lambda: Stack([Inpainting(_mask(), channels=2), Downsample(SHAPE, factor=2)]),
     "stack, not linear": lambda: NonlinearStack([Square(), Identity(SHAPE)]),
+    "gain": lambda: Gain(SHAPE, gain=_kernel(7, 10).where(_mask(), 0)),
     "function": lambda: Operator.from_function(torch.sin, SHAPE),
     "linear function": lambda: LinearOperator.from_function(_double, SHAPE),
     "linear function with adjoint": lambda: LinearOperator.from_function(_double, SHAPE, adjoint=_double),
@@ -218,7 +220,7 @@ def test_inverses_against_dense_linear_algebra(name: str) -> None:
 CLOSED = {
     "identity", "inpainting shared mask", "blur circular", "blur circular one per channel", "blur gaussian reflect",
     "blur gaussian zero", "blur gaussian valid", "downsample bicubic", "downsample average", "separable", "adjoint",
-    "scaled", "matrix", "grayscale", "demosaic", "mri", "mri, real image", "compressed sensing",
+    "scaled", "gain", "matrix", "grayscale", "demosaic", "mri", "mri, real image", "compressed sensing",
     "composition separable", "composition isometry outside", "composition isometry inside",
 }  # fmt: skip
 
