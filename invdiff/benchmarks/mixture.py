@@ -8,9 +8,9 @@ by the sliced Wasserstein-1 distance to exact samples: mean and 1.96 standard er
 
 Three things decide what MCGDiff reaches here, and all are taken from the authors' program. Its chain has DDPM's rates
 in the wrong order, from 2e-2 down to 1e-4, so that 3 of 20 levels stand above sigma = 40, where the modes of d_x = 80
-are told apart; with the rates in order there are 2, with levels uniform in `1 / sqrt(1 + sigma^2)` there is 1. Its kappa
-is a share of `1 + tau^2`, in units in which the data's standard deviation would be one. And its problems: the weights
-`w` are drawn once, the rest from seeds that the program states.
+are told apart; with the rates in order there are 2, with levels uniform in `1 / sqrt(1 + sigma^2)` there is 1.
+Its kappa is a share of `1 + tau^2`, in units in which the data's standard deviation would be one. And its problems: the
+weights `w` are drawn once, the rest from seeds that the program states.
 
 References:
     Monte Carlo Guided Diffusion for Bayesian Linear Inverse Problems (Cardoso et al., 2024),
