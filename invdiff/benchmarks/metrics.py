@@ -8,13 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 from torch import Tensor
 
-from ..metrics import data_residual, psnr, ssim
-from ..priors import Prior
+from ..metrics import (
+    check_lpips,
+    coverage,
+    crps,
+    data_residual,
+    lpips,
+    psnr,
+    sliced_wasserstein,
+    spread_skill_ratio,
+    ssim,
+)
+from ..noise import Gaussian
+from ..operators import LinearOperator
+from ..posterior import ExactPosterior
+from ..priors import GaussianPrior, MixturePrior, Prior, StationaryGaussianPrior
 from ..problem import Problem, Reconstruction
 from ..registry import unknown
 
@@ -54,12 +67,14 @@ class Metric:
         title: for tables, with the unit.
         best: "high", "low", or the value that a perfect solver reaches.
         digits: behind the point, in tables.
+        by_name_only: whether it is computed only where a suite names it, for it needs what may not be there.
     """
 
     compute: Callable[[Outcome], float | None]
     title: str
     best: Literal["high", "low"] | float
     digits: int = 3
+    by_name_only: bool = False
 
 
 def _psnr(o: Outcome) -> float | None:
@@ -81,23 +96,64 @@ def _residual(o: Outcome) -> float | None:
         return None
 
 
+def _of_spread(compute: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Outcome], float | None]:
+    """Return a metric of the samples' spread: not for a single one, nor for a method that gives copies of one."""
+
+    def metric(o: Outcome) -> float | None:
+        samples = o.result.samples
+        return None if o.point or samples.shape[1] < 2 else float(compute(samples, o.truth))
+
+    return metric
+
+
+def _lpips(o: Outcome) -> float | None:
+    return float(lpips(o.mean, o.truth)) if min(o.truth.shape[-2:]) >= 32 else None
+
+
+def _sliced_wasserstein(o: Outcome) -> float | None:
+    """Distance to as many exact draws, at least 256, in posterior standard deviations of each pixel."""
+    problem, samples = o.problem.to("cpu"), o.result.samples[0].cpu().double()
+    known = isinstance(o.prior, GaussianPrior | StationaryGaussianPrior | MixturePrior)
+    linear = isinstance(problem.operator, LinearOperator) and isinstance(problem.noise, Gaussian)
+    if not (known and linear) or max(problem.measurement.numel(), samples[0].numel()) > _DENSE:
+        return None
+    exact = ExactPosterior(problem, o.prior)
+    scale = exact.std[0].clamp(min=1e-3 * float(exact.std.max()))
+    # A seed that no solver has: the exact draws of a ceiling must not be compared with themselves.
+    drawn = exact.sample(max(256, len(samples)), seed=o.seed + 2**20)[0]
+    return sliced_wasserstein(samples / scale, drawn / scale, slices=500)
+
+
+_DENSE = 1024
+"""Entries of image and measurement up to which the exact posterior is computed: beyond, its matrices take minutes."""
+
 METRICS: dict[str, Metric] = {
     "psnr": Metric(_psnr, "PSNR dB", "high", 2),
     "ssim": Metric(_ssim, "SSIM", "high", 3),
     "psnr_sample": Metric(_psnr_sample, "PSNR of a sample dB", "high", 2),
     "residual": Metric(_residual, "residual / noise", 1.0, 2),
+    "coverage_50": Metric(_of_spread(partial(coverage, level=0.5)), "in 50 % interval", 0.5, 2),
+    "coverage_90": Metric(_of_spread(partial(coverage, level=0.9)), "in 90 % interval", 0.9, 2),
+    "crps": Metric(_of_spread(crps), "CRPS", "low", 4),
+    "spread_skill": Metric(_of_spread(spread_skill_ratio), "spread / error", 1.0, 2),
+    "sliced_wasserstein": Metric(_sliced_wasserstein, "distance to exact", "low", 3),
+    "lpips": Metric(_lpips, "LPIPS", "low", 3, by_name_only=True),
 }
 """All metrics by name; a suite may choose some of them."""
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise a ValueError with the nearest known name, unless all are known."""
+    """Raise a ValueError unless all are known and can be computed here; with the nearest known name, if not."""
+    names = list(names)
     for name in names:
         if name not in METRICS:
             raise ValueError(unknown("metric", name, METRICS))
+    if "lpips" in names:
+        check_lpips()
 
 
 def score(outcome: Outcome, names: Iterable[str] = ()) -> dict[str, float]:
-    """Return the figures of an outcome by name: those that are named, or all."""
-    figures = {name: METRICS[name].compute(outcome) for name in names or METRICS}
+    """Return the figures of an outcome by name: those that are named, or all that need no naming."""
+    asked = list(names) or [name for name, metric in METRICS.items() if not metric.by_name_only]
+    figures = {name: METRICS[name].compute(outcome) for name in asked}
     return {name: value for name, value in figures.items() if value is not None}

@@ -4,10 +4,11 @@ from .calibration import coverage, crps, rank_histogram, spread_skill_curve, spr
 from .data import data_residual
 from .distortion import psnr, ssim
 from .distributions import sliced_wasserstein
-from .perceptual import LPIPSUnavailable, lpips
+from .perceptual import LPIPSUnavailable, check_lpips, lpips
 
 __all__ = [
     "LPIPSUnavailable",
+    "check_lpips",
     "coverage",
     "crps",
     "data_residual",

@@ -116,7 +116,8 @@ def spread_skill_ratio(samples: Tensor, ref: Tensor) -> Tensor:
         https://doi.org/10.1175/JHM-D-14-0008.1, equation 15.
 
     Example:
-        >>> spread_skill_ratio(torch.tensor([0.0, 2.0]).reshape(1, 2, 1, 1, 1), torch.zeros(1, 1, 1, 1)).round(decimals=3)
+        >>> two = torch.tensor([0.0, 2.0]).reshape(1, 2, 1, 1, 1)
+        >>> spread_skill_ratio(two, torch.zeros(1, 1, 1, 1)).round(decimals=3)
         tensor([1.7320], dtype=torch.float64)
     """
     draws, truth = check_samples("spread_skill_ratio", samples, ref)

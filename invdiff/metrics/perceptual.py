@@ -23,7 +23,7 @@ ALEXNET = "alexnet-owt-7be5be79.pth"
 SMALLEST = 32
 
 
-class LPIPSUnavailable(RuntimeError):
+class LPIPSUnavailable(ValueError):
     """LPIPS cannot be computed here: its library or its weights are absent."""
 
 
@@ -56,6 +56,11 @@ def lpips(x: Tensor, ref: Tensor) -> Tensor:
         distances = [metric(a[i : i + 1], b[i : i + 1]) for i in range(len(x))]
     metric.reset()  # it sums all that it was called with
     return torch.stack(distances).double() if distances else torch.zeros(0, dtype=torch.float64)
+
+
+def check_lpips() -> None:
+    """Raise `LPIPSUnavailable` unless LPIPS can be computed here."""
+    _metric(str(weights_path()))
 
 
 def weights_path() -> Path:
