@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from skimage.data import coffee
 
 import invdiff
 from invdiff.cli import main
-from invdiff.commands.inputs import estimate_noise, read_angles
+from invdiff.commands.inputs import read_angles
 from invdiff.commands.request import PHOTOGRAPHIC, SINOGRAMS
 from invdiff.commands.results import staged
 from invdiff.images import load_image
+from invdiff.noise import estimate_noise
 from invdiff.registry import operators, peers, priors, solvers
 from invdiff.solvers import DPS
 
@@ -268,9 +270,40 @@ def test_an_operator_in_a_file(run: Run, photo: Path, tmp_path: Path) -> None:
     assert np.abs(arrays["measurement"] - arrays["clean"] / 2).std() < 0.02
 
 
-@pytest.mark.parametrize(("noise", "name"), [("gaussian:std=0.1", "Gaussian"), ("poisson:photons=50", "Poisson")])
-def test_noise_models(run: Run, photo: Path, noise: str, name: str) -> None:
-    assert run(photo, "--operator", "identity", "--noise", noise, "--simulate")["noise"]["name"] == name
+@pytest.mark.parametrize(
+    ("noise", "record"),
+    [
+        ("gaussian:std=0.1", {"name": "Gaussian", "std": 0.1}),
+        ("gaussian:std=MAP", {"name": "GaussianMap"}),
+        ("poisson:photons=50", {"name": "Poisson", "photons": 50}),
+        ("poisson:photons=50,approximate=true", {"name": "Poisson", "photons": 50, "gaussian_approximation": True}),
+        ("poisson_gaussian:photons=50,std=0.01", {"name": "PoissonGaussian", "photons": 50, "std": 0.01}),
+        ("quantized:levels=16", {"name": "Quantized", "levels": 16, "std": 0}),
+    ],
+)
+def test_noise_models(run: Run, photo: Path, tmp_path: Path, noise: str, record: dict[str, object]) -> None:
+    if "MAP" in noise:
+        np.save(tmp_path / "map.npy", np.linspace(0.01, 0.2, W, dtype=np.float32)[None, None])
+        noise = noise.replace("MAP", str(tmp_path / "map.npy"))
+        record = {**record, "std": str(tmp_path / "map.npy")}
+    got = run(photo, "--operator", "identity", "--noise", noise, "--simulate")
+    assert got["noise"] == {**record, "estimated": False}
+    weighted = "DPS weights its squares by the Gaussian noise nearest to this one" in got["err"]
+    assert weighted == (not {"approximate", "gaussian"} & set(re.split("[:,=]", noise)))
+    assert ("approximate" in noise) == ("by the variance of what was measured" in got["err"])
+    error = np.load(got["folder"] / "result.npz")
+    spread = float((error["measurement"] - error["clean"]).std())
+    assert 0.02 < spread < 0.2 or "quantized" in noise
+
+
+def test_few_photons_behind_a_body(run: Run, tmp_path: Path) -> None:
+    disc = np.hypot(*np.mgrid[-1:1:24j, -1:1:24j]) < 0.8
+    Image.fromarray((disc * 200).astype(np.uint8)).save(tmp_path / "disc.png")
+    options = ["--operator", "tomography:angles=30,pixel_size=0.2", "--simulate", "--solver", "diffpir:steps=5"]
+    law = "transmission:photons=2000"
+    got = run(tmp_path / "disc.png", *options, "--noise", f"{law},approximate=true", out="ct")
+    assert got["noise"]["name"] == "TransmissionPoisson"
+    assert got["metrics"]["mean"]["psnr"] > 18
 
 
 def test_noise_is_estimated(run: Run, tmp_path: Path) -> None:

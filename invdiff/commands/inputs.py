@@ -1,4 +1,4 @@
-"""From files and options to what a problem is made of: image, mask, angles, noise and device."""
+"""From files and options to what a problem is made of: image, mask, angles and device."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from ..images import ARRAYS, check_finite, load_array, load_image_and_mask, load_mask
-from ..noise import Gaussian, Noise, Poisson
-from .request import PHOTOGRAPHIC, Request, check_exists, parse_noise
+from .request import PHOTOGRAPHIC, Request, check_exists
 
 
 @dataclass(frozen=True)
@@ -135,56 +134,6 @@ def _is_number(text: str) -> bool:
 def _comma(path: Path) -> str | None:
     """Return the separator of a text file of numbers."""
     return "," if "," in path.read_text(errors="replace")[:4096] else None
-
-
-def make_noise(text: str, y: Tensor, known: Tensor | None) -> Noise:
-    """Return the noise model that is asked for, estimated from the measurement for "auto"."""
-    spec = parse_noise(text)
-    if spec is None:
-        return Gaussian(estimate_noise(y, known))
-    (value,) = spec.options.values()
-    assert isinstance(value, float)
-    return Gaussian(value) if spec.name == "gaussian" else Poisson(value)
-
-
-def estimate_noise(y: Tensor, known: Tensor | None = None) -> float:
-    """Estimate the standard deviation of white noise from second differences, which smooth images hardly have.
-
-    The response to `[1 -2 1]^T [1 -2 1]` has 6 times the noise's standard deviation; its median absolute value ignores
-    edges and texture as long as they fill less than half of the image.
-
-    Args:
-        y: a measurement, `(1, C, H, W)`.
-        known: which pixels count, `(H, W)`.
-
-    Returns:
-        The estimate to three digits, at least the rounding error of 8 bits.
-
-    Raises:
-        ValueError: no picture, or too few windows of 3 x 3 known pixels.
-
-    References:
-        Fast Noise Variance Estimation (Immerkaer, 1996), https://doi.org/10.1006/cviu.1996.0060, equation 4.
-
-    Differs:
-        The median of the absolute response instead of its mean.
-    """
-    if y.ndim != 4:
-        raise ValueError(f"--noise auto: expected an image as measurement, got shape {tuple(y.shape)}; give a number")
-    weight = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=torch.float64)[None, None]
-    flat = y.double().reshape(-1, 1, *y.shape[-2:])
-    if min(y.shape[-2:]) < 3:
-        raise ValueError("--noise auto: expected at least 3 x 3 pixels; give a number")
-    response = torch.nn.functional.conv2d(flat, weight).abs()
-    if known is not None:
-        whole = -torch.nn.functional.max_pool2d(-known.double()[None, None], 3, stride=1) > 0
-        response = response[whole.expand_as(response)]
-    if response.numel() < 100:
-        raise ValueError(
-            "--noise auto: too few windows of 3 x 3 known pixels to estimate the noise from; give a number"
-        )
-    found = max(float(response.median()) / 6 / 0.6745, 1 / 255 / math.sqrt(12))
-    return float(f"{found:.3g}")
 
 
 def pick_device(name: str) -> torch.device:

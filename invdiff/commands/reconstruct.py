@@ -27,7 +27,8 @@ from ..registry import solvers
 from ..solvers import Solver, make_solver
 from ..specs import Spec
 from . import terminal
-from .inputs import Input, make_noise, pick_device, read_angles, read_input
+from .inputs import Input, pick_device, read_angles, read_input
+from .noises import is_approximate, make_noise, noise_record
 from .request import PHOTOGRAPHIC, SINOGRAMS, Request
 from .results import environment, fields, is_picture, measurement_white, staged, std_white, write_arrays, write_json
 
@@ -143,8 +144,10 @@ def build_problem(request: Request, operator: Operator, given: Input) -> Problem
     assert request.noise is not None
     noise: Noise = make_noise(request.noise, given.image, given.known)
     if request.simulate:
-        return simulate(operator, given.image, noise, request.seed)
-    return Problem(operator, noise, given.image)
+        problem = simulate(operator, given.image, noise, request.seed)
+    else:
+        problem = Problem(operator, noise, given.image)
+    return problem.gaussian() if is_approximate(request.noise) else problem
 
 
 def describe(
@@ -170,7 +173,12 @@ def describe(
         ("samples", f"{request.samples}, seed {request.seed}"),
         ("device", f"{device}, {threads}"),
     ]
-    return lines + [("note", note) for note in given.notes]
+    notes = list(given.notes)
+    if is_approximate(request.noise or "auto"):
+        notes.append(f"{request.noise}: the Gaussian noise nearest to it, by the variance of what was measured")
+    elif solver.approximates and not problem.noise.is_gaussian:
+        notes.append(f"{type(solver).__name__} weights its squares by the Gaussian noise nearest to this one")
+    return lines + [("note", note) for note in notes]
 
 
 def solve(
@@ -244,7 +252,6 @@ def build_record(
 ) -> dict[str, Any]:
     """Return all that `result.json` says, but for the files."""
     result, problem = answer.result, answer.problem
-    noise = problem.noise
     return {
         "status": result.status,
         "message": result.message,
@@ -269,7 +276,7 @@ def build_record(
             "in_shape": list(problem.operator.in_shape),
             "out_shape": list(problem.operator.out_shape),
         },
-        "noise": {"name": type(noise).__name__, **fields(noise), "estimated": request.noise == "auto"},
+        "noise": noise_record(request.noise or "", problem.noise),
         "prior": request.prior,
         "solver": {
             "name": request.solver.name if request.solver else DEFAULT_SOLVER,

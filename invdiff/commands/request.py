@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..registry import Registry, is_weights, operators, priors, solvers, unknown
-from ..specs import Spec, parse_spec
+from ..specs import Spec
+from .noises import parse_noise
 
 RESULT = "result.json"
 # Operators whose measurement is itself a photograph, with intensities in [0, 1].
@@ -17,7 +18,6 @@ PHOTOGRAPHIC = frozenset({
     "high_dynamic_range", "gamma_curve", "jpeg",
 })  # fmt: skip
 SINOGRAMS = frozenset({"tomography", "fan_beam"})
-NOISES = {"gaussian": "std", "poisson": "photons"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,36 +100,6 @@ class Request:
                 raise ValueError(f"{option}: goes with --operator tomography, got --operator {name}; leave it out")
         if self.pixel_size is not None and not (math.isfinite(self.pixel_size) and self.pixel_size > 0):
             raise ValueError(f"--pixel-size: expected a finite number > 0, got {self.pixel_size}")
-
-
-def parse_noise(text: str) -> Spec | None:
-    """Return the noise model that is written, or `None` for "auto".
-
-    Args:
-        text: a standard deviation, "auto", "gaussian:std=0.025" or "poisson:photons=1000".
-
-    Raises:
-        ValueError: anything else, or a number that cannot be.
-    """
-    if text == "auto":
-        return None
-    try:
-        spec = Spec("gaussian", {"std": float(text)}, text)
-    except ValueError:
-        spec = parse_spec(text)
-        if spec.name not in NOISES:
-            raise ValueError(f"--noise: {unknown('noise', spec.name, ['auto', *NOISES])}; or give a number") from None
-    key = NOISES[spec.name]
-    for name in spec.options:
-        if name != key:
-            raise ValueError(f"--noise: {unknown(f'parameter of {spec.name}', name, [key])}")
-    value = spec.options.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"--noise: {spec.name} needs a number, as in {spec.name}:{key}=1, got {value!r}")
-    least = ">= 0" if key == "std" else "> 0"
-    if not math.isfinite(value) or value < 0 or (key == "photons" and value == 0):
-        raise ValueError(f"--noise: expected a finite number {least}, got {value}")
-    return Spec(spec.name, {key: float(value)}, text)
 
 
 def check_name(registry: Registry, name: str) -> None:
