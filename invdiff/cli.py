@@ -77,7 +77,10 @@ def reconstruct(
     out: Annotated[Path, _text("Folder for the results; made if needed.")],
     noise: Annotated[
         str | None,
-        _text("Standard deviation of the noise (image values are in [0, 1]), auto, or poisson:photons=N. Needed."),
+        _text(
+            "Standard deviation of the noise (image values are in [0, 1]), auto, or a law such as poisson:photons=100, "
+            "poisson_gaussian, transmission, quantized, gaussian:std=map.npy; see docs/noise.md. Needed."
+        ),
     ] = None,
     solver: Annotated[str | None, _text("NAME:key=value,... See: invdiff list solvers --options")] = None,
     prior: Annotated[str | None, _text("NAME, exported weights, or file.py:function. See: invdiff list priors")] = None,
@@ -230,22 +233,32 @@ def train(
 
 @app.command()
 def check(
-    kind: Annotated[str, typer.Argument(help="What is checked: operator.")],
-    spec: Annotated[str, typer.Argument(help="NAME:key=value,... or path/to/file.py:Class.")],
-    shape: Annotated[tuple[int, int, int], _text("Shape C H W of the images to check with.")] = (3, 16, 17),
+    kind: Annotated[str, typer.Argument(help="What is checked: operator or prior.")],
+    spec: Annotated[str, typer.Argument(help="NAME:key=value,... or path/to/file.py:Class; for a prior also weights.")],
+    shape: Annotated[
+        tuple[int, int, int] | None, _text("Shape C H W of the images to check with; chosen to fit unless given.")
+    ] = None,
     seed: _Seed = 0,
+    images: Annotated[Path | None, _text("For a prior: folder of clean images of the kind that it knows.")] = None,
+    out: Annotated[Path | None, _text("For a prior: folder for the figure, the record and the samples.")] = None,
+    samples: Annotated[int, _text("For a prior: how many samples to draw and look at, too.")] = 0,
+    device: _Device = "auto",
+    threads: _Threads = None,
 ) -> int:
-    """Check that an operator keeps the contract: a line for each property, and what to do where it fails.
+    """Check an operator or a prior: a line for each property, the likely fault, and what to do about it.
 
-    Example: invdiff check operator path/to/file.py:MyOperator
+    Exit code 1 if a check failed.
+
+    Example: invdiff check prior photo --out checked
     """
-    from .registry import unknown
+    from .commands.check import CheckRequest, run
 
-    if kind != "operator":
-        raise ValueError(unknown("kind of thing to check", kind, ["operator"]))
-    from .commands.check import run
-
-    return run(spec, shape=shape, seed=seed)
+    return run(
+        CheckRequest(
+            kind=kind, spec=spec, shape=shape, seed=seed, images=images, out=out, samples=samples, device=device,
+            threads=threads,
+        )
+    )  # fmt: skip
 
 
 @app.command()
@@ -267,6 +280,76 @@ def grade(
     from .commands.grade import run
 
     run(suite, solvers, samples=samples, seeds=seeds, steps=steps, out=out, threads=threads)
+
+
+@app.command()
+def tune(
+    suite: Annotated[str, typer.Argument(help="Name of a suite, or its file.")],
+    solver: Annotated[str, _text("NAME:parameter=value,...; what is given stays, as steps=50; the rest is searched.")],
+    budget: Annotated[int, _text("Trials for each task, those of an interrupted run among them.")] = 40,
+    tasks: Annotated[str | None, _text("Tasks with commas between; those of the suite unless given.")] = None,
+    images: Annotated[
+        str, _text("FOLDER:number or FOLDER of photographs, or how many of those that come with invdiff.")
+    ] = "4",
+    size: Annotated[int | None, _text("Side of the images in pixels; the suite's unless given.")] = None,
+    samples: Annotated[int | None, _text("Samples whose mean is scored; the suite's number unless given.")] = None,
+    ranges: Annotated[
+        list[str] | None, typer.Option("--range", help="parameter=low:high or =low:high:log; may be repeated.")
+    ] = None,
+    together: Annotated[bool, typer.Option("--together", help="One set of parameters for all tasks.")] = False,
+    prior: Annotated[str | None, _text("The suite's unless given.")] = None,
+    seed: _Seed = 0,
+    out: Annotated[Path | None, _text("File for the suite as tuned; SUITE-SOLVER.toml unless given.")] = None,
+    threads: _Threads = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Search a solver's parameters on images that the benchmark never scores.
+
+    The trials are kept beside the result in a file .sqlite: the same command goes on after an interruption.
+
+    Example: invdiff tune standard --solver dps:steps=100 --budget 40 --out mine.toml
+    """
+    from .commands.tune import run
+
+    run(
+        suite, solver, budget=budget, tasks=tasks, images=images, size=size, samples=samples, ranges=ranges or [],
+        together=together, prior=prior, seed=seed, out=out, threads=threads, overwrite=overwrite,
+    )  # fmt: skip
+
+
+@app.command()
+def bench(
+    suite: Annotated[str, typer.Argument(help="quick, standard, ct, fashion, exact, or a TOML file of your own.")],
+    solvers: Annotated[str | None, _text("Instead of the suite's: a,b:steps=50,c; peers are deepinv.dps, ...")] = None,
+    tasks: Annotated[str | None, _text("Instead of the suite's. See: invdiff list tasks --options")] = None,
+    images: Annotated[str | None, _text("How many images, or a folder of your own.")] = None,
+    size: Annotated[int | None, _text("Side in pixels that images are cut and resized to.")] = None,
+    samples: Annotated[int | None, _text("Samples of the posterior for each cell.")] = None,
+    seeds: Annotated[int | None, _text("Measurements of each image.")] = None,
+    prior: Annotated[str | None, _text("NAME, exported weights, or file.py:function.")] = None,
+    out: Annotated[Path | None, _text("Folder for the results, gone on with if it has some; bench-SUITE.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Do cells that failed once more.")] = False,
+    export: Annotated[str | None, _text("Write the results as csv, parquet or latex, too.")] = None,
+    workers: Annotated[
+        int, _text("Processes of this machine that share the cells; times are cleanest with 1.", _RUN)
+    ] = 1,
+    scheduler: Annotated[str | None, _text("Dask cluster that shares the cells, tcp://host:8786.", _RUN)] = None,
+    device: _Device = "auto",
+    threads: _Threads = None,
+) -> int:
+    """Compare solvers on standard tasks; killed at any moment, the same command goes on where it was.
+
+    Example: invdiff bench quick --solvers dps:steps=50,diffpir --out results
+    """
+    from .commands.bench import Options, run
+
+    return run(
+        Options(
+            suite=suite, solvers=solvers, tasks=tasks, images=images, size=size, samples=samples, seeds=seeds,
+            prior=prior, out=out, retry=retry, export=export, workers=workers, scheduler=scheduler, device=device,
+            threads=threads,
+        )
+    )  # fmt: skip
 
 
 @app.command("list")
@@ -320,7 +403,10 @@ def _bad_input(failure: Exception) -> tuple[int, str] | None:
     if callable(tell := getattr(failure, "format_message", None)):  # typer's own: unknown option, missing argument, ...
         path = getattr(getattr(failure, "ctx", None), "command_path", "invdiff")
         return 2, f"{tell().rstrip('.')}; see: {path} --help"
-    if isinstance(failure, ValueError | TypeError):
+    extra = isinstance(failure, ImportError) and "pip install" in str(failure)  # a part that is not installed
+    if extra or isinstance(failure, ValueError | TypeError):
+        return 2, str(failure)
+    if isinstance(failure, ImportError) and "pip install" in str(failure):
         return 2, str(failure)
     if isinstance(failure, OSError):
         named = f"{failure.filename}: {failure.strerror}" if failure.filename and failure.strerror else str(failure)
