@@ -94,7 +94,7 @@ CASES = [
     ("photo.png --noise gaussian:std=dark", "--noise: std: expected a number, or an array of them (.npy, .npz)"),
     ("photo.png --noise gaussian:std=0.1,approximate=true", "unknown parameter of gaussian 'approximate'; known: std"),
     ("photo.png --noise poisson:photons=9,approximate=2", "approximate: expected true or false, got 2"),
-    ("photo.png --noise poisson_gaussian:photons=9", "needs a number, as in poisson_gaussian:photons=1,std=1, got None"),
+    ("photo.png --noise poisson_gaussian:photons=9", "a number, as in poisson_gaussian:photons=1,std=1, got None"),
     ("photo.png --noise quantized:levels=1.5", "levels: expected an integer >= 2, got 1.5"),
     ("photo.png --noise transmision:photons=9", "unknown noise 'transmision'; did you mean 'transmission'?"),
     ("photo.png --noise poisson:photons=9 --solver diffpir", "DiffPIR needs Gaussian noise; got Identity"),

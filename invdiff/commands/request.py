@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..registry import Registry, is_weights, operators, priors, solvers, unknown
-from ..specs import Spec
+from ..specs import Spec, parse_spec
 from .noises import parse_noise
 
 RESULT = "result.json"
