@@ -354,15 +354,18 @@ def bench(
 
 @app.command("list")
 def list_(
-    kind: Annotated[str | None, typer.Argument(help="operators, solvers, priors or tasks; all unless given.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="operators, solvers, priors, samplers or tasks; all unless given.")
+    ] = None,
     options: Annotated[
         bool, typer.Option("--options", help="Print what each can be told, with defaults, as NAME:key=value.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known, as JSON.")] = False,
 ) -> None:
-    """List operators, solvers, priors and tasks, one line each."""
+    """List operators, solvers (with paper, needs and class), priors, samplers and tasks."""
     from .commands.listing import run
 
-    run(kind, options=options)
+    run(kind, options=options, as_json=as_json)
 
 
 _argv: list[str] = []
