@@ -149,7 +149,7 @@ def measure(name: str, solver: Solver, task: str, problem: Problem, prior: Prior
     counts: list[tuple[int, int]] = []
     clock = time.perf_counter
     waited = 0.0  # time of steps without an evaluation
-    begin = mark = clock()
+    mark = clock()
 
     def after_step(done: int, total: int) -> None:
         nonlocal mark, waited
@@ -165,7 +165,7 @@ def measure(name: str, solver: Solver, task: str, problem: Problem, prior: Prior
         mark = clock()
 
     repeat(prior, x, [Evaluation(1, 0.5 * prior.std, False), Evaluation(1, 0.5 * prior.std, True, 1)])  # warm
-    begin = mark = clock()
+    mark = clock()
     solver(problem, noted, seed=0, progress=after_step)
     after = clock() - mark
     first = steps[0] if steps else 0.0
@@ -249,8 +249,8 @@ def markdown(rows: Sequence[Cost]) -> str:
     """Return the page: what was measured, and a table with the dearest solver first."""
     over = [r for r in rows if r.over > BOUND]
     note = (
-        f"What a solver step costs beside the bare network evaluations that it makes: the `photo` prior at 3 x {SIDE} x "
-        f"{SIDE}, float32, on a CPU with torch {torch.__version__}. Evaluations, and products with the transposed "
+        f"What a solver step costs beside the bare network evaluations that it makes: the `photo` prior at 3 x {SIDE} "
+        f"x {SIDE}, float32, on a CPU with torch {torch.__version__}. Evaluations, and products with the transposed "
         "Jacobian, are counted for one step; step and bare evaluations alternate in one run, times are medians, and "
         "`over` is the median of their differences over the bare time. `before` is what comes before the first step "
         "beside that step, `after` what comes after the last one. Particle methods have two particles. Made by "
