@@ -1,33 +1,186 @@
-"""`invdiff check operator`: whether an operator keeps the contract, and what to do if it does not."""
+"""`invdiff check`: whether an operator or a prior keeps its contract, and what to do if it does not."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..registry import unknown
 from ..specs import parse_spec
 from . import terminal
 
+if TYPE_CHECKING:
+    import torch
+
+    from ..priors import Prior
+    from ..testing.prior import PriorReport
+    from ..testing.prior_images import CleanImages
+
 FAILED = 1
+KINDS = ("operator", "prior")
+FIGURE, SHEET, RECORD = "check.png", "samples.png", "check.json"
 
 
-def run(text: str, *, shape: tuple[int, int, int] = (3, 16, 17), seed: int = 0) -> int:
-    """Print the report of `invdiff.testing.check_operator` and return the exit code.
+@dataclass(frozen=True, kw_only=True)
+class CheckRequest:
+    """The options of `invdiff check`; see its help."""
 
-    Args:
-        text: the operator, `NAME:key=value,...` or `path/to/file.py:Class`.
-        shape: shape of the images to check it with, `(C, H, W)`.
-        seed: seed of the random images.
+    kind: str
+    spec: str
+    shape: tuple[int, int, int] | None = None
+    seed: int = 0
+    images: Path | None = None
+    out: Path | None = None
+    samples: int = 0
+    device: str = "auto"
+    threads: int | None = None
 
-    Returns:
-        0 if every check passed, else 1.
+    def check(self) -> None:
+        """Raise a ValueError or OSError for what cannot work, before anything heavy is loaded."""
+        from .request import check_at_least, check_out
+
+        if self.kind not in KINDS:
+            raise ValueError(unknown("kind of thing to check", self.kind, KINDS))
+        for option, given in (("--images", self.images), ("--out", self.out), ("--samples", self.samples or None)):
+            if self.kind != "prior" and given is not None:
+                raise ValueError(f"{option}: goes with check prior, got check {self.kind}; leave it out")
+        check_at_least("--seed", self.seed, 0)
+        check_at_least("--samples", self.samples, 0)
+        check_at_least("--threads", self.threads, 1)
+        if self.shape is not None and min(self.shape) < 1:
+            raise ValueError(f"--shape: expected three positive integers C H W, got {' '.join(map(str, self.shape))}")
+        if self.out is not None:
+            check_out(self.out, overwrite=True)
+
+
+def run(request: CheckRequest) -> int:
+    """Print what the checks found, and return the exit code: 0 if every check passed, else 1.
 
     Raises:
         ValueError: an unknown name, option or value.
         TypeError: what the name stands for makes no operator.
     """
+    request.check()
+    if request.threads is not None:
+        import torch
+
+        torch.set_num_threads(request.threads)
+    return _check_operator(request) if request.kind == "operator" else _check_prior(request)
+
+
+def _check_operator(request: CheckRequest) -> int:
     from ..operators.factory import make_operator
     from ..testing.operator import check_operator
 
-    spec = parse_spec(text)
-    report = check_operator(make_operator(spec.name, shape, spec.options, seed=seed), seed=seed)
+    spec = parse_spec(request.spec)
+    shape = request.shape or (3, 16, 17)
+    report = check_operator(make_operator(spec.name, shape, spec.options, seed=request.seed), seed=request.seed)
     for line in str(report).splitlines():
         terminal.line(line)
     return 0 if report.ok else FAILED
+
+
+def _check_prior(request: CheckRequest) -> int:
+    import torch
+
+    from ..priors import load_prior
+    from ..testing.prior import check_prior
+    from ..testing.prior_contract import check_attributes
+    from .inputs import pick_device
+
+    device = pick_device(request.device)
+    prior = load_prior(request.spec)
+    if check_attributes(prior).ok:
+        prior = prior.to(device)
+        clean = _images(request, prior)
+        drawn = _draw(request, prior, str(device)) if request.samples else None
+        terminal.progress_line(f"Checked with {clean.origin}, {' x '.join(map(str, clean.x.shape[1:]))}.")
+        report = check_prior(prior, clean.to(device), seed=request.seed, samples=drawn)
+    else:  # without them nothing can be drawn or read; the report says what is missing
+        report, drawn = check_prior(prior, torch.empty(0)), None
+    _print(report)
+    if request.out is not None:
+        _write(request, report, drawn)
+    return 0 if report.ok else FAILED
+
+
+def _images(request: CheckRequest, prior: Prior) -> CleanImages:
+    from ..testing.prior_images import default_images, folder_images
+
+    if request.images is not None:
+        return folder_images(request.images, prior, request.shape)
+    return default_images(prior, request.shape, seed=request.seed)
+
+
+def _draw(request: CheckRequest, prior: Prior, device: str) -> torch.Tensor:
+    """Return samples of the prior by its reverse diffusion; those that diverge keep what they were, and are judged."""
+    from ..samplers import Heun
+    from ..testing.prior_images import image_shape
+
+    shape = image_shape(prior, request.shape)
+    return Heun(steps=18)(prior, request.samples, shape=shape, seed=request.seed, device=device).samples
+
+
+def _print(report: PriorReport) -> None:
+    """Print a line for each check, the table of the noise levels, and the verdict."""
+    for text in str(report).splitlines()[:-1]:
+        terminal.line(text)
+    if report.readings:
+        rows = [("sigma", "error", "expected", "told best", "+-", "gain dB")]
+        for r in report.readings:
+            expected = "-" if math.isnan(r.expected) else f"{r.expected:.3g}"
+            rows.append(
+                (
+                    f"{r.sigma:.3g}",
+                    f"{r.error:.3g}",
+                    expected,
+                    f"x {r.told:.3f}",
+                    f"{r.uncertainty:.3f}",
+                    f"{r.gain:.2f}",
+                )
+            )
+        terminal.line("")
+        terminal.table(rows)
+        terminal.line("")
+    terminal.line(f"Verdict: {report.verdict}")
+
+
+def _write(request: CheckRequest, report: PriorReport, drawn: torch.Tensor | None) -> None:
+    """Write the record, the figure and the sheet of samples into the folder, each whole or not at all."""
+    from ..atomic import atomic_path
+    from ..images import write_picture
+    from ..samplers.command import write_sheet
+    from ..testing.prior_figure import draw
+
+    assert request.out is not None
+    request.out.mkdir(parents=True, exist_ok=True)
+    with atomic_path(request.out / RECORD) as temporary:
+        temporary.write_text(json.dumps(_record(request, report), indent=2) + "\n", encoding="utf-8")
+    written = [RECORD]
+    if report.readings:
+        write_picture(draw(report), request.out / FIGURE)
+        written.append(FIGURE)
+    if drawn is not None and drawn.shape[1] in (1, 3):
+        write_sheet(drawn.nan_to_num(0.0), request.out / SHEET)
+        written.append(SHEET)
+    terminal.line(f"Written to {request.out}: {', '.join(written)}")
+
+
+def _record(request: CheckRequest, report: PriorReport) -> dict[str, object]:
+    """Return all that was measured, for JSON."""
+    keys = ("sigma", "error", "expected", "told", "uncertainty", "gain")
+    figures = [{k: v if math.isfinite(v := getattr(r, k)) else None for k in keys} for r in report.readings]
+    return {
+        "prior": request.spec,
+        "ok": report.ok,
+        "verdict": report.verdict,
+        "images": report.images.origin,
+        "shape": list(report.images.x.shape),
+        "seed": request.seed,
+        "checks": [dataclasses.asdict(c) for c in report.checks],
+        "levels": figures,
+    }

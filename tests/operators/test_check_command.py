@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from invdiff.commands.check import run
+from invdiff.commands.check import CheckRequest
+from invdiff.commands.check import run as run_request
 
 CODE = """
 from invdiff.operators import LinearOperator
@@ -20,6 +21,10 @@ class Bad(Good):
     def adjoint(self, y):
         return y
 """
+
+
+def run(spec: str, shape: tuple[int, int, int] | None = None) -> int:
+    return run_request(CheckRequest(kind="operator", spec=spec, shape=shape))
 
 
 def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
