@@ -1,0 +1,142 @@
+"""One HTML page with all that a benchmark found; it needs no other file and no network.
+
+Everything lies inside: the tables as HTML, figures and pictures as JSON, plotly's bundle compressed. `page/` holds the
+template, the style and the script.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import gzip
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from .calibration import LEVELS, Curves, curves
+from .pictures import Scene, gallery, scenes
+from .reproduce import Reproduction
+from .summary import Summary, known_metric
+from .tables import counted, matrix, settings, task_table, task_title, too_few
+
+PLOTTED = (
+    "psnr",
+    "ssim",
+    "psnr_sample",
+    "lpips",
+    "crps",
+    "sliced_wasserstein",
+    "spread_skill",
+    "coverage_90",
+    "residual",
+)
+"""Metrics that quality may mean in the plot; in a store that has others, all of them."""
+
+
+def render(summary: Summary, folder: Path, reproduction: Reproduction) -> str:
+    """Return the page.
+
+    Args:
+        summary: of the rows.
+        folder: that of the store, for the pictures.
+        reproduction: how the results were made.
+    """
+    import jinja2
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    found = scenes(summary, folder)
+    calibrated = curves(found)
+    page = files(__package__) / "page"
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    template = environment.from_string((page / "page.html.j2").read_text(encoding="utf-8"))
+    packed = base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode("ascii")
+    return template.render(
+        suite=summary.rows[0].suite,
+        lead=_lead(summary),
+        tiles=_tiles(summary),
+        tasks=[task_table(t, summary) for t in summary.tasks],
+        matrix=matrix(summary),
+        metric_title=known_metric(summary.metric).title,
+        needed=too_few(max(len(t.ranked) for t in summary.tasks)),
+        few_images=any(t.images <= too_few(len(t.ranked)) for t in summary.tasks if len(t.ranked) > 1),
+        scenes=bool(found),
+        curves=bool(calibrated),
+        incidents=[{**dataclasses.asdict(i), "kind": i.status.split()[0]} for i in summary.incidents],
+        reproduction=reproduction,
+        settings=settings(summary),
+        footer=f"Written by invdiff {__version__}. Works offline: everything is in this file.",
+        data=Markup(_json(_data(summary, found, calibrated))),
+        plotly=packed,
+        style=Markup((page / "style.css").read_text(encoding="utf-8")),
+        script=Markup((page / "page.js").read_text(encoding="utf-8")),
+    )
+
+
+def _lead(summary: Summary) -> str:
+    rows = summary.rows
+    parts = {
+        "solver": summary.labels,
+        "task": summary.tasks,
+        "image": {r.image for r in rows},
+        "seed": {r.seed for r in rows},
+    }
+    what = ", ".join(counted(len(found), word) for word, found in parts.items())
+    return f"{what}; prior {', '.join(sorted({r.prior for r in rows}))}. Every solver saw the same measurements."
+
+
+def _tiles(summary: Summary) -> dict[str, str]:
+    rows = summary.rows
+    count = {s: sum(r.status == s for r in rows) for s in ("ok", "diverged", "failed", "not applicable")}
+    bad = {name: str(n) for name, n in count.items() if n and name != "ok"}
+    last = max(r.finished for r in rows)[:10]
+    solving = _duration(sum(r.seconds for r in rows))
+    return {"cells": str(len(rows)), "ok": str(count["ok"]), **bad, "solving": solving, "measured until": last}
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def _data(summary: Summary, found: Sequence[Scene], calibrated: Sequence[Curves]) -> dict[str, Any]:
+    """Return what the script draws."""
+    names = [n for n in summary.metrics if n in PLOTTED or n == summary.metric] or list(summary.metrics)
+    names.sort(key=lambda n: n != summary.metric)
+    tasks = [
+        {"name": task.name, "title": task_title(task.name), "entries": [
+            {"label": e.label, "nfe": e.nfe, "seconds": e.seconds,
+             "figures": {n: [f.mean, f.low, f.high] for n, f in e.figures.items() if n in names}}
+            for e in task.entries if e.scored
+        ]} for task in summary.tasks
+    ]  # fmt: skip
+    known = {n: known_metric(n) for n in names}
+    return {
+        "metric": summary.metric,
+        "metrics": {n: {"title": m.title, "best": m.best, "digits": m.digits} for n, m in known.items()},
+        "labels": list(summary.labels),
+        "solvers": {e.label: e.rows[0].solver for task in summary.tasks for e in task.entries},
+        "tasks": tasks,
+        "levels": LEVELS,
+        "curves": [dataclasses.asdict(c) for c in calibrated],
+        "scenes": gallery(found),
+    }
+
+
+def _json(value: object) -> str:
+    """Return JSON that may stand inside a script element: no NaN, and nothing that would end it."""
+
+    def clean(v: Any) -> Any:
+        if isinstance(v, float):
+            return v if math.isfinite(v) else None
+        if isinstance(v, Mapping):
+            return {k: clean(x) for k, x in v.items()}
+        return [clean(x) for x in v] if isinstance(v, list | tuple) else v
+
+    return json.dumps(clean(value), ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,0 +1,142 @@
+"""The pictures of a report: for an image of a task the truth, the measurement, and what each solver made of them.
+
+Errors and standard deviations share one scale within an image, so that the two maps of a solver can be compared with
+each other, and those of all solvers.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ...figures import heat
+from ..rows import Pictures, Row
+from .summary import Summary
+
+LARGEST = 256
+SAMPLES = 3
+IMAGES = 3
+QUALITY = 82
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One image of a task, as all solvers saw it.
+
+    Attributes:
+        task: the task.
+        image: name of the image.
+        seed: of the measurement.
+        solvers: pictures by label, in the order of the task's table.
+        white: error or standard deviation of the brightest colour of the maps.
+    """
+
+    task: str
+    image: str
+    seed: int
+    solvers: Mapping[str, tuple[Row, Pictures]]
+    white: float
+
+    @property
+    def first(self) -> Pictures:
+        """Pictures of some solver: truth and measurement are the same in all."""
+        return next(iter(self.solvers.values()))[1]
+
+
+def scenes(summary: Summary, folder: Path, *, images: int = IMAGES) -> list[Scene]:
+    """Return the scenes of all tasks for which pictures were kept.
+
+    Args:
+        summary: of the rows.
+        folder: that of the store.
+        images: at most so many for each task.
+
+    Raises:
+        FileNotFoundError: a file that a row names is gone.
+    """
+    out = []
+    for task in summary.tasks:
+        kept = [r for e in task.entries for r in e.rows if r.pictures]
+        for image, seed in list(dict.fromkeys(sorted((r.image, r.seed) for r in kept)))[:images]:
+            found = {
+                e.label: (r, pictures)
+                for e in task.entries
+                for r in e.rows
+                if (r.image, r.seed) == (image, seed) and (pictures := r.load_pictures(folder)) is not None
+            }
+            maps = [m for _, p in found.values() for m in (error_map(p), std_map(p))]
+            out.append(Scene(task.name, image, seed, found, max(1e-3, max(float(np.quantile(m, 0.99)) for m in maps))))
+    return out
+
+
+def error_map(p: Pictures) -> NDArray[np.float64]:
+    """Return the root mean square over the channels of mean minus truth, `(H, W)`."""
+    difference = (p["mean"].astype(np.float64) - p["truth"].astype(np.float64)) / 255
+    out: NDArray[np.float64] = np.sqrt((difference**2).mean(0))
+    return out
+
+
+def std_map(p: Pictures) -> NDArray[np.float64]:
+    """Return the root mean square over the channels of the standard deviation, `(H, W)`."""
+    out: NDArray[np.float64] = np.sqrt((p["std"].astype(np.float64) ** 2).mean(0))
+    return out
+
+
+def spread_of(p: Pictures) -> bool:
+    """Return whether there are several samples that differ."""
+    samples = p.get("samples")
+    return samples is not None and len(samples) > 1 and bool((samples != samples[:1]).any())
+
+
+def gallery(found: Sequence[Scene]) -> list[dict[str, Any]]:
+    """Return the scenes with their pictures as data URIs, for the page."""
+    out = []
+    for scene in found:
+        solvers = []
+        for label, (row, p) in scene.solvers.items():
+            shown = [{"title": "mean", "src": uri(p["mean"])}]
+            shown.append({"title": "error", "src": map_uri(error_map(p), scene.white)})
+            if spread_of(p):
+                shown.append({"title": "std", "src": map_uri(std_map(p), scene.white)})
+                samples = p["samples"][:SAMPLES]
+                shown += [{"title": f"sample {i + 1}", "src": uri(s)} for i, s in enumerate(samples)]
+            figures = {name: float(value) for name, value in row.metrics.items()}
+            solvers.append({
+                "label": label, "status": row.status, "reason": row.reason, "figures": figures,
+                "nfe": row.nfe, "seconds": row.seconds, "pictures": shown,
+            })  # fmt: skip
+        first = scene.first
+        out.append({
+            "task": scene.task, "image": scene.image, "seed": scene.seed, "white": scene.white,
+            "size": f"{first['truth'].shape[-1]} × {first['truth'].shape[-2]}",
+            "given": [{"title": n, "src": uri(first[n])} for n in ("truth", "measurement") if n in first],
+            "solvers": solvers,
+        })  # fmt: skip
+    return out
+
+
+def uri(levels: NDArray[Any]) -> str:
+    """Return a picture `(C, H, W)` of 8 bits as a data URI."""
+    array = levels.transpose(1, 2, 0)
+    return _encoded(Image.fromarray(array[..., 0] if array.shape[2] == 1 else array))
+
+
+def map_uri(values: NDArray[np.float64], white: float) -> str:
+    """Return a map of magnitudes as a data URI in colours; `white` has the brightest."""
+    return _encoded(Image.fromarray(heat(values / white)))
+
+
+def _encoded(picture: Image.Image) -> str:
+    if max(picture.size) > LARGEST:
+        picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="WEBP", quality=QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
