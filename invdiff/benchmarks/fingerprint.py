@@ -53,5 +53,7 @@ def _parts(thing: object, above: tuple[int, ...]) -> Iterator[bytes]:
         yield repr(thing).encode()
     elif callable(thing) and hasattr(thing, "__qualname__"):
         yield f"{thing.__module__}.{thing.__qualname__}".encode()
-    else:
+    elif hasattr(thing, "__dict__"):
         yield from _parts(vars(thing), above)
+    else:
+        yield repr(thing).encode()  # types and devices of torch, ranges and the like

@@ -56,6 +56,10 @@ APPLICATION = 0x696E7664  # "invd": tells our files from other SQLite databases
 class StoreError(OSError):
     """The store cannot be read or written: no place, no permission, or locked for too long."""
 
+    def __str__(self) -> str:
+        """Return the message, which names the file, without the number in front."""
+        return str(self.strerror)
+
 
 _JSON = frozenset({"parameters", "metrics", "versions"})
 _COLUMNS = tuple(f.name for f in dataclasses.fields(Row))

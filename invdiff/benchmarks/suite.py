@@ -188,6 +188,10 @@ class Suite:
         data = {k: given.pop(k) for k in [f.name for f in dataclasses.fields(Data)] if k in given}
         return dataclasses.replace(self, **given, data=dataclasses.replace(self.data, **data))
 
+    def all_of_folder(self) -> Suite:
+        """Return this suite with all images of its folder, where no number of them was asked for."""
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, images=None))
+
     def to_toml(self) -> str:
         """Return the suite as TOML, which `load_suite` reads back."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

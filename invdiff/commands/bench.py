@@ -1,0 +1,188 @@
+"""`invdiff bench`: run a suite, show how far it is, and print the leaderboard."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from ..benchmarks.export import check_kind, export
+from ..benchmarks.leaderboard import Line, figures, leaderboard
+from ..benchmarks.pools import open_pool
+from ..benchmarks.runner import Progress, Summary, run_suite
+from ..benchmarks.store import Store
+from ..benchmarks.suite import Suite, load_suite
+from ..specs import split_specs
+from . import terminal
+from .inputs import pick_device
+from .request import check_at_least
+
+INTERRUPTED = 130
+_SHOWN = ("psnr", "ssim")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of `invdiff bench`; see its help."""
+
+    suite: str
+    solvers: str | None = None
+    tasks: str | None = None
+    images: str | None = None
+    size: int | None = None
+    samples: int | None = None
+    seeds: int | None = None
+    prior: str | None = None
+    out: Path | None = None
+    workers: int = 1
+    scheduler: str | None = None
+    retry: bool = False
+    export: str | None = None
+    device: str = "auto"
+    threads: int | None = None
+
+
+def run(options: Options) -> int:
+    """Run a suite and return the exit code: 0, or 1 if cells failed.
+
+    Raises:
+        ValueError: bad input; nothing is written then.
+        OSError: a folder that cannot be written, or a cluster that does not answer.
+    """
+    for name in ("size", "samples", "seeds", "workers", "threads"):
+        check_at_least(f"--{name}", getattr(options, name), 1)
+    if options.scheduler is not None and options.workers != 1:
+        raise ValueError("--workers: goes without --scheduler, whose workers are started by themselves; leave it out")
+    if options.export is not None:
+        check_kind(options.export)
+    suite = chosen(options)
+    out = options.out or Path(f"bench-{suite.name}")
+    Store.open(out).close()  # before anything is loaded or measured
+    device = pick_device(options.device).type
+    terminal.facts([
+        ("suite", f"{suite.name}: {len(suite.tasks)} tasks, {len(suite.solvers)} solvers, prior {suite.prior}"),
+        ("results", str(out)),
+    ])  # fmt: skip
+    pool = open_pool(workers=options.workers, scheduler=options.scheduler, device=device, threads=options.threads)
+    last = Progress(None, 0, 0, None)
+    try:
+        with pool, _bar(pool.size) as show:
+
+            def watch(progress: Progress) -> None:
+                nonlocal last
+                last = progress
+                show(progress)
+
+            summary = run_suite(suite, out, pool=pool, retry=options.retry, watch=watch)
+    except KeyboardInterrupt:
+        terminal.error(f"interrupted: {last.done} of {last.total} cells are in {out}; the same command goes on")
+        raise SystemExit(INTERRUPTED) from None
+    show_leaderboard(leaderboard(summary.rows))
+    _conclude(summary, out, pool.size)
+    if options.export is not None:
+        terminal.line(f"Exported: {export(summary.rows, options.export, out)}")
+    return 1 if any(row.status == "failed" for row in summary.rows) else 0
+
+
+def chosen(options: Options) -> Suite:
+    """Return the suite with what the options change."""
+    folder = options.images if options.images is not None and not options.images.isdigit() else None
+    count = int(options.images) if options.images is not None and folder is None else None
+    check_at_least("--images", count, 1)
+    if folder is not None and not os.path.isdir(folder):
+        raise ValueError(f"--images: expected a number or a folder, got {folder!r}; there is no such folder")
+    suite = load_suite(options.suite)
+    changed = suite.changed(
+        solvers=None if options.solvers is None else tuple(split_specs(options.solvers)),
+        tasks=None if options.tasks is None else tuple(split_specs(options.tasks)),
+        images=count, source=folder, size=options.size, samples=options.samples, seeds=options.seeds,
+        prior=options.prior,
+    )  # fmt: skip
+    return changed if folder is None else changed.all_of_folder()
+
+
+def show_leaderboard(lines: list[Line]) -> None:
+    """Print the table in at most 80 columns on a terminal, the whole of every name when piped."""
+    console = Console(highlight=False, emoji=False, markup=False)
+    shown = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, collapse_padding=True)
+    shown.add_column("solver", overflow="fold")
+    for title in ("PSNR dB", "SSIM", "evaluations", "seconds"):
+        shown.add_column(title, justify="right", no_wrap=True)
+    shown.add_column("", no_wrap=True)
+    before = None
+    for line in lines:
+        if line.task != before:
+            if before is not None:
+                shown.add_section()
+            shown.add_row(Text(line.task, style="bold"))
+            before = line.task
+        shown.add_row(f"  {line.label}", *figures(line, _SHOWN), Text(line.note, style="dim"))
+    console.print(shown, soft_wrap=not console.is_terminal)
+
+
+def _conclude(summary: Summary, out: Path, size: int) -> None:
+    """Print what the run took, what went wrong and where everything is."""
+    failed = [row for row in summary.rows if row.status == "failed"]
+    for row in failed[:5]:
+        terminal.error(f"{row.label} on {row.task}, {row.image}, seed {row.seed}: {row.reason}")
+    if failed:
+        terminal.error(f"{len(failed)} of {len(summary.rows)} cells failed; --retry does them again")
+    if summary.ran:
+        extra = ""
+        if size == 1 and summary.solves:
+            extra = f", {summary.seconds / summary.solves - 1:.1%} beside the solves"
+        terminal.line(f"{summary.ran} of {len(summary.rows)} cells done now in {summary.seconds:.0f} s{extra}.")
+    else:
+        terminal.line(f"All {len(summary.rows)} cells were done before.")
+    terminal.line(f"Results: {out}")
+
+
+class _Left(ProgressColumn):
+    """Time left, from what the same solvers took before."""
+
+    def render(self, task: Task) -> Text:
+        """Return minutes and seconds, or dashes."""
+        left = task.fields.get("left")
+        if left is None:
+            return Text("-:-- left", style="cyan")
+        minutes, seconds = divmod(round(left), 60)
+        return Text(f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left", style="cyan")
+
+
+@contextlib.contextmanager
+def _bar(size: int) -> Iterator[Callable[[Progress], None]]:
+    """Show how far the run is, on standard error: a bar on a terminal, a line for each row otherwise."""
+    console = Console(stderr=True, highlight=False, emoji=False, markup=False)
+    if not console.is_terminal:
+
+        def tell(progress: Progress) -> None:
+            if (row := progress.row) is not None:
+                psnr = f"{row.metrics['psnr']:.2f} dB" if "psnr" in row.metrics else row.status
+                place = f"{row.task} {row.image} {row.seed}"
+                text = f"{progress.done}/{progress.total}  {place}  {row.label}  {psnr}  {row.seconds:.2f} s"
+                console.print(text, soft_wrap=True)
+
+        yield tell
+        return
+    columns = (BarColumn(20), MofNCompleteColumn(), _Left(), TextColumn("{task.description}"))
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None, left=None)
+
+        def show(progress: Progress) -> None:
+            row, left = progress.row, progress.seconds_left
+            text = "" if row is None else f"{row.label} {row.task}"
+            bar.update(
+                task, completed=progress.done, total=progress.total, description=text[:34],
+                left=None if left is None else left / size,
+            )  # fmt: skip
+
+        yield show
