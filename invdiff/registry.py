@@ -1,12 +1,11 @@
-"""Names of operators, solvers, priors and tasks, each a class or a factory.
+"""Names of operators, solvers, samplers, priors and tasks, each a class or a factory.
 
 A name resolves, in this order, as
 
 - `path/to/file.py:Name`, an object in a file;
 - a built-in name;
 - a name that an installed package declares under the entry points `invdiff.operators`, `invdiff.solvers`,
-  `invdiff.priors` or
-  `invdiff.tasks`.
+  `invdiff.samplers`, `invdiff.priors` or `invdiff.tasks`.
 
 The tables hold import paths and one-line summaries, not objects, so that listing them imports nothing heavy.
 """
@@ -18,30 +17,11 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Entry:
-    """Where a named object stands.
-
-    Attributes:
-        target: `module:attribute`.
-        summary: one line for `invdiff list`.
-        source: "built in", or the distribution that declares it.
-    """
-
-    target: str
-    summary: str
-    source: str = "built in"
-
-    def load(self) -> Any:
-        """Import the object."""
-        module, _, attribute = self.target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+from .entries import PEERS, SOLVERS, Entry
 
 
 class Registry(Mapping[str, Any]):
@@ -58,8 +38,8 @@ class Registry(Mapping[str, Any]):
         invdiff.registry.UnknownNameError: unknown operator 'blurr'; did you mean 'blur'?
     """
 
-    def __init__(self, kind: str, group: str, table: dict[str, Entry], also: Registry | None = None) -> None:
-        self.kind, self.group, self._table, self._also = kind, group, dict(table), also
+    def __init__(self, kind: str, group: str, table: Mapping[str, Entry], also: Registry | None = None) -> None:
+        self.kind, self.group, self._table, self._also = kind, group, dict[str, Entry](table), also
 
     def entries(self) -> dict[str, Entry]:
         """Return all entries, built-in ones first, then those of installed packages."""
@@ -193,103 +173,25 @@ operators = Registry(
         "jpeg": Entry("invdiff.operators:JPEG", "compression; gradients pass the rounding"),
     },
 )
-peers = Registry(
-    "peer",
-    "invdiff.peers",
+peers = Registry("peer", "invdiff.peers", PEERS)
+solvers = Registry("solver", "invdiff.solvers", SOLVERS, also=peers)
+samplers = Registry(
+    "sampler",
+    "invdiff.samplers",
     {
-        "deepinv.dps": Entry("invdiff.solvers.peers:DeepinvDPS", "peer: DPS of deepinv, in the same run"),
-        "deepinv.ddrm": Entry("invdiff.solvers.peers:DeepinvDDRM", "peer: DDRM of deepinv, in the same run"),
-        "deepinv.diffpir": Entry("invdiff.solvers.peers:DeepinvDiffPIR", "peer: DiffPIR of deepinv, in the same run"),
+        "ancestral": Entry("invdiff.samplers:Ancestral", "ancestral sampling of DDPM (Ho et al. 2020)"),
+        "ddim": Entry("invdiff.samplers:DDIM", "denoising diffusion implicit models (Song et al. 2021)"),
+        "ula": Entry("invdiff.samplers:ULA", "unadjusted Langevin at one noise level (Roberts, Tweedie 1996)"),
+        "annealed": Entry("invdiff.samplers:AnnealedLangevin", "annealed Langevin dynamics (Song, Ermon 2019)"),
+        "mala": Entry("invdiff.samplers:AnnealedMALA", "annealed Langevin with Metropolis' test"),
+        "sde": Entry("invdiff.samplers:ReverseSDE", "the reverse-time SDE by Euler-Maruyama (Song et al. 2021)"),
+        "pc": Entry("invdiff.samplers:PredictorCorrector", "the reverse SDE, corrected by Langevin (Song et al. 2021)"),
+        "euler": Entry("invdiff.samplers:Euler", "the probability flow by Euler's method"),
+        "heun": Entry(
+            "invdiff.samplers:Heun", "the probability flow by Heun's method, with churn (Karras et al. 2022)"
+        ),
+        "ode": Entry("invdiff.samplers:AdaptiveODE", "the probability flow by a solver that chooses its own steps"),
     },
-)
-solvers = Registry(
-    "solver",
-    "invdiff.solvers",
-    {
-        "pinv": Entry("invdiff.solvers:PseudoInverse", "least squares of least norm, without a prior: the floor"),
-        "dps": Entry("invdiff.solvers:DPS", "diffusion posterior sampling with Tweedie's estimate (Chung et al. 2023)"),
-        "diffpir": Entry(
-            "invdiff.solvers:DiffPIR", "half-quadratic splitting along the noise levels (Zhu et al. 2023)"
-        ),
-        "daps": Entry(
-            "invdiff.solvers:DAPS", "decoupled annealing: draw a clean image, noise it anew (Zhang et al. 2025)"
-        ),
-        "pnpdm": Entry(
-            "invdiff.solvers:PnPDM",
-            "split Gibbs sampling with a reverse diffusion, asymptotically exact (Wu et al. 2024)",
-        ),
-        "mcgdiff": Entry(
-            "invdiff.solvers:MCGDiff",
-            "particle filter in the singular basis of a linear operator (Cardoso et al. 2024)",
-        ),
-        "pigdm": Entry("invdiff.solvers:PiGDM", "diffusion guided by the pseudo-inverse (Song et al. 2023)"),
-        "ddrm": Entry(
-            "invdiff.solvers:DDRM", "diffusion in the operator's singular vectors, few steps (Kawar et al. 2022)"
-        ),
-        "ddnm": Entry(
-            "invdiff.solvers:DDNM", "diffusion in the operator's null space, DDNM+ with time travel (Wang et al. 2023)"
-        ),
-        "mmps": Entry(
-            "invdiff.solvers:MMPS",
-            "diffusion guided with Tweedie's covariance, MMPS/TMPD (Rozet et al. 2024, Boys et al. 2023)",
-        ),
-        "sda": Entry(
-            "invdiff.solvers:SDA", "diffusion guided by a widened likelihood, with corrections (Rozet, Louppe 2023)"
-        ),
-        "ald": Entry(
-            "invdiff.solvers:ScoreALD", "diffusion by annealed Langevin with a measurement (Jalal et al. 2021)"
-        ),
-        "ilvr": Entry("invdiff.solvers:ILVR", "diffusion with what is seen replaced at every step (Choi et al. 2021)"),
-        "repaint": Entry(
-            "invdiff.solvers:RePaint", "diffusion with replacement and resampling, for inpainting (Lugmayr et al. 2022)"
-        ),
-        "score_sde": Entry(
-            "invdiff.solvers:ScoreSDE",
-            "diffusion by predictor and corrector with projection on the data (Song, Shen et al. 2022)",
-        ),
-        "mcg": Entry("invdiff.solvers:MCG", "diffusion with manifold constrained gradients (Chung et al. 2022)"),
-        "snips": Entry(
-            "invdiff.solvers:SNIPS",
-            "diffusion by annealed Langevin in the operator's singular vectors (Kawar et al. 2021)",
-        ),
-        "convolved": Entry(
-            "invdiff.solvers:ConvolvedLikelihood", "diffusion guided by the convolved likelihood (Adam et al. 2022)"
-        ),
-        "tds": Entry(
-            "invdiff.solvers:TDS", "twisted sequential Monte Carlo, any differentiable operator (Wu et al. 2023)"
-        ),
-        "twisted": Entry(
-            "invdiff.solvers:TwistedMultistep",
-            "TDS on multistep transitions with a moment-matched twist: our own, exact as particles grow",
-        ),
-        "dip": Entry(
-            "invdiff.solvers:DeepImagePrior",
-            "deep image prior: an untrained network, stopped early; no prior needed (Ulyanov et al. 2018)",
-        ),
-        "tv": Entry(
-            "invdiff.solvers:TotalVariation",
-            "total variation within the noise, primal-dual; no prior needed (Rudin et al. 1992)",
-        ),
-        "pnp": Entry(
-            "invdiff.solvers:PlugAndPlay",
-            "plug-and-play half-quadratic splitting with the prior as denoiser (Zhang et al. 2021)",
-        ),
-        "reddiff": Entry(
-            "invdiff.solvers:REDdiff",
-            "regularisation by denoising diffusion, a variational point (Mardani et al. 2024)",
-        ),
-        "map": Entry(
-            "invdiff.solvers:MAP", "most probable image by gradients along falling noise levels (Laumont et al. 2023)"
-        ),
-        "mgps": Entry("invdiff.solvers:MGPS", "variational guidance at midpoints (Janati et al. 2025)"),
-        "dcps": Entry(
-            "invdiff.solvers:DCPS",
-            "divide and conquer: variational steps towards posteriors on the way (Janati et al. 2024)",
-        ),
-        "langevin": Entry("invdiff.solvers:Langevin", "annealed Langevin on the posterior (Laumont et al. 2022)"),
-        "fps": Entry("invdiff.solvers:FPS", "particle filter along a noised measurement (Dou, Song 2024)"),
-    },
-    also=peers,
 )
 priors = Registry(
     "prior",

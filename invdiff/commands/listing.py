@@ -2,35 +2,83 @@
 
 from __future__ import annotations
 
+import json
+
 from .. import registry
+from ..entries import Entry, SolverEntry
 from ..registry import unknown
 from . import terminal
 
-KINDS = ("operators", "solvers", "priors", "tasks")
+KINDS = ("operators", "solvers", "priors", "samplers", "tasks")
 
 
-def run(kind: str | None, *, options: bool = False) -> None:
+def run(kind: str | None, *, options: bool = False, as_json: bool = False) -> None:
     """Print the names of one kind, or of all kinds under headings.
 
     Args:
         kind: one of `KINDS`, or `None` for all.
         options: whether to print the options and their defaults instead of the summaries, which loads torch.
+        as_json: whether to print one object, a list of entries by kind, in which nothing is left out.
 
     Raises:
         ValueError: an unknown kind.
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(unknown("kind", kind, KINDS))
-    for i, one in enumerate(KINDS if kind is None else (kind,)):
+    kinds = KINDS if kind is None else (kind,)
+    if as_json:
+        found = {k: [record(k, name, e, options=options) for name, e in entries(k).items()] for k in kinds}
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for i, one in enumerate(kinds):
         if kind is None:
             terminal.line(("\n" if i else "") + one)
-        entries = getattr(registry, one).entries() | (registry.peers.entries() if one == "solvers" else {})
-        texts = {name: entry.summary for name, entry in entries.items()}
+        named = entries(one)
         if options:
             from .options import describe
 
-            texts = {name: describe(one, name) for name in entries}
-        if entries:
-            terminal.listing(texts)
+            terminal.listing({name: describe(one, name) for name in named})
+        elif named:
+            terminal.listing({n: e.summary for n, e in named.items()}, {n: facts(e) for n, e in named.items()})
         else:
             terminal.line(f"no {one} yet")
+
+
+def entries(kind: str) -> dict[str, Entry]:
+    """Return what is listed of one kind, peers among the solvers; a solver from elsewhere says what it needs itself."""
+    found: dict[str, Entry] = getattr(registry, kind).entries()
+    if kind != "solvers":
+        return found
+    return {n: e if isinstance(e, SolverEntry) else asked(e) for n, e in (found | registry.peers.entries()).items()}
+
+
+def asked(entry: Entry) -> Entry:
+    """Return the entry of another package's solver with what its class declares; as it came if it fails to load."""
+    try:
+        solver = entry.load()
+        needs = " ".join(sorted(solver.needs))
+        return SolverEntry(entry.target, entry.summary, entry.source, "", needs, solver.limit, solver.point)
+    except Exception as error:  # another package's code; the list of all others must not fail with it
+        return Entry(entry.target, f"{entry.summary}; fails to load: {type(error).__name__}: {error}", entry.source)
+
+
+def facts(entry: Entry) -> str:
+    """Return what stands under a summary: of a solver its paper, needs and class."""
+    return entry.facts if isinstance(entry, SolverEntry) else ""
+
+
+def record(kind: str, name: str, entry: Entry, *, options: bool) -> dict[str, object]:
+    """Return an entry as JSON takes it."""
+    out: dict[str, object] = {
+        "name": name,
+        "summary": entry.summary,
+        "target": entry.target,
+        "source": entry.source,
+    }
+    if isinstance(entry, SolverEntry):
+        out |= {"paper": entry.paper, "needs": entry.needs.split(), "class": entry.kind, "limit": entry.limit}
+    if options:
+        from .options import describe
+
+        out["options"] = describe(kind, name)
+    return out

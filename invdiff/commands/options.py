@@ -13,10 +13,10 @@ def describe(kind: str, name: str) -> str:
     """Return the options of a registered name with their defaults, in one line.
 
     Args:
-        kind: "operators", "solvers", "priors" or "tasks".
+        kind: "operators", "solvers", "samplers", "priors" or "tasks".
         name: a registered name.
     """
-    if kind not in ("operators", "solvers", "priors", "tasks"):
+    if kind not in ("operators", "solvers", "samplers", "priors", "tasks"):
         return "no options"
     hidden = set(SHAPE_NAMES) | {"shape", "self"}
     if kind == "operators" and name in BUILDERS:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 Scores = Mapping[str, Mapping[str, float]]
 
@@ -31,23 +32,33 @@ def facts(rows: Sequence[tuple[str, str]]) -> None:
     _columns(_console(stderr=True), rows, style="dim")
 
 
-def listing(entries: Mapping[str, str]) -> None:
-    """Print names with one line each: a table on a terminal, else one line for each name whatever its length."""
-    _columns(_console(), list(entries.items()), style="bold")
+def listing(entries: Mapping[str, str], facts: Mapping[str, str] | None = None) -> None:
+    """Print names and texts: a table on a terminal, else one line for each name whatever its length.
+
+    Args:
+        entries: texts by name.
+        facts: what goes with some of the texts, by name: dim and on lines of its own on a terminal, else in brackets.
+    """
+    _columns(_console(), list(entries.items()), style="bold", facts=facts or {})
 
 
-def _columns(console: Console, rows: Sequence[tuple[str, str]], style: str) -> None:
+def _columns(
+    console: Console, rows: Sequence[tuple[str, str]], style: str, facts: Mapping[str, str] | None = None
+) -> None:
     """Print names and texts; texts are broken into lines on a terminal only."""
+    facts = facts or {}
     width = max((len(name) for name, _ in rows), default=0)
     if not console.is_terminal:
         for name, text in rows:
-            print(f"{name:<{width}}  {text}", file=console.file)
+            print(f"{name:<{width}}  {text}" + (f" ({facts[name]})" if facts.get(name) else ""), file=console.file)
         return
     table = Table.grid(padding=(0, 2))
     table.add_column(style=style, no_wrap=True, min_width=width)
-    table.add_column(overflow="fold")
+    table.add_column()
     for name, text in rows:
         table.add_row(name, text)
+        if facts.get(name):
+            table.add_row("", Text(facts[name], style="dim"))
     console.print(table)
 
 

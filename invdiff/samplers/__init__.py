@@ -8,24 +8,14 @@
 - `command`: sheets of samples; `python -m invdiff.samplers` compares all samplers on a mixture whose law is known.
 """
 
+from ..registry import samplers
 from .base import Sampler, Samples, make_sampler
 from .ddim import DDIM, Ancestral
 from .langevin import ULA, AnnealedLangevin, AnnealedMALA
 from .ode import AdaptiveODE, Euler, Heun, integrate_scipy, integrate_torchdiffeq
 from .sde import PredictorCorrector, ReverseSDE
 
-SAMPLERS: dict[str, type[Sampler]] = {
-    "ancestral": Ancestral,
-    "ddim": DDIM,
-    "ula": ULA,
-    "annealed": AnnealedLangevin,
-    "mala": AnnealedMALA,
-    "sde": ReverseSDE,
-    "pc": PredictorCorrector,
-    "euler": Euler,
-    "heun": Heun,
-    "ode": AdaptiveODE,
-}
+SAMPLERS = samplers
 """Samplers by the names that the command line knows."""
 
 __all__ = [
