@@ -206,7 +206,8 @@ def read_layout(file: Checkpoint) -> Layout:
         raise ValueError(f"{file.path}: prior: a guided-diffusion classifier, which estimates no image; give its U-Net")
     width, channels = w["time_embed.0.weight"].shape[1], w["input_blocks.0.0.weight"].shape[1]
     out = w["out.2.weight"].shape[0]
-    if out not in (channels, 2 * channels):
+    # An upsampler takes two colour images, and says three channels of noise and three of variance.
+    if out not in (channels, 2 * channels) or channels == out == 6:
         raise ValueError(
             f"{file.path}: prior: a network from {channels} to {out} channels is no prior of images but conditional "
             "on another image, as upsamplers are"
