@@ -352,6 +352,40 @@ def bench(
     )  # fmt: skip
 
 
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of results of invdiff bench.")],
+    out: Annotated[Path | None, _text("File for the page; report.html in the folder unless given.")] = None,
+    png: Annotated[bool, typer.Option("--png", help="Write figures for a paper, too.")] = False,
+    metric: Annotated[str, _text("The one that ranks, such as psnr, ssim or crps.")] = "psnr",
+    suite: Annotated[str | None, _text("Name or hash, where the folder has results of several.")] = None,
+) -> None:
+    """Write what a benchmark found as one page that works offline.
+
+    Example: invdiff report results --png
+    """
+    from .commands.report import run
+
+    run(folder, out=out, png=png, metric=metric, suite=suite)
+
+
+@app.command()
+def score(
+    truth: Annotated[Path, _text("Folder of the true images.")],
+    estimate: Annotated[Path, _text("Folder of the estimates, with the same names.")],
+    metrics: Annotated[str, _text("Of psnr, ssim and lpips, with commas between.")] = "psnr,ssim",
+    out: Annotated[Path | None, _text("File for the scores of each image, as CSV.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Score images that were made elsewhere, against the true ones.
+
+    Example: invdiff score --truth photographs --estimate results --out scores.csv
+    """
+    from .commands.score import run
+
+    run(truth, estimate, metrics=metrics, out=out, overwrite=overwrite)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[
