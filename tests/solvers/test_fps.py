@@ -8,6 +8,7 @@ from torch import Tensor
 
 from invdiff.noise import Gaussian
 from invdiff.operators import Inpainting
+from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior, load_prior
 from invdiff.problem import Problem, simulate
 from invdiff.solvers import FPS, Run
@@ -84,6 +85,27 @@ def test_errors_are_as_recorded(c: float, std: float, bias: float, ratio: float)
     grade = grade_solver(FPS(particles=20, steps=60, c=c), *_gaussian(std), samples=1000)
     assert grade.bias < bias + 0.2
     assert grade.variance_ratio == pytest.approx(ratio, abs=0.15)
+
+
+def test_without_noise_the_ancestral_one_is_exact_in_the_limit() -> None:
+    """Steps make the transitions those of the prior; with a fixed share of noise they never are.
+
+    Second moments about the exact mean, in posterior standard deviations. Measured with 4000 samples: 0.86 and 0.96 at
+    60 and 240 levels, 0.57 for c = 0.95; a cloud of 20 is worth less than 20, so that 1000 leave an error of 0.04.
+    """
+    problem, prior = _gaussian(0.0)
+    exact = ExactPosterior(problem, prior)
+    values, vectors = torch.linalg.eigh(exact.covariance[0])
+    free = values > 1e-9
+
+    def moment(solver: FPS) -> float:
+        z = (solver(problem, prior, samples=1000).samples[0].flatten(1) - exact.mean.flatten()) @ vectors[:, free]
+        return float((z.square() / values[free]).mean())
+
+    coarse, fine = (moment(FPS(steps=n, particles=20, ancestral=True)) for n in (60, 240))
+    assert coarse == pytest.approx(0.86, abs=0.12)
+    assert fine == pytest.approx(0.96, abs=0.14)
+    assert moment(FPS(steps=240, particles=20)) < 0.7
 
 
 def test_noiseless_data_are_met_exactly() -> None:
