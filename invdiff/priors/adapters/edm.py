@@ -123,9 +123,8 @@ def load(
     try:
         network = UNet(weights, class_label)
     except (KeyError, RuntimeError) as error:
-        raise ValueError(
-            f"{file.path}: prior: expected the weights of SongUNet or DhariwalUNet: {str(error).splitlines()[0]}"
-        ) from error
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(f"{file.path}: prior: expected the weights of SongUNet or DhariwalUNet: {why}") from error
     side = image_size or network.resolution
     if side % network.stride:
         raise ValueError(f"{file.path}: image_size: expected a multiple of {network.stride}, got {side}")

@@ -93,7 +93,12 @@ def load(
             "ve, as the network has Fourier features" if fourier else "vp, subvp or ddpm, which weights do not tell"
         )
         raise ValueError(f"{file.path}: sde: expected {expected}; got {sde}; it is in the name of its configuration")
-    network = UNet(_Parser(file, groups).parse(image_size, fir))
+    named = _Parser(file, groups).parse(image_size, fir)
+    try:
+        network = UNet(named)
+    except (KeyError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(f"{file.path}: prior: expected NCSN++ or DDPM++ of score_sde_pytorch: {why}") from error
     shape = (network.channels, network.resolution, network.resolution)
     if kind == "ddpm":
         chain = Chain(linear_betas(1000, beta_min / 1000, beta_max / 1000))

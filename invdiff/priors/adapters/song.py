@@ -191,7 +191,7 @@ def _filter(w: Mapping[str, Tensor], p: str) -> tuple[float, ...]:
 
 
 def _groups(channels: int) -> int:
-    return min(32, channels // 4)
+    return max(1, min(32, channels // 4))
 
 
 def _norm(weight: Tensor, eps: float) -> nn.GroupNorm:

@@ -61,7 +61,7 @@ def forward(w: Any, c: Config, x: Tensor, t: Tensor, label: int | None = None) -
         return r + (h if h.shape[1] == out else w.conv(f"{name}.skip_connection", h, out, 1))
 
     def attention(name: str, h: Tensor) -> Tensor:
-        b, width, rows, columns = h.shape
+        b, width = h.shape[:2]
         heads = width // c.head_channels if c.head_channels else c.heads
         each = width // heads
         flat = w.norm(f"{name}.norm", h, 32, 1e-5).reshape(b, width, -1)
