@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -83,8 +84,13 @@ class Problem:
 
     def log_likelihood(self, x: Tensor) -> Tensor:
         """Return `log p(y | x)` of each image, `(B,)`, over the observed entries."""
+        observed = self.operator.observed
+        if isinstance(self.noise, Gaussian):
+            shape = self.operator.out_shape
+            count = math.prod(shape) if observed is None else int(observed.expand(shape).sum())
+            return self.noise.log_of_residual(self.residual(x), count)
         y, clean = self.measurement, self.operator(x)
-        if (observed := self.operator.observed) is not None:
+        if observed is not None:
             keep = observed.to(y.device).expand(y.shape[1:])
             if isinstance(self.noise, Independent):
                 return torch.where(keep, self.noise.log_density(y, clean), 0).flatten(1).sum(1)

@@ -46,13 +46,31 @@ class Gaussian(Independent):
 
     def log_density(self, y: Tensor, clean: Tensor) -> Tensor:
         """Return `-(y - clean)^2 / (2 std^2) - log(std sqrt(2 pi))` of each entry; needs `std > 0`."""
-        if self.std == 0:
-            raise ValueError("Gaussian: log_likelihood: the likelihood of noiseless data has no density; give std > 0")
-        return -0.5 * ((y - clean) / self.std) ** 2 - math.log(self.std * math.sqrt(2 * math.pi))
+        return -0.5 * ((y - clean) / self.std) ** 2 - self._log_scale()
+
+    def log_likelihood(self, y: Tensor, clean: Tensor) -> Tensor:
+        """Return `-||y - clean||^2 / (2 std^2) - m log(std sqrt(2 pi))`, `(B,)`, in nats; needs `std > 0`."""
+        return self.log_of_residual(y - clean, math.prod(y.shape[1:]))
+
+    def log_of_residual(self, residual: Tensor, count: int) -> Tensor:
+        """Return the logarithm of the density of a residual of `count` entries that were observed, `(B,)`, in nats.
+
+        Args:
+            residual: `y - clean`, `(B, ...)`, zero where nothing was observed.
+            count: how many entries of one measurement were observed.
+        """
+        constant = count * self._log_scale()
+        return residual.square().flatten(1).sum(1) / (-2 * self.std) / self.std - constant
 
     def variance(self, clean: Tensor) -> Tensor:
         """Return `std^2`."""
         return torch.full_like(clean, self.std**2)
+
+    def _log_scale(self) -> float:
+        """Return `log(std sqrt(2 pi))`."""
+        if self.std == 0:
+            raise ValueError("Gaussian: log_likelihood: the likelihood of noiseless data has no density; give std > 0")
+        return math.log(self.std * math.sqrt(2 * math.pi))
 
 
 @dataclass(frozen=True, eq=False)

@@ -335,5 +335,8 @@ def _filtered(x: Tensor, response: Tensor, size: tuple[int, int] | None = None) 
 
 
 def _hartley(x: Tensor) -> Tensor:
-    z: Tensor = torch.fft.fft2(x, norm="ortho")
-    return z.real - z.imag
+    """Return `Re F x - Im F x`; the half of `F x` is enough, as `F x(-k)` is the conjugate of `F x(k)`."""
+    z: Tensor = torch.fft.rfft2(x, norm="ortho")
+    rest = z[..., 1 : x.shape[-1] - z.shape[-1] + 1]
+    mirrored = (rest.real + rest.imag).flip((-2, -1))
+    return torch.cat([z.real - z.imag, torch.cat([mirrored[..., -1:, :], mirrored[..., :-1, :]], -2)], -1)

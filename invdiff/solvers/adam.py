@@ -50,7 +50,7 @@ def adam_step(
     References:
         Adam: A Method for Stochastic Optimization (Kingma, Ba, 2015), https://arxiv.org/abs/1412.6980, algorithm 1.
     """
-    first = betas[0] * moments.first + (1 - betas[0]) * gradient
-    second = betas[1] * moments.second + (1 - betas[1]) * gradient**2
-    size = (second / (1 - betas[1] ** k)).sqrt() + eps
-    return x - rate / (1 - betas[0] ** k) * first / size, Moments(first, second)
+    first = torch.lerp(moments.first, gradient, 1 - betas[0])
+    second = torch.addcmul(betas[1] * moments.second, gradient, gradient, value=1 - betas[1])
+    size = second.sqrt().mul_((1 - betas[1] ** k) ** -0.5).add_(eps)
+    return torch.addcdiv(x, first, size, value=-rate / (1 - betas[0] ** k)), Moments(first, second)

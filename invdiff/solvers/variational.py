@@ -59,11 +59,13 @@ def fit(
     u, log = torch.zeros_like(mean), torch.zeros_like(mean)
     of_u, of_log = Moments.zeros(u), Moments.zeros(u)
     for k in range(1, moves + 1):
-        n = log.exp() * run.randn(u)
+        spread = log.exp()
+        n = run.randn(u).mul_(spread)
         with torch.enable_grad():
-            leaf = (mean + std * (u + n)).requires_grad_()
+            leaf = torch.add(mean, u + n, alpha=std).requires_grad_()
             (g,) = torch.autograd.grad(log_potential(leaf).sum(), leaf)
-        in_u, in_log = u - std * g, (2 * log).exp() - 1 - std * g * n
+        in_u = torch.sub(u, g, alpha=std)
+        in_log = spread.square_().sub_(1).addcmul_(g, n, value=-std)
         u, of_u = adam_step(u, in_u, of_u, k, rate)
         log, of_log = adam_step(log, in_log, of_log, k, rate)
     return mean + std * (u + log.exp() * run.randn(u))
