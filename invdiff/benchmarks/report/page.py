@@ -54,7 +54,7 @@ def render(summary: Summary, folder: Path, reproduction: Reproduction) -> str:
     page = files(__package__) / "page"
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string((page / "page.html.j2").read_text(encoding="utf-8"))
-    packed = base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode("ascii")
+    packed = base64.b64encode(gzip.compress(get_plotlyjs().encode(), 6, mtime=0)).decode("ascii")
     return template.render(
         suite=summary.rows[0].suite,
         lead=_lead(summary),

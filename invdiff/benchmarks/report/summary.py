@@ -11,6 +11,7 @@ import statistics as stdlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ...registry import unknown
 from ..metrics import METRICS, Metric
 from ..rows import Row
 from ..statistics import Comparison, Estimate, compare, holm, mean_interval, ranks
@@ -134,10 +135,12 @@ def summarise(rows: Sequence[Row], *, metric: str = "psnr") -> Summary:
         raise ValueError("report: expected results, got none; run invdiff bench first")
     if len({r.suite_hash for r in rows}) > 1:
         raise ValueError("summarise: rows: expected those of one suite, got several")
+    found = {name for r in rows for name in r.metrics}
+    if metric not in METRICS and metric not in found:
+        raise ValueError(f"report: --metric: {unknown('metric', metric, METRICS)}")
     best = known_metric(metric).best
     if best not in ("high", "low"):
         raise ValueError(f"report: --metric: expected one whose best value is the highest or lowest, got {metric!r}")
-    found = {name for r in rows for name in r.metrics}
     if found and metric not in found:
         raise ValueError(f"report: --metric: no result has {metric!r}; they have {', '.join(sorted(found))}")
     named = _labels(rows)
