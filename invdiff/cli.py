@@ -268,6 +268,12 @@ def grade(
     ] = "exact",
     solvers: Annotated[str | None, _text("Names with commas between; all of them unless given.")] = None,
     out: Annotated[Path | None, _text("Markdown file for the table.")] = None,
+    operator: Annotated[
+        str | None,
+        _text("For exact: grade on this linear operator instead, under a Gaussian prior: NAME:key=value,..."),
+    ] = None,
+    shape: Annotated[tuple[int, int, int] | None, _text("For --operator: shape C H W; 1 8 8 unless given.")] = None,
+    noise: Annotated[str | None, _text("For --operator: Gaussian noise; 0.05 unless given.")] = None,
     samples: Annotated[int, _text("For exact: samples of each image.")] = 256,
     seeds: Annotated[int, _text("For mcgdiff: how many random problems in each cell.")] = 20,
     steps: Annotated[int, _text("For mcgdiff: noise levels.")] = 20,
@@ -278,8 +284,12 @@ def grade(
     Example: invdiff grade --solvers dps,mcgdiff,twisted
     """
     from .commands.grade import run
+    from .specs import parse_spec
 
-    run(suite, solvers, samples=samples, seeds=seeds, steps=steps, out=out, threads=threads)
+    run(
+        suite, solvers, operator=None if operator is None else parse_spec(operator), shape=shape, noise=noise,
+        samples=samples, seeds=seeds, steps=steps, out=out, threads=threads,
+    )  # fmt: skip
 
 
 @app.command()

@@ -19,6 +19,7 @@ from pathlib import Path
 from .. import registry
 from ..atomic import atomic_path
 from ..solvers import Solver
+from ..solvers.base import NEEDS
 from ..testing import exact_problems, grade_solver
 from ..testing.exact import ExactProblem
 from .mixture import SAMPLES, STEPS, Say, Table, mixture_suite
@@ -64,6 +65,17 @@ def markdown(table: Table, title: str, note: str) -> str:
     return "\n".join([f"# {title}", "", note, "", rows[0], "|" + "---|" * len(table[0]), *rows[1:], ""])
 
 
+def _left_out(solvers: dict[str, Solver], problems: dict[str, ExactProblem]) -> list[str]:
+    """Take away the solvers that can do none of the problems, and return why, one line each."""
+    reasons = []
+    for name, solver in list(solvers.items()):
+        unmet = [solver.unmet(problem) for problem, _ in problems.values()]
+        if unmet and all(unmet):
+            del solvers[name]
+            reasons.append(f"{name}: left out, for it needs {' and '.join(NEEDS[n] for n in unmet[0])}")
+    return reasons
+
+
 def chosen(names: str | None, suite: str) -> list[str]:
     """Return the names of the solvers that a comma-separated list asks for.
 
@@ -89,7 +101,7 @@ def chosen(names: str | None, suite: str) -> list[str]:
 def run(
     suite: str = "exact", solvers: str | None = None, *, samples: int = 256, seeds: int = 20, steps: int = STEPS,
     d_x: Sequence[int] = (8, 80, 800), d_y: Sequence[int] = (1, 2, 4), out: Path | None = None,
-    say: Say = print,
+    problems: dict[str, ExactProblem] | None = None, say: Say = print,
 ) -> Table:  # fmt: skip
     """Run a suite, say each row as it is done, and write the table.
 
@@ -102,14 +114,24 @@ def run(
         d_x: dimensions of x, for the suite `mcgdiff`.
         d_y: dimensions of y, for the suite `mcgdiff`.
         out: Markdown file to write; none unless given.
+        problems: for the suite `exact`, by name; those of `exact_problems` unless given.
         say: called with each line.
+
+    Raises:
+        ValueError: an unknown suite or solver, a number that is too small, or problems that none of the solvers can do.
     """
     names = chosen(solvers, suite)
     for label, value in (("samples", samples), ("seeds", seeds), ("steps", steps)):
         if value < 1:
             raise ValueError(f"grade: {label}: expected at least 1, got {value}")
     if suite == "exact":
-        table = grade_all({n: registry.solvers[n]() for n in names}, samples=samples, say=say)
+        made = {n: registry.solvers[n]() for n in names}
+        reasons = _left_out(made, problems or {})
+        if problems and not made:
+            raise ValueError(f"grade: solvers: expected one that can do the problem, got none; {'; '.join(reasons)}")
+        for reason in reasons:
+            say(reason)
+        table = grade_all(made, samples=samples, problems=problems, say=say)
         title = "How wrong is each solver"
         note = (
             f"Defaults on problems with a closed-form posterior; at least {samples} samples of each image. Bias of the "

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .exact import exact_problems, mixture_problem
+    from .exact import exact_problems, mixture_problem, operator_problem
     from .operator import check_operator
     from .prior import check_prior
     from .solver import Grade, check_solver, grade_solver
@@ -19,6 +19,7 @@ _HOME = {
     "exact_problems": "exact",
     "grade_solver": "solver",
     "mixture_problem": "exact",
+    "operator_problem": "exact",
 }
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "exact_problems",
     "grade_solver",
     "mixture_problem",
+    "operator_problem",
 ]
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from ..noise import Gaussian
-from ..operators import Blur, Inpainting
+from ..noise import Gaussian, Noise
+from ..operators import Blur, Inpainting, Operator
 from ..operators.base import LinearOperator, Spectrum
 from ..priors import MixturePrior, Prior, photograph_gaussian
-from ..problem import Problem, simulate
+from ..problem import Problem, noise_for, simulate
 from ..streams import generator
 
 ExactProblem = tuple[Problem, Prior]
+DENSE = 2048
+"""Numbers in an image or measurement up to which the dense matrices of the posterior are fast."""
 
 
 class MatrixOperator(LinearOperator):
@@ -82,6 +86,54 @@ def mixture_problem(d_x: int, d_y: int, seed: int) -> ExactProblem:
     clean = operator(prior.sample(1, g, torch.float64))
     y = clean + std * torch.randn(clean.shape, generator=g, dtype=torch.float64)
     return Problem(operator, Gaussian(std), y), prior
+
+
+def operator_problem(
+    operator: Operator, noise: Noise | float = 0.05, *, images: int = 2, seed: int = 2026
+) -> ExactProblem:
+    """Return a problem with a closed-form posterior for any linear operator.
+
+    Its images are drawn from the Gaussian prior of photographs.
+
+    Args:
+        operator: a linear operator on images of 1 or 3 channels.
+        noise: Gaussian noise, of one level or one for each entry, or its standard deviation.
+        images: how many measurements.
+        seed: non-negative integer.
+
+    Returns:
+        The problem, in float64, and the prior.
+
+    Raises:
+        ValueError: an operator or noise that leaves no closed form, or more than `DENSE` numbers in an image or a
+            measurement: the posterior's matrices are dense.
+
+    Example:
+        >>> from invdiff.operators import Grayscale
+        >>> operator_problem(Grayscale((3, 8, 8)))[0].measurement.shape
+        torch.Size([2, 1, 8, 8])
+    """
+    if not isinstance(operator, LinearOperator):
+        raise ValueError(
+            f"operator_problem: operator: expected a linear one, as the posterior has a closed form for no other, "
+            f"got {operator!r}; derive it from LinearOperator if it is linear"
+        )
+    size = max(math.prod(operator.in_shape), math.prod(operator.out_shape))
+    if size > DENSE or len(operator.in_shape) != 3 or operator.in_shape[0] not in (1, 3):
+        raise ValueError(
+            f"operator_problem: operator: expected images of 1 or 3 channels, and at most {DENSE} numbers in an image "
+            f"and in a measurement, got {operator!r}; build it for a smaller image"
+        )
+    law = noise_for(operator, noise)
+    if not law.is_gaussian:
+        raise ValueError(
+            f"operator_problem: noise: expected Gaussian, as the posterior has a closed form for no other, "
+            f"got {law!r}; give a standard deviation"
+        )
+    prior = photograph_gaussian()
+    c, h, w = operator.in_shape
+    x = prior.sample(images, (c, h, w), generator(seed, 1), torch.float64)
+    return simulate(operator, x, law, seed), prior
 
 
 def exact_problems() -> dict[str, ExactProblem]:

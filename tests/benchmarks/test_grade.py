@@ -49,3 +49,33 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["grade", "--solvers", "pin"]) == 2
     assert "did you mean 'pinv'" in capsys.readouterr().err
     assert main(["grade", "--out", str(tmp_path / "none" / "x.md")]) == 2
+
+
+def test_solvers_on_an_operator_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An exact solver grades as one; solvers that lack what they need are named."""
+    command = ["grade", "--operator", "downsample:factor=2", "--shape", "1", "4", "6", "--noise", "0.1"]
+    out = tmp_path / "own.md"
+    assert main([*command, "--solvers", "pinv,pnpdm,repaint", "--samples", "200", "--out", str(out)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [r[:2] for r in rows[1:]] == [[n, "downsample"] for n in ("pinv", "pnpdm", "repaint")]
+    bias, variance = (float(v) for v in rows[2][2:4])
+    assert bias < 0.25 and 0.8 < variance < 1.25, rows[2]  # of 200 samples: 0.07 and 0.1 by chance
+    assert float(rows[1][2]) > 1, "without a prior the mean is wrong"
+    assert "| pnpdm | downsample |" in out.read_text()
+    own = ["grade", "--operator", "tomography:angles=4", "--samples", "4", "--solvers"]
+    assert main([*own, "ddrm,pinv"]) == 0
+    assert "ddrm: left out, for it needs an operator with a closed-form singular value" in capsys.readouterr().err
+    for arguments, message in (
+        ([*own, "ddrm"], "expected one that can do the problem, got none; ddrm: left out"),
+        (["grade", "--operator", "gamma_curve"], "expected a linear one"),
+        (["grade", "--operator", "identity", "--shape", "3", "64", "64"], "at most 2048 numbers in an image"),
+        (["grade", "--operator", "identity", "--shape", "2", "8", "8"], "images of 1 or 3 channels"),
+        (["grade", "--operator", "identity", "--noise", "poisson:photons=9"], "noise: expected Gaussian"),
+        (["grade", "--operator", "identity", "--noise", "auto"], "give a standard deviation"),
+        (["grade", "--operator", "identiy"], "did you mean 'identity'"),
+        (["grade", "mcgdiff", "--operator", "identity"], "unexpected extra argument"),
+        (["grade", "--suite", "mcgdiff", "--operator", "identity"], "goes with the suite exact, got mcgdiff"),
+        (["grade", "--noise", "0.1"], "--noise: goes with --operator"),
+    ):
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
