@@ -63,6 +63,7 @@ class _Suspect:
 
     gain: float
     sentence: str
+    about: str
 
 
 def check_prior(
@@ -157,10 +158,10 @@ def _denoises(readings: list[Reading], x: Tensor, clean: CleanImages) -> Check:
     spread = float(x.double().std())
     # A network adds errors of its own at the lowest levels; and its images may be others than these.
     slack, flat = (1.02, 1.1) if clean.exact else (1.1, 2.0)
-    bounds = [min(slack * r.sigma, flat * spread) for r in readings]
+    bounds = [min(slack * r.noise, flat * spread) for r in readings]
     r, bound = max(zip(readings, bounds, strict=True), key=lambda pair: pair[0].error / pair[1])
     ok = r.error <= bound
-    detail = f"worst at sigma {r.sigma:.3g}: error {r.error:.3g}, of {min(r.sigma, spread):.3g} without it"
+    detail = f"worst at sigma {r.sigma:.3g}: error {r.error:.3g}, of {min(r.noise, spread):.3g} without it"
     return Check("denoises", ok, detail, "it does worse than doing nothing, or than a flat image")
 
 
@@ -187,40 +188,44 @@ def _believes(
     off = [r for r in seen if abs(math.log(r.told)) > bound + ERRORS * r.uncertainty and r.gain >= least]
     r = max(off or seen, key=lambda r: abs(math.log(r.told)) / (bound + ERRORS * r.uncertainty + 1e-12))
     detail = f"added {r.sigma:.3g}, denoises best told {r.told * r.sigma:.3g}: {_ratio(r)}"
+    together, uncertainty = _together(seen)
     if not off:
-        return Check("level", True, f"{detail} at worst", "")
-    what, advice = _pattern(seen, off)
+        detail = f"x {math.exp(together):.4f} +- {uncertainty:.1g} of the level added; {_ratio(r)} at worst"
+        if abs(together) <= bound + ERRORS * uncertainty:
+            return Check("level", True, detail, "")
+    what, advice = _pattern(seen)
     # On the levels at which other faults are weighed, so that the largest gain is that of the likeliest one.
     compared = [r.gain for r in seen if r.sigma >= LOW * std] or [r.gain for r in off]
-    suspects.append(_Suspect(sum(compared) / len(compared), f"{what}; {advice}"))
+    suspects.append(_Suspect(sum(compared) / len(compared), f"{what}; {advice}", "level"))
     return Check("level", False, detail, f"{what}; {advice}")
+
+
+def _together(seen: list[Reading]) -> tuple[float, float]:
+    """Return the mean of the logarithms, weighted by their precision, and its standard error."""
+    weights = [1 / max(r.uncertainty, 1e-4) ** 2 for r in seen]
+    total = sum(weights)
+    return sum(w * math.log(r.told) for w, r in zip(weights, seen, strict=True)) / total, total**-0.5
 
 
 def _ratio(r: Reading) -> str:
     return f"x {r.told:.3g} +- {r.told * r.uncertainty:.1g}"
 
 
-def _pattern(seen: list[Reading], off: list[Reading]) -> tuple[str, str]:
+def _pattern(seen: list[Reading]) -> tuple[str, str]:
     """Return what is wrong with the levels, and what to do, from how the ratio runs along them."""
     logs = [math.log(r.told) for r in seen]
     middle = sorted(logs)[len(logs) // 2]
-    if len(off) >= max(2, len(seen) / 2) and max(abs(v - middle) for v in logs) < max(0.35, 0.35 * abs(middle)):
+    if max(abs(v - middle) for v in logs) < 0.5 * abs(middle):
         factor = math.exp(-middle)
-        what = f"it takes each level for {factor:.2g} times what it is"
+        what = f"it takes each noise level for {factor:.3g} times what it is"
         if factor > 1:
             return what, "sigma is in other units than the images, or multiplied twice; for [-1, 1] the factor is 2"
         return what, "sigma does not reach the network in its own units; for [-1, 1] multiply by 2, as the images"
-    lowest = seen[: max(2, len(seen) // 2)]
-    if all(r in lowest for r in off) and len({r.told > 1 for r in off}) == 1:
-        way = "too low" if off[0].told > 1 else "too high"
-        return (
-            f"the level that it believes in is {way} at the lowest levels alone",
-            "time steps counted from 1 instead of 0, or the other way, do that: use from_epsilon, or check the index",
-        )
-    return (
-        "how far the level that it believes in is off changes along the levels",
-        "the schedule is another one than that of its training: check betas, their order and the time steps",
-    )
+    what = "how far the level that it believes in is off changes along the levels"
+    advice = "the schedule is another one than that of its training: check betas, their order and the time steps"
+    if max(map(abs, logs)) < 0.5:
+        what += ", and is nowhere much, as with a time step that is one off"
+    return what, advice
 
 
 def _repairs(
@@ -253,7 +258,7 @@ def _repair(name: str, evidence: list[Evidence], least: float, suspects: list[_S
         nearest = evidence[0]
         return Check(name, True, passed.format(gain=-nearest.gain, se=nearest.uncertainty), "")
     sentence = f"{best.fault.what}; {best.fault.advice}"
-    suspects.append(_Suspect(best.gain, sentence))
+    suspects.append(_Suspect(best.gain, sentence, "sigma" if best.fault in SIGMAS else name))
     return Check(name, False, f"{best.gain:.2g} +- {best.uncertainty:.1g} dB better if {best.fault.what}", sentence)
 
 
@@ -283,7 +288,10 @@ def _verdict(checks: list[Check], suspects: list[_Suspect]) -> str:
     if not failed:
         return "sane: nothing wrong was found"
     if suspects:
-        return f"likely fault: {max(suspects, key=lambda s: s.gain).sentence}"
+        likely = max(suspects, key=lambda s: s.gain)
+        if likely.about == "sigma":  # the readings know the factor, and whether it is the same at each level
+            likely = next((s for s in suspects if s.about == "level"), likely)
+        return f"likely fault: {likely.sentence}"
     if failed[0].name in ("denoises", "monotone"):
         return (
             "it does not denoise these images, and no single fault explains it: check that they are images of its kind "

@@ -36,6 +36,7 @@ class Reading:
 
     Attributes:
         sigma: the level that was added.
+        noise: root mean square of the noise that was drawn: the error of doing nothing.
         error: root mean square of `D(x, sigma) - x_0`.
         expected: the error that the denoiser expects, the root of `sigma^2 div D / d`; NaN where that is negative.
         told: the multiple of `sigma` at which it denoises best.
@@ -46,6 +47,7 @@ class Reading:
     """
 
     sigma: float
+    noise: float
     error: float
     expected: float
     told: float
@@ -74,6 +76,7 @@ def read_levels(denoise: Denoise, images: Tensor, sigmas: list[float], generator
         told, uncertainty, gain = best_level(denoise, images, x, sigma, d)
         yield Reading(
             sigma=sigma,
+            noise=float((x - images).double().square().mean().sqrt()),
             error=float((d - images).double().square().mean().sqrt()),
             expected=sigma * math.sqrt(divergence) if divergence >= 0 else math.nan,
             told=told,
