@@ -72,9 +72,13 @@ def scenes(summary: Summary, folder: Path, *, images: int = IMAGES) -> list[Scen
                 for r in e.rows
                 if (r.image, r.seed) == (image, seed) and (pictures := r.load_pictures(folder)) is not None
             }
-            maps = [m for _, p in found.values() for m in (error_map(p), std_map(p))]
-            out.append(Scene(task.name, image, seed, found, max(1e-3, max(float(np.quantile(m, 0.99)) for m in maps))))
+            out.append(Scene(task.name, image, seed, found, _white([p for _, p in found.values()])))
     return out
+
+
+def _white(found: Sequence[Pictures]) -> float:
+    """Return 1.5 times what a middling solver's large errors are: one that went astray must not darken all others."""
+    return max(1e-3, 1.5 * float(np.median([np.quantile(error_map(p), 0.99) for p in found])))
 
 
 def error_map(p: Pictures) -> NDArray[np.float64]:

@@ -167,8 +167,7 @@ def task_table(task: TaskSummary, summary: Summary) -> TaskTable:
         *(Column(known_metric(n).title, _goal(known_metric(n).best), known_metric(n).best != "high") for n in others),
         Column("cells", "with figures, of all"),
     )
-    ends = [v for e in task.ranked for v in _ends(e.figures[summary.metric])]
-    span = (min(ends), max(ends)) if ends else (0.0, 1.0)
+    span = _span([e.figures[summary.metric] for e in task.ranked])
     best = {name: _best(task, name) for name in others}
     rows = tuple(_row(e, summary, others, span, best) for e in task.entries)
     return TaskTable(task.name, task_title(task.name), _note(task), columns, rows)
@@ -214,7 +213,8 @@ def _row(
         cells = [_main_cell(entry.figures[summary.metric], digits, span), _difference_cell(entry, digits)]
     if entry.scored:
         cells.append(TableCell(f"{entry.nfe:g}", entry.nfe))
-        cells.append(TableCell(shown(entry.seconds, 2 if entry.seconds < 10 else 1), entry.seconds))
+        seconds = "< 0.01" if entry.seconds < 0.01 else shown(entry.seconds, 2 if entry.seconds < 10 else 1)
+        cells.append(TableCell(seconds, entry.seconds))
     else:
         cells += [TableCell(), TableCell()]
     for name in others:
@@ -232,7 +232,7 @@ def _row(
 def _main_cell(figure: Estimate, digits: int, span: tuple[float, float]) -> TableCell:
     width, (low, high) = (span[1] - span[0]) or 1.0, _ends(figure)
     places = {"low": low, "mean": figure.mean, "high": high}
-    whisker = ";".join(f"--{name}:{100 * (v - span[0]) / width:.1f}%" for name, v in places.items())
+    whisker = ";".join(f"--{name}:{100 * min(1.0, max(0.0, (v - span[0]) / width)):.1f}%" for name, v in places.items())
     interval = "" if math.isnan(figure.low) else _interval(figure, digits)
     return TableCell(shown(figure.mean, digits), figure.mean, interval=interval, whisker=whisker)
 
@@ -269,6 +269,16 @@ def _best(task: TaskSummary, name: str) -> float | None:
 
 def _goal(best: str | float) -> str:
     return {"high": "higher is better", "low": "lower is better"}.get(str(best), f"{best} is what a perfect solver has")
+
+
+def _span(ranked: Sequence[Estimate]) -> tuple[float, float]:
+    """Return the scale of the whiskers: that of all solvers, but not of those that lie far behind the middle one."""
+    if not ranked:
+        return 0.0, 1.0
+    best, middle = ranked[0].mean, ranked[len(ranked) // 2].mean
+    reach = 2.5 * abs(best - middle)
+    near = [v for e in ranked if abs(e.mean - best) <= reach or not reach for v in _ends(e)]
+    return min(near), max(near)
 
 
 def _ends(figure: Estimate) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from invdiff.benchmarks.report import read, summarise
 from invdiff.benchmarks.report.calibration import LEVELS, curves
-from invdiff.benchmarks.report.pictures import error_map, scenes, std_map
+from invdiff.benchmarks.report.pictures import error_map, scenes
 from invdiff.benchmarks.report.summary import Summary
 from invdiff.benchmarks.report.tables import matrix, settings, task_table, too_few
 from invdiff.benchmarks.rows import Row
@@ -129,8 +130,16 @@ def test_scenes_share_a_scale_and_are_limited(summary: Summary, results: Path) -
         (summary.tasks[0].name, "photo-1"),
     ]
     assert len(found) == 4 and list(found[0].solvers) == ORDER
-    maps = [m for _, p in found[0].solvers.values() for m in (error_map(p), std_map(p))]
-    assert found[0].white == pytest.approx(max(np.quantile(m, 0.99) for m in maps))
+    large = [np.quantile(error_map(p), 0.99) for _, p in found[0].solvers.values()]
+    assert found[0].white == pytest.approx(1.5 * np.median(large)) and found[0].white < 1.5 * max(large)
+
+
+def test_one_solver_that_is_far_off_does_not_press_the_others_together(rows: list[Row]) -> None:
+    far = {"psnr": -300.0}
+    odd = [dataclasses.replace(r, metrics={**r.metrics, **far}) if r.label == "measurement" else r for r in rows]
+    table = task_table(summarise(odd).tasks[0], summarise(odd))
+    places = [float(re.search(r"--mean:([0-9.]+)%", r.cells[0].whisker)[1]) for r in table.rows[:6]]  # type: ignore[index]
+    assert places[0] > places[1] + 10 > places[2] + 20 and places[5] == 0
 
 
 def test_curves_find_out_who_is_honest(summary: Summary, results: Path) -> None:

@@ -108,20 +108,29 @@
       if (kin.length > 1) traces.push({ x: kin.map((p) => p.cost), y: kin.map((p) => p.value), mode: "lines", hoverinfo: "skip", showlegend: false,
         line: { color: style(kin[0].label).color, width: 1.5 }, opacity: 0.5 });
     }
+    // Of names that would lie on each other the better one stays; the legend has them all.
+    const heights = drawn.flatMap((p) => [p.value, p.low ?? p.value, p.high ?? p.value]), span = Math.max(...heights) - Math.min(...heights) || 1;
+    const named = [];
+    if (!narrow()) for (const p of [...drawn].sort((x, y) => front.has(y.label) - front.has(x.label) || place.get(x.label) - place.get(y.label)))
+      if (!named.some((q) => Math.abs(Math.log10(q.cost / p.cost)) < 0.25 && Math.abs(q.value - p.value) < 0.035 * span)) named.push(p);
     for (const p of drawn) {
-      const s = style(p.label), named = drawn.length <= 14 || front.has(p.label);
-      traces.push({ x: [p.cost], y: [p.value], name: p.label, mode: named && !narrow() ? "markers+text" : "markers", text: [p.label],
+      const s = style(p.label);
+      traces.push({ x: [p.cost], y: [p.value], name: p.label, mode: named.includes(p) ? "markers+text" : "markers", text: [p.label],
         textposition: "middle right", textfont: { size: 11 }, cliponaxis: false, hovertext: [p.text], hoverinfo: "text",
         error_y: p.low === null ? undefined : { type: "data", symmetric: false, array: [p.high - p.value], arrayminus: [p.value - p.low], width: 3, thickness: 1.2, color: s.color },
         marker: { color: s.color, symbol: s.symbol, size: 10, line: { width: front.has(p.label) ? 2 : 0, color: "#8b949d" } } });
     }
+    // Estimates without a network that lie far off would press all others together.
+    const far = drawn.length ? floors.filter((f) => f.value < Math.min(...heights) - span || f.value > Math.max(...heights) + span) : [];
+    for (const f of far) floors.splice(floors.indexOf(f), 1);
     const shapes = floors.map((f) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: f.value, y1: f.value, line: { width: 1, dash: "dash" } }));
     const annotations = floors.map((f) => ({ xref: "paper", x: 0, xanchor: "left", y: f.value, yanchor: "bottom", showarrow: false, text: f.label, font: { size: 11 }, hovertext: f.text }));
     if (typeof meta.best === "number") shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: meta.best, y1: meta.best, line: { width: 1 } });
     draw("cost-plot", traces, layout(axis === "nfe" ? "network evaluations for one sample" : "seconds for one solve", meta.title,
-      { xaxis: logarithmic(drawn.map((p) => p.cost)), shapes, annotations, showlegend: narrow() || drawn.length > 14 }));
+      { xaxis: logarithmic(drawn.map((p) => p.cost)), shapes, annotations, showlegend: narrow() || named.length < drawn.length }));
     const words = [typeof meta.best === "string" ? `${meta.best === "high" ? "Higher" : "Lower"} is better; the dotted line joins the best at each cost.` : `${meta.best} is what a perfect solver has.`];
     if (floors.length) words.push("Dashed: estimates that use no network.");
+    if (far.length) words.push(`Beyond the plot: ${far.map((f) => `${f.label} ${number(f.value, meta.digits)}`).join(", ")}.`);
     words.push(many ? "Means over the tasks, of solvers that did all of them." : "Whiskers: 95 % intervals over images.");
     byId("cost-note").textContent = words.join(" ");
   }
@@ -136,9 +145,9 @@
     draw("coverage-plot", [diagonal(0, 1), ...found.map((c, i) => ({ ...line(c.label, i), x: data.levels, y: c.covered, hovertemplate: "%{x:.0%} interval holds %{y:.1%}" }))],
       layout("level of the interval", "share of pixels inside", { xaxis: { range: [0, 1], tickformat: ".0%" }, yaxis: { range: [0, 1.02], tickformat: ".0%" }, below: true }));
     const all = found.flatMap((c) => [...c.spread, ...c.skill]).filter((v) => v > 0);
-    const low = Math.min(...all), high = Math.max(...all);
+    const low = Math.min(...all), high = Math.max(...all), axis = logarithmic(all);
     draw("spread-plot", [diagonal(low, high), ...found.map((c, i) => ({ ...line(c.label, i), x: c.spread, y: c.skill, hovertemplate: "said %{x:.3f}, was %{y:.3f}" }))],
-      layout("standard deviation predicted", "error of the mean", { xaxis: logarithmic(found.flatMap((c) => c.spread.filter((v) => v > 0))), yaxis: logarithmic(found.flatMap((c) => c.skill.filter((v) => v > 0))), below: true }));
+      layout("standard deviation predicted", "error of the mean", { xaxis: axis, yaxis: axis, below: true }));
     byId("ranks").replaceChildren(...found.map((c) => {
       const n = c.ranks.length, top = Math.max(...c.ranks, 2 / n);
       const bars = c.ranks.map((v, i) => `<rect x="${(100 * i) / n + 0.6}" width="${100 / n - 1.2}" y="${64 - (60 * v) / top}" height="${(60 * v) / top}"/>`);
@@ -165,7 +174,7 @@
       const words = ["psnr", "ssim", "coverage_90"].filter((m) => m in s.figures && data.metrics[m])
         .map((m) => `${data.metrics[m].title} ${number(s.figures[m], data.metrics[m].digits)}`);
       if (s.nfe) words.push(`${s.nfe} evaluations`);
-      words.push(`${number(s.seconds, 2)} s`);
+      words.push(s.seconds < 0.01 ? "below 0.01 s" : `${number(s.seconds, 2)} s`);
       if (s.status !== "ok") words.push(`${s.status}: ${s.reason}`);
       return make("div", { className: "solver" }, make("h3", { textContent: s.label }), make("p", { textContent: words.join(" · ") }),
         make("div", { className: "pictures" }, ...s.pictures.map((p) => picture(p, `${s.label}, ${p.title}`))));
