@@ -30,4 +30,4 @@ def run(truth: Path, estimate: Path, *, metrics: str, out: Path | None, overwrit
     scores = score_folders(truth, estimate, [name.strip() for name in metrics.split(",") if name.strip()])
     if out is not None:
         write_csv(scores, out)
-    terminal.table(table(scores))
+    terminal.table(table(scores), names=1)

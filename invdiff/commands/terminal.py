@@ -96,8 +96,8 @@ def progress_line(text: str) -> None:
     _console(stderr=True).print(text, soft_wrap=True, style="dim")
 
 
-def table(rows: Sequence[Sequence[str]]) -> None:
-    """Print a table whose first row is its head; the first two columns hold names, the others figures."""
+def table(rows: Sequence[Sequence[str]], *, names: int = 2) -> None:
+    """Print a table whose first row is its head; the first columns, two unless told, hold names, the others figures."""
     console = _console()
     if not console.is_terminal:
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -106,7 +106,7 @@ def table(rows: Sequence[Sequence[str]]) -> None:
         return
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(rows[0]):
-        shown.add_column(name, justify="left" if i < 2 else "right")
+        shown.add_column(name, justify="left" if i < names else "right")
     for row in rows[1:]:
         shown.add_row(*row)
     console.print(shown)
