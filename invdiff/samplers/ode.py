@@ -127,8 +127,7 @@ def integrate_torchdiffeq(flow: Flow, x: Tensor, begin: float, end: float, rtol:
         torchdiffeq = importlib.import_module("torchdiffeq")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "integrate_torchdiffeq needs torchdiffeq, which is not installed; `pip install torchdiffeq`, or use "
-            "integrate_scipy"
+            "integrate_torchdiffeq: torchdiffeq is not installed; pip install 'invdiff[ode]', or use integrate_scipy"
         ) from error
     times = torch.tensor([begin, end], dtype=torch.float64, device=x.device)
     path: Tensor = torchdiffeq.odeint(lambda t, y: flow(float(t), y), x, times, rtol=rtol, atol=atol, method="dopri5")

@@ -79,7 +79,8 @@ def contestants(low: float, high: float) -> dict[str, Sampler]:
     out["annealed Langevin, 20 x 5"] = AnnealedLangevin(steps=20, inner=5)
     out["annealed Langevin, 60 x 20"] = AnnealedLangevin(steps=60, inner=20, rate=0.3)
     out["annealed MALA, 40 x 20"] = AnnealedMALA(steps=40, inner=20, rate=1.0)
-    out["Langevin (ULA), 1000"] = ULA(steps=1000, gamma=0.01, sigma=low)
+    out["Langevin (ULA) from white noise, 1000"] = ULA(steps=1000, gamma=0.01, sigma=low, warm=0)
+    out["Langevin (ULA) behind 20 of Euler, 1000"] = ULA(steps=1000, gamma=0.01, sigma=low)
     return {label: dataclasses.replace(s, sigma_min=low, sigma_max=high) for label, s in out.items()}
 
 

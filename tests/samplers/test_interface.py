@@ -52,7 +52,8 @@ def test_every_sampler_draws_images_of_any_size(name: str) -> None:
         (AnnealedLangevin(steps=7, inner=3), 7 * 3 + 2),
         (AnnealedMALA(steps=7, inner=3), 7 * 4 + 2),
         (PredictorCorrector(steps=7, corrections=2), 7 + 6 * 2 + 1),
-        (ULA(steps=7), 8),
+        (ULA(steps=7, warm=0), 8),
+        (ULA(steps=7, warm=5), 13),
     ],
 )
 def test_evaluations_are_counted(sampler: Sampler, nfe: int, mixture: MixturePrior) -> None:
@@ -95,12 +96,11 @@ def test_wrong_requests_raise(gaussian: GaussianPrior) -> None:
 
 def test_torchdiffeq_is_asked_for_by_name(gaussian: GaussianPrior, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchdiffeq", None)
-    with pytest.raises(ModuleNotFoundError, match="pip install torchdiffeq"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'invdiff\[ode\]'"):
         AdaptiveODE(integrator=integrate_torchdiffeq)(gaussian, 2)
 
 
 def test_torchdiffeq_agrees_with_scipy(gaussian: GaussianPrior) -> None:
-    pytest.importorskip("torchdiffeq")
     options = {"rtol": 1e-7, "atol": 1e-7, "together": 4}
     found = AdaptiveODE(integrator=integrate_torchdiffeq, **options)(gaussian, 4, dtype=D)  # type: ignore[arg-type]
     torch.testing.assert_close(found.samples, AdaptiveODE(**options)(gaussian, 4, dtype=D).samples, rtol=0, atol=1e-5)  # type: ignore[arg-type]

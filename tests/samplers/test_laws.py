@@ -118,10 +118,13 @@ def test_annealing_crosses_where_plain_langevin_does_not(mixture: MixturePrior, 
 
 def test_plain_langevin_from_its_own_start_has_wrong_weights(mixture: MixturePrior) -> None:
     """Its weights are those of the basins that the start fell into: many standard errors off."""
-    x = ULA(steps=1000, gamma=0.005, sigma=0.01)(mixture, 2000, dtype=D).samples
+    x = ULA(steps=1000, gamma=0.005, sigma=0.01, warm=0)(mixture, 2000, dtype=D).samples
     nearest = torch.cdist(x.flatten(1), mixture.means.flatten(1)).argmin(1)
     share = float((nearest == 0).double().mean())
     assert abs(share - 0.7) > 4 * math.sqrt(0.21 / 2000)
+    warm = ULA(steps=100, gamma=0.005, sigma=0.01)(mixture, 2000, dtype=D).samples
+    share = float((torch.cdist(warm.flatten(1), mixture.means.flatten(1)).argmin(1) == 0).double().mean())
+    assert share == pytest.approx(0.7, abs=4 * math.sqrt(0.21 / 2000)), "those of the flow that it starts from"
 
 
 def test_what_annealing_leaves_of_the_noise_is_that_of_theory() -> None:
