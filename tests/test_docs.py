@@ -22,13 +22,17 @@ def test_docstrings(name: str) -> None:
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_python_blocks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+_ALL_PAGES = (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
+PAGES = sorted(p.relative_to(ROOT) for p in _ALL_PAGES if "```python" in p.read_text())
+
+
+@pytest.mark.parametrize("name", PAGES, ids=str)
+def test_python_blocks(name: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
     assert blocks
     monkeypatch.chdir(tmp_path)
     for block in blocks:
-        exec(compile(block, name, "exec"), {})
+        exec(compile(block, str(name), "exec"), {})
 
 
 def test_files_that_the_readme_shows_exist() -> None:
