@@ -102,6 +102,7 @@ def _check_prior(request: CheckRequest) -> int:
         report = check_prior(prior, clean.to(device), seed=request.seed, samples=drawn)
     else:  # without them nothing can be drawn or read; the report says what is missing
         report, drawn = check_prior(prior, torch.empty(0)), None
+    report = dataclasses.replace(report, subject=f"prior {request.spec}")
     _print(report)
     if request.out is not None:
         _write(request, report, drawn)

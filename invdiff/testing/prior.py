@@ -259,7 +259,9 @@ def _repair(name: str, evidence: list[Evidence], least: float, suspects: list[_S
         return Check(name, True, passed.format(gain=-nearest.gain, se=nearest.uncertainty), "")
     sentence = f"{best.fault.what}; {best.fault.advice}"
     suspects.append(_Suspect(best.gain, sentence, "sigma" if best.fault in SIGMAS else name))
-    return Check(name, False, f"{best.gain:.2g} +- {best.uncertainty:.1g} dB better if {best.fault.what}", sentence)
+    return Check(
+        name, False, f"{best.gain:.2g} +- {best.uncertainty:.1g} dB better if {best.fault.what}", best.fault.advice
+    )
 
 
 def _spaced(low: float, high: float, n: int) -> list[float]:

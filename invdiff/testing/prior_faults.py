@@ -179,8 +179,8 @@ def weigh(
         x = images + sigma * noise
         known = denoise(x, sigma)
 
-        def once(z: Tensor, s: float, x: Tensor = x, known: Tensor = known) -> Tensor:
-            return known if z is x else denoise(z, s)
+        def once(z: Tensor, s: float, x: Tensor = x, sigma: float = sigma, known: Tensor = known) -> Tensor:
+            return known if z is x and s == sigma else denoise(z, s)
 
         base = _decibels(squared_error(known, images))
         for i, fault in enumerate(faults):

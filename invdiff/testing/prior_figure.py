@@ -11,7 +11,6 @@ from ..figures import Panel, comparison
 from .prior import PriorReport
 
 _BLUE, _GRAY, _RED = "#2b6cb0", "#6b7280", "#c53030"
-_MARGIN = 28
 
 
 def draw(report: PriorReport) -> Image.Image:
@@ -27,12 +26,13 @@ def draw(report: PriorReport) -> Image.Image:
     if not report.readings:
         raise ValueError("draw: report: expected readings, got none; the prior does not keep the contract")
     image = report.readings[0].noisy
-    parts = [_curves(report)]
+    parts = []
     if image.shape[0] in (1, 3) and min(image.shape[1:]) >= 8:
         noisy = [Panel(f"sigma {r.sigma:.3g}", r.noisy) for r in report.readings]
         clean = [Panel("denoised", r.denoised, f"error {r.error:.3g}") for r in report.readings]
         title = f"{report.subject}: {'sane' if report.ok else 'something is wrong'}"
-        parts.insert(0, comparison([noisy, clean], title=title, subtitle=f"{report.verdict}  ({report.images.origin})"))
+        parts.append(comparison([noisy, clean], title=title, subtitle=f"{report.verdict}  ({report.images.origin})"))
+    parts.append(_curves(report, width=parts[0].width if parts else 1600))
     width = max(p.width for p in parts)
     page = Image.new("RGB", (width, sum(p.height for p in parts)), "white")
     top = 0
@@ -42,8 +42,8 @@ def draw(report: PriorReport) -> Image.Image:
     return page
 
 
-def _curves(report: PriorReport) -> Image.Image:
-    """Return error and believed level along the levels."""
+def _curves(report: PriorReport, width: int) -> Image.Image:
+    """Return error and believed level along the levels, `width` pixels wide."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ def _curves(report: PriorReport) -> Image.Image:
         raise ImportError("the figure needs matplotlib, which deepinv brings: pip install matplotlib") from missing
     sigmas = [r.sigma for r in report.readings]
     spread = float(report.images.x.double().std())
-    figure = Figure(figsize=(13, 4.2), dpi=110, layout="constrained")
+    figure = Figure(figsize=(14, 5), dpi=width / 14, layout="constrained")
     FigureCanvasAgg(figure)
     error, told = figure.subplots(1, 2)
     error.loglog(sigmas, sigmas, "--", color=_GRAY, label="doing nothing")

@@ -85,6 +85,8 @@ def test_an_exact_prior_passes_and_its_errors_are_those_that_it_expects(
     report = check_prior(prior, images)
     assert report.ok, report
     assert report.verdict == "sane: nothing wrong was found"
+    units = next(c for c in report.checks if c.name == "units")
+    assert float(units.detail.split()[4]) > 0.1, "every repair of a sane prior does harm, that of doubled levels too"
     assert "score" in {c.name for c in report.checks}
     for r in report.readings:
         assert r.error == pytest.approx(r.expected, rel=0.1)
