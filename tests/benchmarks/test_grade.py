@@ -1,12 +1,13 @@
 """The table of errors, and the mixture experiment."""
 
+import math
 from pathlib import Path
 
 import pytest
 
 from invdiff.benchmarks import grade
 from invdiff.cli import main
-from invdiff.solvers import DPS, MCGDiff, PseudoInverse
+from invdiff.solvers import DPS, DeepImagePrior, MCGDiff, PseudoInverse
 from invdiff.testing import exact_problems
 
 
@@ -24,6 +25,13 @@ def test_clouds_are_whole() -> None:
     one = {"modes": exact_problems()["modes"]}
     row = grade.grade_all({"mcgdiff": MCGDiff(steps=3, particles=50)}, samples=8, problems=one)[1]
     assert row[8] == "3"
+
+
+def test_a_solver_that_takes_hours_draws_fewer_samples_of_fewer_problems() -> None:
+    assert "dip" in grade.chosen(None, "exact")
+    table = grade.grade_all({"dip": DeepImagePrior(steps=2, width=4, depth=1)}, samples=300)
+    assert [row[1] for row in table[1:]] == ["inpainting", "deblurring"]
+    assert all(math.isfinite(float(v)) for row in table[1:] for v in row[2:8])
 
 
 def test_bad_input_names_what_is_near(capsys: pytest.CaptureFixture[str]) -> None:
