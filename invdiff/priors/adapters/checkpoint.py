@@ -76,7 +76,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     tensors = _tensors(content)
     if not tensors:
         raise ValueError(
-            f"{path}: prior: expected tensors by name (a state dict), got {_describe(content)}; {_CONVERT}"
+            f"{path}: prior: expected a state dict (tensors by name), got {_describe(content)}; "
+            "save net.state_dict() instead"
         )
     return Checkpoint(path, _unwrap(tensors), content if isinstance(content, Mapping) else {})
 
