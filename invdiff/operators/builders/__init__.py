@@ -1,0 +1,30 @@
+"""The options of each built-in operator, as one function each: keyword arguments in plain values and names of files.
+
+Each module holds the builders of one family. A builder takes the image's shape, then its options. Where the image's
+shape does not follow from a measurement's by being equal, a second function says what it is.
+"""
+
+from __future__ import annotations
+
+from .base import Builder, Shape, same_shape
+from .blurs import blur, blurred_shape, downsample, enlarged_shape, nonlinear_blur, space_varying_blur
+from .fourier import mri, phase_retrieval, real_image, unpadded_shape
+from .pixels import colour_image, demosaic, grayscale, identity, inpainting
+from .tomography import fan_beam, sinogram_shape, tomography
+
+__all__ = ["BUILDERS", "Builder", "Shape"]
+
+BUILDERS: dict[str, Builder] = {
+    "identity": Builder(identity, same_shape),
+    "inpainting": Builder(inpainting, same_shape, frozenset({"seed"})),
+    "blur": Builder(blur, blurred_shape, frozenset({"seed"})),
+    "downsample": Builder(downsample, enlarged_shape),
+    "tomography": Builder(tomography, sinogram_shape),
+    "fan_beam": Builder(fan_beam, sinogram_shape),
+    "grayscale": Builder(grayscale, colour_image),
+    "demosaic": Builder(demosaic, colour_image),
+    "phase_retrieval": Builder(phase_retrieval, unpadded_shape),
+    "mri": Builder(mri, real_image, frozenset({"seed"})),
+    "space_varying_blur": Builder(space_varying_blur, same_shape),
+    "nonlinear_blur": Builder(nonlinear_blur, same_shape, frozenset({"seed"})),
+}

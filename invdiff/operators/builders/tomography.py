@@ -1,0 +1,95 @@
+"""Projections along rays, from options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..base import Operator
+from ..fan_beam import FanBeamTomography
+from ..files import read_array
+from ..tomography import Tomography
+from .base import Shape
+
+
+def tomography(
+    shape: Shape,
+    *,
+    angles: int | Sequence[float] | str | None = None,
+    start: float = 0.0,
+    stop: float = 180.0,
+    pixel_size: float = 1.0,
+    detectors: int | None = None,
+    detector_spacing: float | None = None,
+    detector_offset: float = 0.0,
+) -> Operator:
+    """Build parallel-beam projections.
+
+    Args:
+        shape: `(C, H, W)`.
+        angles: how many, evenly spaced from `start` (included) to `stop` (left out); or a list of degrees; or the file
+            of one, `.npy` or text.
+        start: first angle in degrees.
+        stop: end of the angles in degrees.
+        pixel_size: as in `Tomography`.
+        detectors: as in `Tomography`.
+        detector_spacing: as in `Tomography`.
+        detector_offset: as in `Tomography`.
+    """
+    return Tomography(
+        shape,
+        angles_deg=angles_deg("tomography", angles, start, stop),
+        pixel_size=pixel_size,
+        detectors=detectors,
+        detector_spacing=detector_spacing,
+        detector_offset=detector_offset,
+    )
+
+
+def fan_beam(
+    shape: Shape,
+    *,
+    angles: int | Sequence[float] | str | None = None,
+    source_distance: float | None = None,
+    start: float = 0.0,
+    stop: float = 360.0,
+    detector_distance: float | None = None,
+    pixel_size: float = 1.0,
+    detectors: int | None = None,
+    detector_spacing: float | None = None,
+    detector_offset: float = 0.0,
+) -> Operator:
+    """Build fan-beam projections; `angles`, `start` and `stop` as for `tomography`, the rest as in the class."""
+    return FanBeamTomography(
+        shape,
+        angles_deg=angles_deg("fan_beam", angles, start, stop),
+        source_distance=2.0 * max(shape[1:]) * pixel_size if source_distance is None else source_distance,
+        detector_distance=detector_distance,
+        pixel_size=pixel_size,
+        detectors=detectors,
+        detector_spacing=detector_spacing,
+        detector_offset=detector_offset,
+    )
+
+
+def sinogram_shape(shape: Shape, options: dict[str, Any]) -> Shape:
+    """Return a square as wide as the row of detectors, whose number is that of the sinogram's columns."""
+    options.setdefault("detectors", shape[2])
+    return shape[0], shape[2], shape[2]
+
+
+def angles_deg(owner: str, angles: int | Sequence[float] | str | Tensor | None, start: float, stop: float) -> Any:
+    """Return angles in degrees from their number, themselves or a file."""
+    if angles is None:
+        raise ValueError(
+            f"{owner}: angles: expected their number, or a list of degrees, as in {owner}:angles=60, got none"
+        )
+    if isinstance(angles, str):
+        return read_array(f"{owner}: angles", angles)
+    if isinstance(angles, int):
+        if angles < 1:
+            raise ValueError(f"{owner}: angles: expected a positive number of them, got {angles}")
+        return [start + (stop - start) * i / angles for i in range(angles)]
+    return angles
