@@ -58,7 +58,8 @@ def forward(w: Any, c: Config, x: Tensor, t: Tensor, label: int | None = None) -
             normed = normed * (1 + scale) + shift
         r = w.conv(f"{name}.out_layers.3", F.silu(normed), out)
         h = turn(h)
-        return r + (h if h.shape[1] == out else w.conv(f"{name}.skip_connection", h, out, 1))
+        done: Tensor = r + (h if h.shape[1] == out else w.conv(f"{name}.skip_connection", h, out, 1))
+        return done
 
     def attention(name: str, h: Tensor) -> Tensor:
         b, width = h.shape[:2]
@@ -74,7 +75,8 @@ def forward(w: Any, c: Config, x: Tensor, t: Tensor, label: int | None = None) -
         share = torch.einsum("bhct,bhcs->bhts", q, k).div(math.sqrt(each)).softmax(-1)
         mixed = torch.einsum("bhts,bhcs->bhct", share, v).reshape(b, width, -1)
         mixed = w.make(f"{name}.proj_out.weight", width, width, 1)[:, :, 0] @ mixed
-        return h + (mixed + w.make(f"{name}.proj_out.bias", width)[:, None]).reshape(h.shape)
+        done: Tensor = h + (mixed + w.make(f"{name}.proj_out.bias", width)[:, None]).reshape(h.shape)
+        return done
 
     h = w.conv("input_blocks.0.0", x, c.mult[0] * c.width)
     skips, side, number = [h], x.shape[-1], 1
@@ -131,7 +133,7 @@ def in_ours(u: Tensor, abar: float) -> tuple[Tensor, float]:
     return (u / math.sqrt(abar) + 1) / 2, math.sqrt(1 / abar - 1) / 2
 
 
-CONFIGS = {
+CONFIGS: dict[str, tuple[Config, dict[str, Any]]] = {
     "learned variance": (Config(mult=(1, 1, 2), attention=(8, 4)), {"num_heads": 2}),
     "64-channel heads": (Config(head_channels=32, blocks=2), {"num_head_channels": 32}),
     "improved-diffusion": (
@@ -147,7 +149,7 @@ CONFIGS = {
 def test_the_published_prediction(name: str, weights: Any, tmp_path: Path) -> None:
     c, options = CONFIGS[name]
     label = options.get("class_label")
-    forward(weights, c, torch.zeros(1, 3, SIDE, SIDE, dtype=torch.float64), torch.zeros(1), label)  # type: ignore[arg-type]
+    forward(weights, c, torch.zeros(1, 3, SIDE, SIDE, dtype=torch.float64), torch.zeros(1), label)
     torch.save(dict(weights), tmp_path / "model.pt")
     prior = load_prior(
         tmp_path / "model.pt",
@@ -161,7 +163,7 @@ def test_the_published_prediction(name: str, weights: Any, tmp_path: Path) -> No
         u = noisy(float(abar[k]), k)
         x, sigma = in_ours(u, float(abar[k]))
         told = 1000 / steps * k
-        want = predicted(weights, c, u, float(abar[k]), told, label)  # type: ignore[arg-type]
+        want = predicted(weights, c, u, float(abar[k]), told, label)
         assert ((want - x) / sigma).std() > 0.05, "a network that says nothing would prove nothing"
         assert (prior.denoise(x, sigma) - want).abs().max() < 1e-5, k
 
@@ -188,7 +190,7 @@ def test_estimates_are_clipped_unless_told_otherwise(weights: Any, tmp_path: Pat
     prior = load_prior(f"{tmp_path}/model.pt:image_size={SIDE},num_heads=2,schedule=linear")
     assert isinstance(prior, TrainedPrior)
     out = prior.denoise(5 * torch.randn(2, 3, SIDE, SIDE), 5.0)
-    assert (out.min(), out.max()) == (0, 1)
+    assert (float(out.min()), float(out.max())) == (0, 1)
 
 
 def test_published_checkpoints_are_known_by_their_shapes() -> None:

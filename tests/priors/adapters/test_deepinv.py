@@ -35,7 +35,8 @@ def test_drunet_object_and_file(channels: int, tmp_path: Path) -> None:
     alike(prior, model, channels)
     torch.save(model.state_dict(), tmp_path / "drunet_color.pth")
     loaded = load_prior(tmp_path / "drunet_color.pth")
-    assert (loaded.shape, loaded.sigma_max) == ((channels, None, None), pytest.approx(50 / 255))
+    assert loaded.shape == (channels, None, None)
+    assert loaded.sigma_max == pytest.approx(50 / 255)
     alike(loaded, model, channels)
     torch.save(model.state_dict(), tmp_path / "mine.pth")
     with pytest.raises(ValueError, match="sigma_max: expected the highest noise level of its training"):

@@ -113,7 +113,8 @@ def forward(w: Any, c: Config, x: Tensor, noise: Tensor, label: int | None = Non
         q, k, v = qkv.unbind(3)
         share = torch.einsum("bhcq,bhck->bhqk", q, k / math.sqrt(out // heads)).softmax(-1)
         mixed = torch.einsum("bhqk,bhck->bhcq", share, v).reshape(h.shape)
-        return (w.conv(f"{name}.proj", mixed, out, 1) + h) * shrink
+        done: Tensor = (w.conv(f"{name}.proj", mixed, out, 1) + h) * shrink
+        return done
 
     aux, side, skips = x, SIDE, []
     h = w.conv(f"enc.{side}x{side}_conv", x, c.width)

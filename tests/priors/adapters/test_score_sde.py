@@ -53,7 +53,8 @@ def forward(w: Any, c: Config, x: Tensor, told: Tensor) -> Tensor:
     def inside(name: str, h: Tensor, out: int) -> Tensor:
         """NIN: a matrix for each pixel, stored as inputs by outputs."""
         y = torch.einsum("bchw,cd->bdhw", h, w.make(f"{name}.W", h.shape[1], out))
-        return y + w.make(f"{name}.b", out)[:, None, None]
+        done: Tensor = y + w.make(f"{name}.b", out)[:, None, None]
+        return done
 
     def resample(h: Tensor, how: str) -> Tensor:
         """One axis after the other: zeros between and a filter of sum 2, or a filter of sum 1 and every second one."""
@@ -77,7 +78,8 @@ def forward(w: Any, c: Config, x: Tensor, told: Tensor) -> Tensor:
         r = w.conv(f"{name}.Conv_1", F.silu(norm(f"{name}.GroupNorm_1", r)), out)
         if h.shape[1] != out or how:
             h = w.conv(f"{name}.Conv_2", h, out, 1)
-        return (h + r) / math.sqrt(2)
+        done: Tensor = (h + r) / math.sqrt(2)
+        return done
 
     def attention(h: Tensor) -> Tensor:
         name, width = module(), h.shape[1]
