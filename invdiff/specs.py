@@ -65,6 +65,8 @@ def parse_spec(text: str) -> Spec:
     for part in _split(rest) if rest.strip() else ():
         key, equals, value = part.partition("=")
         key = key.strip()
+        if key.isidentifier() and not equals:
+            raise ValueError(f"{text!r}: expected a value, as in {key}=true or {key}=3, got {part.strip()!r} alone")
         if not equals or not key.isidentifier() or not value.strip():
             raise ValueError(f"{text!r}: expected options as key=value, separated by commas, got {part.strip()!r}")
         if key in options:

@@ -61,8 +61,8 @@ CASES = [
     # names and options
     ("photo.png --operator blurr", "unknown operator 'blurr'; did you mean 'blur'?"),
     ("photo.png --operator blur:sigm=3", "unknown option 'sigm'; did you mean 'sigma'?"),
-    ("photo.png --operator blur:sigma", "'blur:sigma': expected options as key=value"),
-    ("photo.png --operator blur:sigma=-1", "expected a positive number of pixels, got -1"),
+    ("photo.png --operator blur:sigma", "'blur:sigma': expected a value, as in sigma=true or sigma=3"),
+    ("photo.png --operator blur:sigma=-1", "blur: sigma: expected a positive number of pixels, got -1"),
     ("photo.png --operator downsample", "downsample: factor: expected, as in downsample:factor=4"),
     ("photo.png --operator none.py:Thing", "no file 'none.py'; expected path/to/file.py:Name"),
     ("photo.png --operator mine.py:Squar", "did you mean 'Square'?"),

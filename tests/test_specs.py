@@ -34,6 +34,7 @@ def test_specs(text: str, name: str, options: dict[str, object]) -> None:
         (":sigma=3", "expected a name"),
         ("blur:3", "expected options as key=value"),
         ("blur:sigma=", "expected options as key=value"),
+        ("inpainting:box", "expected a value, as in box=true"),
         ("blur:sigma=1,,border=zero", "expected options as key=value"),
         ("blur:sigma=1,sigma=2", "option 'sigma' is given twice"),
     ],

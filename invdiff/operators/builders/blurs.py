@@ -60,11 +60,11 @@ def blur_kernel(
     if kind == "gaussian":
         if sigma is None:
             raise ValueError("blur: sigma: expected with kernel=gaussian, as in blur:sigma=3")
-        std = (
-            (number("blur", "sigma", sigma),) * 2
-            if isinstance(sigma, (int, float))
-            else pair("blur", "sigma", sigma, float)
-        )
+        std = pair("blur", "sigma", sigma, float)
+        if not all(math.isfinite(s) and s > 0 for s in std):
+            raise ValueError(f"blur: sigma: expected a positive number of pixels, got {sigma}")
+        if size is not None and integer("blur", "size", size) < 1:
+            raise ValueError(f"blur: size: expected a positive number of pixels, got {size}")
         return gaussian_kernel((float(std[0]), float(std[1])), size)
     if kind == "uniform":
         if size is None:
@@ -131,6 +131,8 @@ def space_varying_blur(
 ) -> Operator:
     """Build a Gaussian blur whose standard deviation goes from `sigma[0]` on the left to `sigma[1]` on the right."""
     low, high = pair("space_varying_blur", "sigma", sigma, float)
+    if not all(math.isfinite(s) and s > 0 for s in (low, high)):
+        raise ValueError(f"space_varying_blur: sigma: expected two positive numbers of pixels, got {sigma}")
     if integer("space_varying_blur", "tiles", tiles) < 2:
         raise ValueError(f"space_varying_blur: tiles: expected 2 or more, got {tiles}")
     side = 2 * math.ceil(4 * max(low, high)) + 1
