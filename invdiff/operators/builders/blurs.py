@@ -18,7 +18,7 @@ from ..files import kernel_from_file
 from ..kernels import gaussian_kernel, motion_kernel, uniform_kernel
 from ..nonlinear import NonlinearBlur
 from ..space_varying_blur import SpaceVaryingBlur, tile_weights
-from ..values import integer, number, pair
+from ..values import integer, pair
 from .base import Shape
 
 
