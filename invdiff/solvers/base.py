@@ -237,26 +237,39 @@ class Solver(abc.ABC):
     def _loop(self, run: Run, advance: Callable[[], None]) -> tuple[Tensor, str]:
         """Walk down the levels; rows that diverge keep their last finite state."""
         with torch.no_grad():
-            x = self.start(run)
-            failure = ""
-            bound = 1e3 * max(1.0, run.levels[0], run.prior.std)
-            for i in range(len(run.levels) - 1):
+            steps, bound = len(run.levels) - 1, 1e3 * max(1.0, run.levels[0], run.prior.std)
+            x, failure = self.start(run), ""
+            good = _inside(_image(x), bound)
+            if not bool(good.all()):
+                failure = self._describe(run, good, "at the start")
+                x = _choose(good, x, _zeros(x))
+            for i in range(steps if bool(good.any()) or not run.rows else 0):
                 new = self.step(run, x, i)
-                good = _image(new).abs().flatten(1).amax(1) < bound  # false for NaN as well
+                good = _inside(_image(new), bound)
                 if bool(good.all()):
                     x = new
                 else:
-                    failure = failure or self._describe(run, good, i)
+                    failure = failure or self._describe(run, good, f"at step {i + 1} of {steps}")
                     x = _choose(good, new, x)
                     if not bool(good.any()):
                         break
                 advance()
-            return self.finish(run, x), failure
+            out = self.finish(run, x)
+            good = _inside(out, math.inf)
+            if not bool(good.all()):
+                failure = failure or self._describe(run, good, "after the last step")
+                out = _choose(good, out, _image(x))
+            return out, failure
 
-    def _describe(self, run: Run, good: Tensor, i: int) -> str:
+    def _describe(self, run: Run, good: Tensor, where: str) -> str:
+        """Say what diverged, where, and what to change."""
         image = run.problem.image_index[int((~good).nonzero()[0])]
-        advice = f"; lower {self.lower}={getattr(self, self.lower)}" if self.lower else ""
-        return f"{type(self).__name__} diverged at step {i + 1} of {len(run.levels) - 1} (image {image}){advice}"
+        advice = (
+            f"lower {self.lower}={getattr(self, self.lower)}"
+            if self.lower
+            else "it has no step size to lower: check the values of the measurement and of prior.denoise"
+        )
+        return f"{type(self).__name__} diverged {where} (image {image}); {advice}"
 
     def _check(self, problem: Problem, prior: Prior, samples: int, seed: int, batch_size: int | None) -> None:
         name = type(self).__name__
@@ -286,6 +299,16 @@ def _image(state: Any) -> Tensor:
     return image
 
 
+def _inside(image: Tensor, bound: float) -> Tensor:
+    """Return which rows hold numbers below a bound only, `(N,)`; none that holds NaN."""
+    return image.abs().flatten(1).amax(1) < bound
+
+
+def _zeros(state: Any) -> Any:
+    """Return a state of zeros."""
+    return torch.zeros_like(state) if isinstance(state, Tensor) else type(state)(*(torch.zeros_like(v) for v in state))
+
+
 def _choose(good: Tensor, new: Any, old: Any) -> Any:
     """Return the state that has the rows of `new` where `good`, of `old` elsewhere."""
     if isinstance(new, Tensor):
@@ -305,7 +328,7 @@ def _gather_evidence(runs: list[Run], images: int) -> Tensor | None:
     if not runs or any(r.log_evidence is None for r in runs):
         return None
     rows = torch.cat([r.log_evidence.double().cpu() for r in runs if r.log_evidence is not None]).reshape(images, -1)
-    return rows.logsumexp(1) - math.log(rows.shape[1])
+    return rows.nan_to_num(nan=-math.inf).logsumexp(1) - math.log(rows.shape[1])  # NaN: of a run that diverged
 
 
 def _gather_trace(runs: list[Run]) -> dict[str, Tensor]:

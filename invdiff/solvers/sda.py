@@ -91,7 +91,7 @@ class SDA(Solver):
         problem = run.problem
         assert isinstance(problem.noise, Gaussian)
         s2 = problem.noise.std**2
-        variance = s2 + self.gamma * (gain(problem.operator) * sigma) ** 2
+        variance = s2 + self.gamma * (max(gain(problem.operator), 1e-12) * sigma) ** 2  # positive for a zero operator
         squared = x.new_zeros(len(x))
 
         def pull(x0: Tensor) -> Tensor:
