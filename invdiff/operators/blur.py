@@ -12,7 +12,8 @@ A circular blur is diagonal in Fourier space with the kernel's transform `h`. In
 
     A = U diag(|h|) V^T,      U = F^H (h / |h|) F V
 
-A kernel of rank one is a product over the axes, for which the other borders have a closed form too (`separable`).
+A kernel of rank one is a product over the axes, for which the other borders have a closed form too (`separable`), and
+one that is symmetric in both axes is diagonal in cosines under reflecting borders (`mirrored`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from torch import Tensor
 from ._constants import Constant, linear
 from .base import LinearOperator, Spectrum
 from .linalg import conjugate_gradients
+from .mirrored import Mirrored, is_symmetric
 from .separable import SVD_LIMIT, Separable, image_shape
 
 Border = Literal["circular", "reflect", "zero", "valid"]
@@ -64,15 +66,17 @@ class Blur(LinearOperator):
         k = _kernel(kernel, self.in_shape, border)
         self._kernel = Constant(k)
         factors = None if border == "circular" else _rank_one(k)
-        self._closed: Separable | None = None
+        self._closed: Separable | Mirrored | None = None
         self._form: LinearOperator
         if factors is not None and max(self.in_shape[1:]) <= SVD_LIMIT:
             h, w = self.in_shape[1:]
             rows, columns = (convolution_matrix(f, n, border) for f, n in zip(factors, (h, w), strict=True))
             self._closed = Separable(self.in_shape, rows=rows, columns=columns)
+        elif border == "reflect" and is_symmetric(k) and max(self.in_shape[1:]) <= SVD_LIMIT:
+            self._closed = Mirrored(self.in_shape, k)
         if border == "circular":
             self._form = _Circular(self.in_shape, k)
-        elif self._closed is not None and max(self.in_shape[1:]) <= MATRIX_LIMIT:
+        elif isinstance(self._closed, Separable) and max(self.in_shape[1:]) <= MATRIX_LIMIT:
             self._form = self._closed
         else:
             self._form = _Bordered(self.in_shape, k, border)
@@ -102,7 +106,11 @@ class Blur(LinearOperator):
 
     @property
     def svd(self) -> Spectrum | None:
-        """The Fourier transform for circular borders, small decompositions for a kernel of rank one, else `None`."""
+        """The spectrum, where there is a closed form.
+
+        By the Fourier transform for circular borders, by small decompositions for a kernel of rank one, by the cosine
+        transform for a kernel that is symmetric in both axes and reflecting borders; else `None`.
+        """
         return (self._closed or self._form).svd
 
     def pinv(self, y: Tensor) -> Tensor:

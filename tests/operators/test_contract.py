@@ -71,6 +71,12 @@ def _kernel(*size: int) -> Tensor:
     return torch.rand(size, generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 0.3
 
 
+def _symmetric() -> Tensor:
+    """Symmetric in both axes, of rank two, wider than the image is high."""
+    k = _kernel(2, 9, 5)
+    return k + k.flip(-1) + k.flip(-2) + k.flip(-1, -2)
+
+
 def _double(x: Tensor) -> Tensor:
     return 2 * x
 
@@ -93,6 +99,7 @@ EXAMPLES: dict[str, Callable[[], Operator]] = {
     "blur circular one per channel": lambda: Blur(SHAPE, kernel=_kernel(2, 5, 5), border="circular"),
     "blur circular larger than image": lambda: Blur(SHAPE, kernel=_kernel(9, 23), border="circular"),
     "blur reflect": lambda: Blur(SHAPE, kernel=_kernel(4, 3), border="reflect"),
+    "blur reflect symmetric": lambda: Blur(SHAPE, kernel=_symmetric(), border="reflect"),
     "blur reflect larger than image": lambda: Blur(SHAPE, kernel=_kernel(9, 25), border="reflect"),
     "blur reflect one per channel": lambda: Blur(SHAPE, kernel=_kernel(2, 3, 3), border="reflect"),
     "blur zero": lambda: Blur(SHAPE, kernel=motion_kernel(5, intensity=0.5), border="zero"),
@@ -219,6 +226,7 @@ def test_inverses_against_dense_linear_algebra(name: str) -> None:
 
 CLOSED = {
     "identity", "inpainting shared mask", "blur circular", "blur circular one per channel", "blur gaussian reflect",
+    "blur reflect symmetric",
     "blur gaussian zero", "blur gaussian valid", "downsample bicubic", "downsample average", "separable", "adjoint",
     "scaled", "gain", "matrix", "grayscale", "demosaic", "mri", "mri, real image", "compressed sensing",
     "composition separable", "composition isometry outside", "composition isometry inside",
