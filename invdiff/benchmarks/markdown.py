@@ -33,14 +33,14 @@ MARK = "<!-- measured -->"
 """What stands in a page above this line is kept."""
 
 
-def page(rows: Sequence[Row], suite: Suite, *, best: Sequence[str] = (), against: str | None = None) -> str:
+def page(rows: Sequence[Row], suite: Suite, *, best: Sequence[str] = (), against: Sequence[str] = ()) -> str:
     """Return the page, from its list of conditions on.
 
     Args:
         rows: of one suite.
         suite: the suite.
         best: solvers, as the suite lists them, to compare with `against`.
-        against: the solver that they are compared with.
+        against: the solvers that they are compared with: in each task with that of the highest mean.
 
     Raises:
         ValueError: no rows, or a solver that has none.
@@ -48,12 +48,12 @@ def page(rows: Sequence[Row], suite: Suite, *, best: Sequence[str] = (), against
     if not rows:
         raise ValueError("markdown: rows: expected some, got none; run invdiff bench first")
     labels = list(dict.fromkeys(row.label for row in rows))
-    for label in (*best, *([against] if against else [])):
+    for label in (*best, *against):
         if label not in labels:
             raise ValueError(unknown("solver of these results", label, labels))
     lines = leaderboard(rows)
     parts = [_conditions(rows, suite), _overview(lines)]
-    if against is not None:
+    if against:
         parts += [_comparison(rows, one, against) for one in best]
     for task in dict.fromkeys(line.task for line in lines):
         parts.append(_task(task, [line for line in lines if line.task == task], rows))
@@ -128,22 +128,33 @@ def _overview(lines: Sequence[Line]) -> str:
     return f"{head}\n\n{_table(table)}"
 
 
-def _comparison(rows: Sequence[Row], one: str, other: str) -> str:
-    """Return the paired differences of two solvers, task by task."""
-    table = [["task", f"`{one}`", f"`{other}`", "difference", "evaluations"]]
+def _comparison(rows: Sequence[Row], one: str, others: Sequence[str]) -> str:
+    """Return the paired differences of a solver and, task by task, the best of others."""
+    table = [["task", f"`{one}`", "the other", "difference", "evaluations", "which other"]]
     for task in dict.fromkeys(row.task for row in rows):
-        a, b = (_values(rows, task, label) for label in (one, other))
-        if not set(a) & set(b):
-            table.append([task, "–" if not a else "", "–" if not b else "", "–", ""])
+        a = _values(rows, task, one)
+        pairs = {label: _shared(a, _values(rows, task, label)) for label in others}
+        done = {label: pair for label, pair in pairs.items() if pair[0]}
+        if not done:
+            table.append([task, *["–"] * 5])
             continue
-        both = {k: v for k, v in a.items() if k in b}, {k: v for k, v in b.items() if k in a}
-        c = compare(*both)
+        other = max(done, key=lambda label: statistics.fmean(done[label][1].values()))
+        means = [f"{statistics.fmean(v.values()):.2f}" for v in done[other]]
         nfe = [_range([r.nfe for r in rows if r.task == task and r.label == n and r.metrics]) for n in (one, other)]
-        means = [f"{statistics.fmean(v.values()):.2f}" for v in both]
-        table.append([task, *means, _interval(c.difference, sign=True), " / ".join(nfe)])
-    head = f"## `{one}` against `{other}`"
-    what = "PSNR in dB on the images that both have done; difference with its 95 % interval."
-    return f"{head}\n\n{what}\n\n{_table(table)}"
+        difference = _interval(compare(*done[other]).difference, sign=True)
+        table.append([task, *means, difference, " / ".join(nfe), f"`{other}`"])
+    which = "`, `".join(others)
+    what = "PSNR in dB on the images that both have done, and their difference with its 95 % interval over the images."
+    if len(others) > 1:
+        what += " The other is in each task the best of those named, by these very figures."
+    return f"## `{one}` against `{which}`\n\n{what}\n\n{_table(table)}"
+
+
+def _shared(
+    a: Mapping[tuple[str, int], float], b: Mapping[tuple[str, int], float]
+) -> tuple[dict[tuple[str, int], float], dict[tuple[str, int], float]]:
+    """Return the values of two solvers on the images and seeds that both have."""
+    return {k: v for k, v in a.items() if k in b}, {k: v for k, v in b.items() if k in a}
 
 
 def _task(task: str, lines: Sequence[Line], rows: Sequence[Row]) -> str:
@@ -213,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="of invdiff bench --out")
     parser.add_argument("--suite", help="file in the folder, suite-*.toml; the newest unless given")
     parser.add_argument("--best", nargs="*", default=[], help="solvers as the suite lists them")
-    parser.add_argument("--against", help="the solver that they are compared with")
+    parser.add_argument("--against", nargs="*", default=[], help="solvers that they are compared with")
     parser.add_argument("--out", type=Path, help="print it unless given")
     chosen = parser.parse_args(arguments)
     suite, rows = suite_rows(chosen.folder, chosen.suite)

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_figures_are_means_of_the_suites_own_rows(folder: Path) -> None:
     suite, rows = markdown.suite_rows(folder)
     assert len(rows) == 2 * 4 * 2
-    text = markdown.page(rows, suite, best=["diffpir:steps=4"], against="dps:steps=4")
+    text = markdown.page(rows, suite, best=["diffpir:steps=4"], against=["dps:steps=4"])
     values = {
         label: [r.metrics["psnr"] for r in rows if (r.task, r.label) == ("denoising", label)]
         for label in ("diffpir:steps=4", "dps:steps=4")
@@ -40,6 +40,13 @@ def test_figures_are_means_of_the_suites_own_rows(folder: Path) -> None:
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[1:3] == [f"{a:.2f}", f"{b:.2f}"]
     assert cells[3].startswith(f"{a - b:+.2f} [") and cells[4] == "4 / 4"
+    several = markdown.page(rows, suite, best=["dps:steps=4"], against=["diffpir:steps=4", "ddrm:steps=4"])
+    (line,) = [x for x in several.splitlines() if x.startswith("| denoising | ")]
+    means = {
+        label: statistics.fmean(r.metrics["psnr"] for r in rows if (r.task, r.label) == ("denoising", label))
+        for label in ("diffpir:steps=4", "ddrm:steps=4")
+    }
+    assert line.endswith(f"| `{max(means, key=lambda n: means[n])}` |")
     overview = text.partition("## PSNR in dB")[2].partition("##")[0]
     (peer,) = [x for x in overview.splitlines() if "deepinv" in x]
     assert "(peer)" in peer
@@ -65,7 +72,7 @@ def test_what_stands_above_the_mark_is_kept(folder: Path, tmp_path: Path, capsys
 def test_unknown_solvers_and_empty_folders_are_errors(folder: Path, tmp_path: Path) -> None:
     suite, rows = markdown.suite_rows(folder)
     with pytest.raises(ValueError, match="unknown solver of these results 'dps:steps=5'; did you mean 'dps:steps=4'"):
-        markdown.page(rows, suite, best=["diffpir:steps=4"], against="dps:steps=5")
+        markdown.page(rows, suite, best=["diffpir:steps=4"], against=["dps:steps=5"])
     with pytest.raises(ValueError, match="expected some, got none; run invdiff bench first"):
         markdown.page([], suite)
     with pytest.raises(ValueError, match=r"expected the file suite-\*.toml of a run, found none"):
