@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,13 @@ from ...figures import heat
 from ..rows import Pictures, Row
 from .summary import Summary
 
-LARGEST = 256
 SAMPLES = 3
 IMAGES = 3
 QUALITY = 82
+BUDGET = 12 * 2**20
+"""Characters that the pictures of a page may take; with many solvers there are fewer images, then smaller ones."""
+_CHOICES = ((IMAGES, 256), (2, 256), (1, 256), (1, 192), (1, 128), (1, 96))
+"""Images of a task, and the longest side of a picture, to try one after the other."""
 
 
 @dataclass(frozen=True)
@@ -100,47 +104,58 @@ def spread_of(p: Pictures) -> bool:
     return samples is not None and len(samples) > 1 and bool((samples != samples[:1]).any())
 
 
-def gallery(found: Sequence[Scene]) -> list[dict[str, Any]]:
-    """Return the scenes with their pictures as data URIs, for the page."""
-    out = []
-    for scene in found:
-        solvers = []
-        for label, (row, p) in scene.solvers.items():
-            shown = [{"title": "mean", "src": uri(p["mean"])}]
-            shown.append({"title": "error", "src": map_uri(error_map(p), scene.white)})
-            if spread_of(p):
-                shown.append({"title": "std", "src": map_uri(std_map(p), scene.white)})
-                samples = p["samples"][:SAMPLES]
-                shown += [{"title": f"sample {i + 1}", "src": uri(s)} for i, s in enumerate(samples)]
-            figures = {name: float(value) for name, value in row.metrics.items()}
-            solvers.append({
-                "label": label, "status": row.status, "reason": row.reason, "figures": figures,
-                "nfe": row.nfe, "seconds": row.seconds, "pictures": shown,
-            })  # fmt: skip
-        first = scene.first
-        out.append({
-            "task": scene.task, "image": scene.image, "seed": scene.seed, "white": scene.white,
-            "size": f"{first['truth'].shape[-1]} × {first['truth'].shape[-2]}",
-            "given": [{"title": n, "src": uri(first[n])} for n in ("truth", "measurement") if n in first],
-            "solvers": solvers,
-        })  # fmt: skip
+def gallery(found: Sequence[Scene], *, budget: int = BUDGET) -> list[dict[str, Any]]:
+    """Return the scenes with their pictures as data URIs, for the page; as many and as large as the budget allows."""
+    out: list[dict[str, Any]] = []
+    for images, side in _CHOICES:
+        by_task = (list(group) for _, group in itertools.groupby(found, key=lambda scene: scene.task))
+        out = [_described(scene, side) for group in by_task for scene in group[:images]]
+        if sum(len(p["src"]) for scene in out for p in _all(scene)) <= budget:
+            break
     return out
 
 
-def uri(levels: NDArray[Any]) -> str:
-    """Return a picture `(C, H, W)` of 8 bits as a data URI."""
+def _all(scene: dict[str, Any]) -> list[dict[str, str]]:
+    return [*scene["given"], *(p for solver in scene["solvers"] for p in solver["pictures"])]
+
+
+def _described(scene: Scene, side: int) -> dict[str, Any]:
+    solvers = []
+    for label, (row, p) in scene.solvers.items():
+        shown = [
+            {"title": "mean", "src": uri(p["mean"], side)},
+            {"title": "error", "src": map_uri(error_map(p), scene.white, side)},
+        ]
+        if spread_of(p):
+            shown.append({"title": "std", "src": map_uri(std_map(p), scene.white, side)})
+            shown += [{"title": f"sample {i + 1}", "src": uri(s, side)} for i, s in enumerate(p["samples"][:SAMPLES])]
+        solvers.append({
+            "label": label, "status": row.status, "reason": row.reason, "figures": dict(row.metrics),
+            "nfe": row.nfe, "seconds": row.seconds, "pictures": shown,
+        })  # fmt: skip
+    first = scene.first
+    height, width = first["truth"].shape[-2:]
+    given = [{"title": name, "src": uri(first[name], side)} for name in ("truth", "measurement") if name in first]
+    return {
+        "task": scene.task, "image": scene.image, "seed": scene.seed, "white": scene.white,
+        "size": f"{width} × {height}", "given": given, "solvers": solvers,
+    }  # fmt: skip
+
+
+def uri(levels: NDArray[Any], side: int = 256) -> str:
+    """Return a picture `(C, H, W)` of 8 bits as a data URI, made smaller where a side is longer than `side`."""
     array = levels.transpose(1, 2, 0)
-    return _encoded(Image.fromarray(array[..., 0] if array.shape[2] == 1 else array))
+    return _encoded(Image.fromarray(array[..., 0] if array.shape[2] == 1 else array), side)
 
 
-def map_uri(values: NDArray[np.float64], white: float) -> str:
+def map_uri(values: NDArray[np.float64], white: float, side: int = 256) -> str:
     """Return a map of magnitudes as a data URI in colours; `white` has the brightest."""
-    return _encoded(Image.fromarray(heat(values / white)))
+    return _encoded(Image.fromarray(heat(values / white)), side)
 
 
-def _encoded(picture: Image.Image) -> str:
-    if max(picture.size) > LARGEST:
-        picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+def _encoded(picture: Image.Image, side: int) -> str:
+    if max(picture.size) > side:
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, format="WEBP", quality=QUALITY, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -97,15 +97,15 @@ def task_title(name: str) -> str:
 
 
 def shown(value: float, digits: int) -> str:
-    """Return a figure for a table; very large and very small ones with an exponent.
+    """Return a figure for a table, with an exponent where it is very large.
 
     Example:
-        >>> [shown(v, 2) for v in (26.384, -0.5, 0.00012, math.inf)]
-        ['26.38', '−0.50', '1.2e−04', '∞']
+        >>> [shown(v, 2) for v in (26.384, -0.5, 1.23e7, math.inf)]
+        ['26.38', '−0.50', '1.2e+07', '∞']
     """
     if not math.isfinite(value):
         return "–" if math.isnan(value) else "∞" if value > 0 else "−∞"
-    if value and (abs(value) >= 1e5 or abs(value) < 0.5 * 10**-digits):
+    if abs(value) >= 1e5:
         return f"{value:.1e}".replace("-", "−")
     return f"{value:.{digits}f}".replace("-", "−")
 

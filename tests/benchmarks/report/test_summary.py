@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from invdiff.benchmarks.report import read, summarise
 from invdiff.benchmarks.report.calibration import LEVELS, curves
-from invdiff.benchmarks.report.pictures import error_map, scenes
+from invdiff.benchmarks.report.pictures import error_map, gallery, scenes
 from invdiff.benchmarks.report.summary import Summary
 from invdiff.benchmarks.report.tables import matrix, settings, task_table, too_few
 from invdiff.benchmarks.rows import Row
@@ -140,6 +142,18 @@ def test_one_solver_that_is_far_off_does_not_press_the_others_together(rows: lis
     table = task_table(summarise(odd).tasks[0], summarise(odd))
     places = [float(re.search(r"--mean:([0-9.]+)%", r.cells[0].whisker)[1]) for r in table.rows[:6]]  # type: ignore[index]
     assert places[0] > places[1] + 10 > places[2] + 20 and places[5] == 0
+
+
+def test_pictures_keep_to_their_budget(summary: Summary, results: Path) -> None:
+    found = scenes(summary, results)
+
+    def size(shown: list[dict[str, Any]]) -> int:
+        return len(json.dumps(shown))
+
+    all_of_them = gallery(found)
+    assert len(all_of_them) == 6
+    less = gallery(found, budget=size(all_of_them) // 2)
+    assert [s["task"] for s in less] == [t.name for t in summary.tasks] and size(less) < size(all_of_them) / 2
 
 
 def test_curves_find_out_who_is_honest(summary: Summary, results: Path) -> None:

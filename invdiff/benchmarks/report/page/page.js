@@ -19,8 +19,7 @@
     return { color: colors[base % colors.length], symbol: symbols[round], dash: dashes[round] };
   };
   const number = (value, digits = 3) =>
-    value === null || value === undefined ? "–" : value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 10 ** -digits / 2)
-      ? value.toExponential(1) : value.toFixed(digits);
+    value === null || value === undefined ? "–" : Math.abs(value) >= 1e5 ? value.toExponential(1) : value.toFixed(digits);
   const titles = new Map(data.tasks.map((t) => [t.name, t.title]));
   document.documentElement.classList.add("js");
 
@@ -123,8 +122,14 @@
     // Estimates without a network that lie far off would press all others together.
     const far = drawn.length ? floors.filter((f) => f.value < Math.min(...heights) - span || f.value > Math.max(...heights) + span) : [];
     for (const f of far) floors.splice(floors.indexOf(f), 1);
-    const shapes = floors.map((f) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: f.value, y1: f.value, line: { width: 1, dash: "dash" } }));
-    const annotations = floors.map((f) => ({ xref: "paper", x: 0, xanchor: "left", y: f.value, yanchor: "bottom", showarrow: false, text: f.label, font: { size: 11 }, hovertext: f.text }));
+    const lines = []; // floors of nearly the same height share a line
+    for (const f of floors.sort((x, y) => y.value - x.value)) {
+      const last = lines.at(-1);
+      if (last && last.value - f.value < 0.03 * span) Object.assign(last, { label: `${last.label}, ${f.label}`, text: `${last.text}<br>${f.text}` });
+      else lines.push({ ...f });
+    }
+    const shapes = lines.map((f) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: f.value, y1: f.value, line: { width: 1, dash: "dash" } }));
+    const annotations = lines.map((f) => ({ xref: "paper", x: 0, xanchor: "left", y: f.value, yanchor: "bottom", showarrow: false, text: f.label, font: { size: 11 }, hovertext: f.text }));
     if (typeof meta.best === "number") shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: meta.best, y1: meta.best, line: { width: 1 } });
     draw("cost-plot", traces, layout(axis === "nfe" ? "network evaluations for one sample" : "seconds for one solve", meta.title,
       { xaxis: logarithmic(drawn.map((p) => p.cost)), shapes, annotations, showlegend: narrow() || named.length < drawn.length }));
@@ -146,7 +151,7 @@
       layout("level of the interval", "share of pixels inside", { xaxis: { range: [0, 1], tickformat: ".0%" }, yaxis: { range: [0, 1.02], tickformat: ".0%" }, below: true }));
     const all = found.flatMap((c) => [...c.spread, ...c.skill]).filter((v) => v > 0);
     const low = Math.min(...all), high = Math.max(...all), axis = logarithmic(all);
-    draw("spread-plot", [diagonal(low, high), ...found.map((c, i) => ({ ...line(c.label, i), x: c.spread, y: c.skill, hovertemplate: "said %{x:.3f}, was %{y:.3f}" }))],
+    draw("spread-plot", [diagonal(low, high), ...found.map((c, i) => ({ ...line(c.label, i), x: c.spread.map((v) => v || null), y: c.skill, hovertemplate: "said %{x:.3f}, was %{y:.3f}" }))],
       layout("standard deviation predicted", "error of the mean", { xaxis: axis, yaxis: axis, below: true }));
     byId("ranks").replaceChildren(...found.map((c) => {
       const n = c.ranks.length, top = Math.max(...c.ranks, 2 / n);
