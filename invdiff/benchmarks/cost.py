@@ -298,10 +298,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise ValueError(without if name in WITHOUT else registry.unknown("solver", name, known))
         if args.threads:
             torch.set_num_threads(args.threads)
-        rows = measure_all(
-            solvers, tasks, load_prior(args.prior), side=args.side, say=lambda text: print(text, flush=True)
-        )
-        rows = add_rows(args.rows, rows) if args.rows else rows
+        rows: list[Cost] = []
+        prior = load_prior(args.prior)
+        for name in solvers:
+            rows += measure_all([name], tasks, prior, side=args.side, say=lambda text: print(text, flush=True))
+            if args.rows:
+                rows = add_rows(args.rows, rows)  # at once: what was measured is not lost if a later one fails
         if args.out:
             with atomic_path(args.out) as path:
                 path.write_text(markdown(rows), encoding="utf-8")
