@@ -7,8 +7,8 @@ wrong turn at a high level can be undone at a lower one:
     x0_y    ~ p(y | x_0) N(x_0; x0_hat, r_t^2 I)
     x_{t-1} = x0_y + sigma_{t-1} n
 
-with `r_t` the spread of `p(x_0 | x_t)`, taken to be that of a Gaussian prior of the data's standard deviation `v`,
-`1 / r_t^2 = 1 / sigma_t^2 + 1 / v^2`.
+with `r_t` the spread of `p(x_0 | x_t)`, taken to be a share `c` of that of a white Gaussian prior of the data's
+standard deviation `v`, `c^2 / r_t^2 = 1 / sigma_t^2 + 1 / v^2`. Pixels tell of each other, so that it is narrower.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..problem import Problem
 from ..schedules import karras_levels
 from ..transitions import ddim_step
 from .base import Run, Solver
+from .checks import check_number
 from .splitting import data_draw
 
 LEVELS = (0.01, 100.0)  # lowest and highest noise level, for data on [-1, 1]
@@ -36,6 +37,7 @@ class DAPS(Solver):
     Attributes:
         steps: number of noise levels; the authors take 200, and 50 for their fast version.
         inner: Euler steps of the probability flow at each level; the authors take 5, and 2 for their fast version.
+        spread: `c`; the authors' is 1, in effect.
         moves: length of the Markov chain for operators or noise that are not linear and Gaussian; the authors take 100.
 
     References:
@@ -47,7 +49,9 @@ class DAPS(Solver):
         Langevin steps too short to reach their stationary law, and stops at level 0.1: its samples are points near the
         mode, with too little spread. Here the noise is the problem's, the draw is exact for a linear operator and
         Gaussian noise and has Metropolis' test for others, and the levels go down to 0.01. Their `r_t = sigma_t` is
-        wider than any image at high levels.
+        wider than any image at high levels, and at low ones adds noise that the denoiser is not told of: with it an
+        exact draw loses 6 dB against the pseudo-inverse on a photograph of half the width and height, where 0.6 of it
+        gains 1 dB. On Gaussian priors that costs bias, 0.3 posterior standard deviations for 0.15.
 
     Example:
         >>> DAPS(steps=200, inner=5).evaluations
@@ -56,12 +60,14 @@ class DAPS(Solver):
 
     steps: int = 50
     inner: int = 2
+    spread: float = 0.6
     moves: int = 50
 
     def __post_init__(self) -> None:
         for name in ("steps", "inner", "moves"):
             if getattr(self, name) < 1:
                 raise ValueError(f"DAPS: {name}: expected at least 1, got {getattr(self, name)}")
+        check_number(self, "spread", 0, positive=True)
 
     @property
     def evaluations(self) -> int:
@@ -80,5 +86,5 @@ class DAPS(Solver):
         flow = karras_levels(self.inner, min(max(run.levels[-2], run.prior.sigma_min), sigma), sigma).tolist()
         for high, low in itertools.pairwise(flow):
             x = ddim_step(x, run.denoise(x, high), high, low, 0.0, None)
-        spread = 1 / math.hypot(1 / sigma, 1 / run.prior.std)
+        spread = self.spread / math.hypot(1 / sigma, 1 / run.prior.std)
         return data_draw(run, x, spread, moves=self.moves) + sigma_next * run.randn(x)

@@ -107,7 +107,7 @@ def test_daps_is_the_papers_algorithm_with_an_exact_draw() -> None:
             x = w.fuse(w.y + 2 * STD * w.noise(4), v, 2 * STD, r) + after * w.noise()
         return x
 
-    w.check(DAPS(steps=10, inner=2), reference)
+    w.check(DAPS(steps=10, inner=2, spread=1.0), reference)
 
 
 def test_pnpdm_is_the_papers_algorithm() -> None:
