@@ -186,7 +186,8 @@ def test_between_two_states_time_is_interpolated(weights: Any, tmp_path: Path) -
 
 def test_estimates_are_clipped_unless_told_otherwise(weights: Any, tmp_path: Path) -> None:
     forward(weights, Config(), torch.zeros(1, 3, SIDE, SIDE, dtype=torch.float64), torch.zeros(1))
-    torch.save(dict(weights), tmp_path / "model.pt")
+    # The published file of FFHQ-256 holds parameters, not tensors.
+    torch.save({k: torch.nn.Parameter(v) for k, v in weights.items()}, tmp_path / "model.pt")
     prior = load_prior(f"{tmp_path}/model.pt:image_size={SIDE},num_heads=2,schedule=linear")
     assert isinstance(prior, TrainedPrior)
     out = prior.denoise(5 * torch.randn(2, 3, SIDE, SIDE), 5.0)
