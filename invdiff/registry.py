@@ -68,6 +68,8 @@ class Registry(Mapping[str, Any]):
         """Return the object of that name, or of `path/to/file.py:Name`."""
         if ".py:" in name:
             return load_from_file(name)
+        if name in self._table:  # looking at what is installed takes long
+            return self._table[name].load()
         found = self.entries() | (self._also.entries() if self._also is not None else {})
         if name not in found:
             raise UnknownNameError(unknown(self.kind, name, found))
@@ -75,7 +77,7 @@ class Registry(Mapping[str, Any]):
 
     def __contains__(self, name: object) -> bool:
         """Return whether a name is known."""
-        return name in self.entries() or (self._also is not None and name in self._also)
+        return name in self._table or name in self.entries() or (self._also is not None and name in self._also)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""

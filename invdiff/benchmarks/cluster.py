@@ -41,7 +41,7 @@ class Cluster(Pool):
         if "://" not in address:
             raise ValueError(f"--scheduler: expected an address such as tcp://host:8786, got {address!r}")
         try:
-            self._client = Client(address, timeout=PATIENCE, set_as_default=False)
+            self._client = Client(address, timeout=PATIENCE)
         except OSError as error:
             raise OSError(f"--scheduler: {address} does not answer: {error}; is `dask scheduler` running?") from error
         try:

@@ -1,4 +1,9 @@
-"""A hash of what a prior is: its class, its weights and its constants, wherever it was loaded from."""
+"""A hash of what a prior is: its class, its weights and its constants, wherever it was loaded from.
+
+It must not depend on the machine, nor on the number of threads, whose sums differ in the last digits. So numbers count
+to nine digits, and tensors in private attributes are taken to be derived from those in public ones, where there are
+any.
+"""
 
 from __future__ import annotations
 
@@ -49,11 +54,16 @@ def _parts(thing: object, above: tuple[int, ...]) -> Iterator[bytes]:
             yield from _parts(value, above)
     elif isinstance(thing, set | frozenset):
         yield repr(sorted(thing, key=repr)).encode()
-    elif thing is None or isinstance(thing, str | int | float | bytes):
+    elif isinstance(thing, float):
+        yield f"{thing:.9g}".encode()
+    elif thing is None or isinstance(thing, str | int | bytes):
         yield repr(thing).encode()
     elif callable(thing) and hasattr(thing, "__qualname__"):
         yield f"{thing.__module__}.{thing.__qualname__}".encode()
     elif hasattr(thing, "__dict__"):
-        yield from _parts(vars(thing), above)
+        state = vars(thing)
+        if any(isinstance(v, Tensor) and not name.startswith("_") for name, v in state.items()):
+            state = {n: v for n, v in state.items() if not (isinstance(v, Tensor) and n.startswith("_"))}
+        yield from _parts(state, above)
     else:
         yield repr(thing).encode()  # types and devices of torch, ranges and the like

@@ -25,6 +25,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Self
 
+import torch
+
 from .job import Job, Result, run
 
 
@@ -210,7 +212,7 @@ def open_pool(
         workers: how many processes of this machine; 1 is this process itself.
         scheduler: address of a Dask scheduler, `tcp://host:8786`, instead.
         device: "cpu" or "cuda".
-        threads: for each worker; the cores shared evenly unless given.
+        threads: for each worker; torch's own number shared evenly unless given.
 
     Raises:
         ValueError: an address that is none.
@@ -221,7 +223,7 @@ def open_pool(
         from .cluster import Cluster
 
         return Cluster(scheduler, device, threads)
-    share = threads or max(1, cores() // workers)
+    share = threads or max(1, torch.get_num_threads() // workers)
     return Serial(device, share) if workers == 1 else Processes(workers, device, share)
 
 

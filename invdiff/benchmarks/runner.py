@@ -18,7 +18,7 @@ from ..atomic import atomic_path
 from ..priors import Prior, load_prior
 from .fingerprint import fingerprint
 from .job import Job
-from .pools import Lost, Pool, Serial, cores
+from .pools import Lost, Pool, open_pool
 from .sources import Picture, load_pictures
 from .store import Cell, Row, Store, StoreError
 from .suite import Suite
@@ -144,7 +144,7 @@ def run_suite(
     with Store.open(folder) as store, store.beating():
         write_suite(suite, store.folder)
         state = _State(store, jobs, retry, watch)
-        _drain(state, pool or Serial("cpu", cores()))
+        _drain(state, pool or open_pool())
         wanted = {job.cell.key for job in jobs}
         rows = [row for row in store.rows(suite_hash=suite.hash) if row.key in wanted]
     return Summary(rows, state.ran, time.perf_counter() - state.begin, state.solves)
