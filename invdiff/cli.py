@@ -208,7 +208,9 @@ def train(
     data: Annotated[Path, _text("Folder of images, or an IDX file.")],
     out: Annotated[Path, _text("Folder of the run; a run that it holds is resumed.")],
     config: Annotated[Path | None, _text("TOML file with the configuration.")] = None,
-    recipe: Annotated[str | None, _text("Recipe of the package: photo, ct or fashion; photo unless given.")] = None,
+    recipe: Annotated[
+        str | None, _text("Recipe of the package: photo (unless given), photo-finish, ct, ct-finish, fashion.")
+    ] = None,
     held_out: Annotated[Path | None, _text("Folder of held-out images; a share of the data unless given.")] = None,
     init: Annotated[Path | None, _text("Exported prior to begin with.")] = None,
     device: _Device = "auto",

@@ -26,7 +26,9 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder of images, or an IDX file.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; a run that it holds is resumed.")],
     config: Annotated[Path | None, typer.Option(help="TOML file with the configuration.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="Recipe of the package: photo, ct, fashion.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe of the package: photo, photo-finish, ct, ct-finish, fashion.")
+    ] = None,
     held_out: Annotated[Path | None, typer.Option(help="Folder of held-out images; else a share of the data.")] = None,
     init: Annotated[Path | None, typer.Option(help="Exported prior to begin with.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",

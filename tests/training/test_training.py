@@ -178,10 +178,11 @@ def test_wrong_configurations_are_named(table: dict[str, object], message: str) 
         TrainConfig.from_mapping(table)
 
 
-@pytest.mark.parametrize("name", ["photo", "ct", "fashion"])
+@pytest.mark.parametrize("name", ["photo", "photo-finish", "ct", "ct-finish", "fashion"])
 def test_recipes_are_valid_and_survive_a_round_trip(name: str) -> None:
     recipe = TrainConfig.from_recipe(name)
-    assert recipe.run.name == name
+    assert recipe.run.name == name.removesuffix("-finish")
+    assert recipe.network == TrainConfig.from_recipe(recipe.run.name).network  # --init needs the same
     assert TrainConfig.from_mapping(recipe.to_mapping()) == recipe
 
 
