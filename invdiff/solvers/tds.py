@@ -125,10 +125,11 @@ class TDS(Solver):
         mean = torch.lerp(state.target, state.x, c)
         if s == 0:
             return self._last(run, state)
-        noise, shift = run.randn(mean), (1 - c) * sigma**2 * state.push
-        x = mean + shift + s * noise
-        # log q(x | target) - log q(x | target + sigma^2 push)
-        log_ratio = -((shift / s).square() / 2 + shift / s * noise).double().flatten(2).sum(2)
+        shift = (1 - c) * sigma**2 * state.push
+        move = run.randn(mean).mul_(s).add_(shift)
+        x = mean + move
+        # log q(x | target) - log q(x | target + sigma^2 push) = -shift (move - shift / 2) / s^2
+        log_ratio = torch.sub(move, shift, alpha=0.5).mul_(shift).flatten(2).sum(2, dtype=torch.float64) / -(s**2)
         x0, push, log_psi = self._twist(run, x, sigma_next)
         target = self._target(run, x0, state.x0, i + 1)
         return Twisted(x, x0, target, push, log_psi, state.log_w + log_ratio + log_psi - state.log_psi)
