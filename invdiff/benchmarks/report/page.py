@@ -18,7 +18,7 @@ from typing import Any
 
 from ... import __version__
 from .calibration import LEVELS, Curves, curves
-from .pictures import Scene, gallery, scenes
+from .pictures import Scene, gallery, is_kept, scenes
 from .reproduce import Reproduction
 from .summary import Summary, known_metric
 from .tables import counted, matrix, settings, task_table, task_title, too_few
@@ -65,6 +65,7 @@ def render(summary: Summary, folder: Path, reproduction: Reproduction) -> str:
         needed=too_few(max(len(t.ranked) for t in summary.tasks)),
         few_images=any(t.images <= too_few(len(t.ranked)) for t in summary.tasks if len(t.ranked) > 1),
         scenes=bool(found),
+        gone=sum(r.pictures is not None and not is_kept(r, folder) for r in summary.rows),
         curves=bool(calibrated),
         incidents=[{**dataclasses.asdict(i), "kind": i.status.split()[0]} for i in summary.incidents],
         reproduction=reproduction,

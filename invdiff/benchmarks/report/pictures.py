@@ -62,22 +62,26 @@ def scenes(summary: Summary, folder: Path, *, images: int = IMAGES) -> list[Scen
         summary: of the rows.
         folder: that of the store.
         images: at most so many for each task.
-
-    Raises:
-        FileNotFoundError: a file that a row names is gone.
     """
     out = []
     for task in summary.tasks:
-        kept = [r for e in task.entries for r in e.rows if r.pictures]
+        kept = [r for e in task.entries for r in e.rows if is_kept(r, folder)]
         for image, seed in list(dict.fromkeys(sorted((r.image, r.seed) for r in kept)))[:images]:
             found = {
                 e.label: (r, pictures)
                 for e in task.entries
                 for r in e.rows
-                if (r.image, r.seed) == (image, seed) and (pictures := r.load_pictures(folder)) is not None
+                if (r.image, r.seed) == (image, seed)
+                and is_kept(r, folder)
+                and (pictures := r.load_pictures(folder)) is not None
             }
             out.append(Scene(task.name, image, seed, found, _white([p for _, p in found.values()])))
     return out
+
+
+def is_kept(row: Row, folder: Path) -> bool:
+    """Return whether a cell's pictures are in the folder."""
+    return row.pictures is not None and (folder / row.pictures).is_file()
 
 
 def _white(found: Sequence[Pictures]) -> float:

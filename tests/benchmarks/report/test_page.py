@@ -47,7 +47,6 @@ def test_it_renders_in_a_browser_without_a_word_on_the_console(page: Path, tmp_p
 
 
 @needs_browser
-@pytest.mark.slow
 def test_a_task_can_be_linked_to(page: Path, tmp_path: Path) -> None:
     dom, console = opened(page.as_uri() + "#task=super_resolution%3Afactor%3D4", tmp_path)
     assert console == []
@@ -95,6 +94,16 @@ def test_a_run_without_pictures_has_a_page_too(tmp_path: Path, results: Path) ->
             bare.record(row)
     text = write_report(tmp_path).read_text()
     assert 'id="gallery"' not in text and 'id="leaderboard"' in text
+
+
+def test_pictures_that_are_gone_are_counted(tmp_path: Path, results: Path) -> None:
+    shutil.copytree(results, tmp_path / "copy")
+    first = next((tmp_path / "copy" / "pictures").glob("*/*.npz"))
+    first.unlink()
+    assert "The pictures of 1 cell are not in the folder" in write_report(tmp_path / "copy").read_text()
+    shutil.rmtree(tmp_path / "copy" / "pictures")
+    text = write_report(tmp_path / "copy").read_text()
+    assert "The pictures of 48 cells are not" in text and 'id="gallery"' not in text
 
 
 def test_figures_for_a_paper(results: Path, tmp_path: Path) -> None:
