@@ -1,14 +1,20 @@
 """Our operators beside those of deepinv, in one run: medians of interleaved repeats, and how exact they are.
 
     python -m invdiff.benchmarks.peers operators [--threads 1 2] [--repeats 7] [--quick] [--out FILE.md]
+        [--only tomography blur downsample memory accuracy] [--rows FILE.json]
+
+The whole takes minutes, most of them deepinv's. `--only` measures a part, and `--rows` keeps what was measured in a
+file, so that several short runs on a quiet machine make one table.
 
 Each operation is warmed up once (where matrices are built and transforms planned), then both libraries take turns. A
-slow operation is repeated less often, at least twice. The load of the machine is written beside the figures.
+slow operation is repeated less often, at least twice.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import os
 import platform
 import resource
@@ -25,7 +31,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..atomic import atomic_path
 from ..operators import Blur, Downsample, LinearOperator, Tomography, gaussian_kernel
+
+TIMED = ("tomography", "blur", "downsample")
+GROUPS = (*TIMED, "memory", "accuracy")
 
 PATIENCE = 20.0
 """Seconds after which an operation is not repeated again."""
@@ -79,18 +89,26 @@ def measure(pair: Pair, repeats: int, threads: int) -> Row:
     return Row(pair.name, threads, ours, theirs, pair.note() if pair.note else "")
 
 
-def operator_pairs(quick: bool = False) -> Iterator[Pair]:
-    """Yield the pairs of the speed table, operators made when their turn comes."""
+def operator_pairs(quick: bool = False, only: Sequence[str] = TIMED) -> Iterator[Pair]:
+    """Yield the pairs of the speed table, operators made when their turn comes.
+
+    Args:
+        quick: small sizes.
+        only: the groups of `TIMED` that are wanted.
+    """
     import deepinv
 
     n, views = (64, 30) if quick else (256, 180)
-    yield from _tomography(deepinv, n, views)
+    if "tomography" in only:
+        yield from _tomography(deepinv, n, views)
     x = torch.rand(1, 3, n, n)
     kernel = gaussian_kernel(3.0, 15 if quick else 61)
-    for border in ("circular", "reflect"):
+    for border in ("circular", "reflect") if "blur" in only else ():
         ours = Blur((3, n, n), kernel=kernel, border=border)
         theirs = deepinv.physics.Blur(filter=kernel.float()[None, None], padding=border)
         yield from _three(f"blur {len(kernel)}x{len(kernel)} {border}, 3x{n}^2", ours, theirs, x)
+    if "downsample" not in only:
+        return
     down = Downsample((3, n, n), factor=4)
     bicubic = deepinv.physics.Downsampling(img_size=(3, n, n), factor=4, filter="bicubic", padding="reflect")
     yield from _three(f"downsample x4 bicubic, 3x{n}^2", down, bicubic, x)
@@ -207,8 +225,32 @@ def _memory_apart(side: str, n: int, views: int) -> str:
     return f"{float(peak):.0f} MiB, {float(seconds):.1f} s"
 
 
-def table(threads: Sequence[int], repeats: int, quick: bool) -> str:
-    """Return the whole comparison as Markdown."""
+def measured(only: Sequence[str], threads: Sequence[int], repeats: int, quick: bool) -> list[dict[str, object]]:
+    """Measure some groups, and return what came out, one record for each line of a table."""
+    records: list[dict[str, object]] = []
+    for pair in operator_pairs(quick, only):
+        for count in threads:
+            row = measure(pair, repeats, count)
+            print(f"{row.name}, {count} threads: {row.ours:.2f} ms, {row.theirs:.1f} ms", file=sys.stderr, flush=True)
+            records.append({"kind": "speed", **dataclasses.asdict(row)})
+    n, views = (64, 30) if quick else (512, 720)
+    if "memory" in only:
+        name = f"tomography {n}^2, {views} angles: peak above image and sinogram, time of A and A^T"
+        records.append({"kind": "other", "name": name, "ours": _memory_apart("ours", n, views),
+                        "theirs": _memory_apart("theirs", n, views)})  # fmt: skip
+    if "accuracy" in only:
+        records += [{"kind": "other", "name": what, "ours": a, "theirs": b} for what, a, b in accuracy(quick)]
+    return records
+
+
+def merged(old: list[dict[str, object]], new: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Return the records of both, new ones in the place of old ones of the same name and threads."""
+    by_key = {(r["name"], r.get("threads")): r for r in [*old, *new]}
+    return list(by_key.values())
+
+
+def table(records: Sequence[dict[str, Any]], repeats: int) -> str:
+    """Return records as Markdown."""
     import deepinv
 
     lines = [
@@ -216,26 +258,27 @@ def table(threads: Sequence[int], repeats: int, quick: bool) -> str:
         "",
         f"`python -m invdiff.benchmarks.peers operators`: medians in milliseconds of up to {repeats} repeats in turns, "
         f"float32, CPU. torch {torch.__version__}, deepinv {deepinv.__version__}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} cores, load at the start {os.getloadavg()[0]:.1f}.",
+        f"{os.cpu_count()} cores.",
         "",
         "| operation | threads | invdiff, ms | deepinv, ms | ratio | |",
         "|---|---|---|---|---|---|",
     ]
-    for pair in operator_pairs(quick):
-        for count in threads:
-            row = measure(pair, repeats, count)
-            print(f"{row.name}, {count} threads: {row.ours:.2f} ms, {row.theirs:.1f} ms", file=sys.stderr, flush=True)
-            ratio = row.theirs / row.ours
-            lines.append(f"| {row.name} | {count} | {row.ours:.2f} | {row.theirs:.1f} | {ratio:.0f} | {row.note} |")
-    n, views = (64, 30) if quick else (512, 720)
+    for r in sorted((r for r in records if r["kind"] == "speed"), key=lambda r: (_place(r["name"]), r["threads"])):
+        ours, theirs = r["ours"], r["theirs"]
+        lines.append(
+            f"| {r['name']} | {r['threads']} | {ours:.2f} | {theirs:.1f} | {theirs / ours:.0f} | {r['note']} |"
+        )
     lines += ["", "| | invdiff | deepinv |", "|---|---|---|"]
-    lines.append(
-        f"| tomography {n}^2, {views} angles: peak above image and sinogram, time of A and A^T, "
-        f"{torch.get_num_threads()} threads | {_memory_apart('ours', n, views)} | {_memory_apart('theirs', n, views)} |"
-    )
-    lines += [f"| {what} | {one} | {two} |" for what, one, two in accuracy(quick)]
-    lines += ["", f"Load at the end {os.getloadavg()[0]:.1f}.", ""]
-    return "\n".join(lines)
+    lines += [f"| {r['name']} | {r['ours']} | {r['theirs']} |" for r in records if r["kind"] == "other"]
+    return "\n".join([*lines, ""])
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Return where a line stands: by group, then by operation in the order forward, adjoint, others."""
+    group = next(i for i, g in enumerate(TIMED) if name.startswith(g))
+    operator, _, operation = name.rpartition(": ")
+    order = ["A", "A^T", "filtered back-projection"]
+    return group, f"{operator} {order.index(operation) if operation in order else len(order)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -246,6 +289,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     speed.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     speed.add_argument("--repeats", type=int, default=7)
     speed.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    speed.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="measure these groups")
+    speed.add_argument("--rows", type=Path, help="JSON file that keeps what was measured, of earlier runs as well")
     speed.add_argument("--out", type=Path, help="write the table to this file, too")
     one = what.add_parser("memory", help="one measurement in this process")
     one.add_argument("side", choices=["ours", "theirs"])
@@ -257,10 +302,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if chosen.what == "memory":
             print(*memory(chosen.side, chosen.size, chosen.views))
             return
-        text = table(chosen.threads, chosen.repeats, chosen.quick)
+        records = measured(chosen.only, chosen.threads, chosen.repeats, chosen.quick)
+    if chosen.rows is not None:
+        records = merged(json.loads(chosen.rows.read_text()) if chosen.rows.exists() else [], records)
+        with atomic_path(chosen.rows) as path:
+            path.write_text(json.dumps(records, indent=1) + "\n")
+    text = table(records, chosen.repeats)
     print(text)
     if chosen.out is not None:
-        chosen.out.write_text(text)
+        with atomic_path(chosen.out) as path:
+            path.write_text(text)
 
 
 if __name__ == "__main__":

@@ -69,16 +69,16 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "operators that do not follow": (lambda: A @ Identity((1, 8, 9)), ValueError, "build one of the two"),
     "sum of different measurements": (lambda: A + Grayscale(SHAPE), ValueError, r"stack\(\[A, B\]\)"),
     "infinite factor": (lambda: float("inf") * A, ValueError, "expected a finite number"),
-    "factor of no size": (lambda: Downsample(SHAPE, factor=0), ValueError, "factor: expected a positive integer, got 0"),
-    "factor of a half": (lambda: Downsample(SHAPE, factor=1.5), ValueError, "factor: expected a positive integer, got 1.5"),  # type: ignore[arg-type]
+    "factor of no size": (lambda: Downsample(SHAPE, factor=0), ValueError, "factor: expected a positive"),
+    "factor of a half": (lambda: Downsample(SHAPE, factor=1.5), ValueError, "integer, got 1.5"),  # type: ignore[arg-type]
     "colour of gray images": (lambda: Demosaic((1, 8, 8)), ValueError, "expected three channels"),
-    "weights of other channels": (lambda: Grayscale((2, 8, 8)), ValueError, "expected 2 of them for 2 channels, got none"),
-    "more measurements than asked": (lambda: CompressedSensing((1, 4, 4), ratio=2.0), ValueError, "ratio: expected a number in"),
+    "weights of other channels": (lambda: Grayscale((2, 8, 8)), ValueError, "expected 2 of them"),
+    "more measurements than asked": (lambda: CompressedSensing((1, 4, 4), ratio=2), ValueError, "expected a number in"),
     "gain of another shape": (lambda: Gain(SHAPE, gain=torch.ones(2, 8, 9)), ValueError, "broadcasts to"),
     "gain with NaN": (lambda: Gain(SHAPE, gain=torch.tensor(torch.nan)), ValueError, "0 marks what is not seen"),
     "gain of integers": (lambda: Gain(SHAPE, gain=torch.ones(8, 9).int()), TypeError, "floating-point"),
     "matrix of other columns": (
-        lambda: LinearOperator.from_matrix(torch.ones(2, 5), SHAPE), ValueError, "expected 5 entries for a matrix 2 x 5"),
+        lambda: LinearOperator.from_matrix(torch.ones(2, 5), SHAPE), ValueError, "expected 5 entries"),
     "no function": (lambda: LinearOperator.from_function(3, SHAPE), TypeError, "expected a function of a batch"),  # type: ignore[arg-type]
     "measurement with NaN": (
         lambda: Problem(A, Gaussian(0.1), torch.full((1, *SHAPE), torch.nan)), ValueError, "with a mask instead"),
