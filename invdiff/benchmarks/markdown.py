@@ -51,12 +51,13 @@ def page(rows: Sequence[Row], suite: Suite, *, best: Sequence[str] = (), against
     for label in (*best, *against):
         if label not in labels:
             raise ValueError(unknown("solver of these results", label, labels))
-    lines = leaderboard(rows)
-    parts = [_conditions(rows, suite), _overview(lines)]
+    common = _common(rows)
+    lines = leaderboard(common)
+    parts = [_conditions(rows, suite), _overview(lines, common)]
     if against:
         parts += [_comparison(rows, one, against) for one in best]
     for task in dict.fromkeys(line.task for line in lines):
-        parts.append(_task(task, [line for line in lines if line.task == task], rows))
+        parts.append(_task(task, [line for line in lines if line.task == task], common))
     return "\n\n".join(parts) + "\n"
 
 
@@ -98,7 +99,22 @@ def _conditions(rows: Sequence[Row], suite: Suite) -> str:
     return "\n".join(f"- {name}: {text}" for name, text in facts.items())
 
 
-def _overview(lines: Sequence[Line]) -> str:
+def _common(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of the images and seeds that all solvers of a task have done: means over others say nothing."""
+    out = []
+    for task in dict.fromkeys(r.task for r in rows):
+        mine = [r for r in rows if r.task == task]
+        by_label: dict[str, set[tuple[str, int]]] = {}
+        for r in mine:
+            by_label.setdefault(r.label, set()).add((r.image, r.seed))
+        shared = set.intersection(*by_label.values())
+        if not shared:
+            raise ValueError(f"markdown: {task}: no image that all its solvers have done; let invdiff bench go on")
+        out += [r for r in mine if (r.image, r.seed) in shared]
+    return out
+
+
+def _overview(lines: Sequence[Line], rows: Sequence[Row]) -> str:
     """Return the mean PSNR of each solver on each task, the best of a task in bold; best mean rank first."""
     tasks = list(dict.fromkeys(line.task for line in lines))
     figures = {(line.label, line.task): line for line in lines}
@@ -118,11 +134,13 @@ def _overview(lines: Sequence[Line]) -> str:
         for task in tasks:
             line = figures.get((label, task))
             value = _value(line) if line else -math.inf
-            text = f"{value:.2f}" if value > -math.inf else "failed" if line and line.failed else "–"
+            text = f"{value:.2f}" if value > -math.inf else _absent(line)
             row.append(f"**{text}**" if value == top[task] else text)
         table.append(row)
+    images = dict.fromkeys(r.image for r in rows)
     head = (
-        "## PSNR in dB\n\nMean over the images, the best of each task in bold; – where a solver cannot do a task. "
+        f"## PSNR in dB\n\nMean over the images that all solvers have done, {len(images)} ({', '.join(images)}), the "
+        "best of each task in bold; – where a solver cannot do a task, nothing where it was not run. "
         "Solvers that do most tasks come first, among these the one that is least behind the best on average."
     )
     return f"{head}\n\n{_table(table)}"
@@ -182,6 +200,13 @@ def _task(task: str, lines: Sequence[Line], rows: Sequence[Row]) -> str:
 
 def _values(rows: Sequence[Row], task: str, label: str) -> Mapping[tuple[str, int], float]:
     return {(r.image, r.seed): r.metrics[METRIC] for r in rows if (r.task, r.label) == (task, label) and r.metrics}
+
+
+def _absent(line: Line | None) -> str:
+    """Return what stands where there is no figure."""
+    if line is None:
+        return ""
+    return "failed" if line.failed else "–"
 
 
 def _value(line: Line) -> float:

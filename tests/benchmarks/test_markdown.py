@@ -57,6 +57,22 @@ def test_figures_are_means_of_the_suites_own_rows(folder: Path) -> None:
     assert order == sorted(order, reverse=True) and len(order) == 4
 
 
+def test_means_are_over_the_images_that_all_solvers_have_done(folder: Path) -> None:
+    suite, rows = markdown.suite_rows(folder)
+    first = rows[0].image
+    rows = [r for r in rows if r.image == first or r.label != "dps:steps=4"]
+    text = markdown.page(rows, suite, best=["diffpir:steps=4"], against=["dps:steps=4"])
+    one = next(r for r in rows if (r.task, r.label, r.image) == ("denoising", "diffpir:steps=4", first))
+    assert f"all solvers have done, 1 ({first})" in text
+    denoising = text.partition("## denoising")[2].partition("##")[0]
+    assert f"| `diffpir:steps=4` | {one.metrics['psnr']:.2f} |" in denoising
+    (line,) = [x for x in text.splitlines() if x.startswith("| denoising | ")]
+    assert "[" not in line  # one image has no interval
+    other = [r for r in rows if (r.label == "dps:steps=4") == (r.image == first)]
+    with pytest.raises(ValueError, match="denoising: no image that all its solvers have done"):
+        markdown.page(other, suite)
+
+
 def test_what_stands_above_the_mark_is_kept(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "page.md"
     markdown.main([str(folder), "--out", str(out)])
