@@ -35,9 +35,9 @@ class ULA(Sampler):
     Attributes:
         steps: length of the chain, and number of evaluations.
         gamma: step size in units of `prior.std ** 2`; stable below twice the smallest variance of the target.
-        sigma: noise level of the target, in units of the images; unless given `sqrt(5 gamma) prior.std`, at which the
-            chain is stable whatever the data and its bias at most a ninth of a variance, or the prior's lowest if that
-            is higher.
+        sigma: noise level of the target, in units of the images; unless given `sqrt(10 gamma) prior.std`, at which
+            the chain is stable whatever the data and its bias at most a twentieth of a variance, or the prior's lowest
+            if that is higher.
         warm: Euler steps of the probability flow that the chain starts from, for it finds no modes by itself and a
             network knows no white noise of low level; 0 starts from white noise of the prior's standard deviation.
         spacing: where the levels of the warm start stand.
@@ -53,8 +53,8 @@ class ULA(Sampler):
         0.05
     """
 
-    steps: int = 1000
-    gamma: float = 0.002
+    steps: int = 200  # with a network, long chains wander where it knows less
+    gamma: float = 0.001
     sigma: float | None = None
     warm: int = 20
 
@@ -67,7 +67,7 @@ class ULA(Sampler):
 
     def levels(self, prior: Prior) -> Tensor:
         """Return the one level, `steps + 1` times."""
-        stable = max(self.ends(prior)[0], math.sqrt(5 * self.gamma) * prior.std)
+        stable = max(self.ends(prior)[0], math.sqrt(10 * self.gamma) * prior.std)
         return torch.full((self.steps + 1,), stable if self.sigma is None else self.sigma, dtype=torch.float64)
 
     def start(self, walk: Walk) -> Tensor:

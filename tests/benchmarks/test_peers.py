@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("deepinv")
 
-from invdiff.benchmarks.peers import main  # noqa: E402
+from invdiff.benchmarks.peers import main
 
 
 def test_parts_make_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
