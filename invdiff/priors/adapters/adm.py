@@ -182,8 +182,13 @@ def load(
     length = steps or known.steps
     rates = {"linear": lambda: linear_betas(length, 0.1 / length, 20 / length), "cosine": lambda: cosine_betas(length)}
     rescaled = known.rescaled if rescale_timesteps is None else rescale_timesteps
+    try:
+        network = UNet(file.tensors, layout, heads=heads, new_order=order, label=class_label)
+    except (KeyError, RuntimeError, AssertionError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(f"{file.path}: prior: expected the weights of guided-diffusion's U-Net: {why}") from error
     return on_chain(
-        UNet(file.tensors, layout, heads=heads, new_order=order, label=class_label),
+        network,
         TotalNoise,
         (layout.channels, side, side),
         Chain(rates[schedule or known.schedule]()),
@@ -249,23 +254,26 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.width, self.label, self._heads, self._new_order = layout.width, label, heads, new_order
-        embedding = weights["time_embed.2.weight"].shape[0]
-        self.time_embed = nn.Sequential(nn.Linear(layout.width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
-        if layout.classes:
-            self.label_emb = nn.Embedding(layout.classes, embedding)
-        self.input_blocks = nn.ModuleList(
-            self._block(weights, f"input_blocks.{i}.", down=i > 0 and i % (layout.blocks + 1) == 0)
-            for i in _indices(weights, "input_blocks.")
-        )
-        self.middle_block = self._block(weights, "middle_block.")
-        self.output_blocks = nn.ModuleList(
-            self._block(weights, f"output_blocks.{i}.", up=True) for i in _indices(weights, "output_blocks.")
-        )
-        last = weights["out.2.weight"]
-        self.out = nn.Sequential(
-            nn.GroupNorm(32, last.shape[1]), nn.SiLU(), nn.Conv2d(last.shape[1], last.shape[0], 3, padding=1)
-        )
-        self.load_state_dict({k: v.float() for k, v in weights.items()})
+        with torch.device("meta"):  # the file has all weights: none are drawn
+            embedding = weights["time_embed.2.weight"].shape[0]
+            self.time_embed = nn.Sequential(
+                nn.Linear(layout.width, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+            )
+            if layout.classes:
+                self.label_emb = nn.Embedding(layout.classes, embedding)
+            self.input_blocks = nn.ModuleList(
+                self._block(weights, f"input_blocks.{i}.", down=i > 0 and i % (layout.blocks + 1) == 0)
+                for i in _indices(weights, "input_blocks.")
+            )
+            self.middle_block = self._block(weights, "middle_block.")
+            self.output_blocks = nn.ModuleList(
+                self._block(weights, f"output_blocks.{i}.", up=True) for i in _indices(weights, "output_blocks.")
+            )
+            last = weights["out.2.weight"]
+            self.out = nn.Sequential(
+                nn.GroupNorm(32, last.shape[1]), nn.SiLU(), nn.Conv2d(last.shape[1], last.shape[0], 3, padding=1)
+            )
+        self.load_state_dict({k: v.float() for k, v in weights.items()}, assign=True)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Return the noise in `x` `(B, C, H, W)` at times `t` `(B,)`, and what else it estimates behind it."""

@@ -44,14 +44,15 @@ class UNet(nn.Module):
         if "map_noise.freqs" in weights:
             self.map_noise = nn.Module()
             self.map_noise.register_buffer("freqs", weights["map_noise.freqs"].float())
-        self.map_label, self.map_augment = _linear(weights, "map_label"), _linear(weights, "map_augment")
-        self.map_layer0, self.map_layer1 = (_affine(weights, f"map_layer{i}") for i in range(2))
-        self.enc = nn.ModuleDict({n: self._block(weights, f"enc.{n}.", n) for n in _names(weights, "enc")})
-        self.dec = nn.ModuleDict({n: self._block(weights, f"dec.{n}.", n) for n in _names(weights, "dec")})
-        if self.adm:
-            self.out_norm = _norm(weights["out_norm.weight"], 1e-5)
-            self.out_conv = self._conv(weights, "out_conv.")
-        self.load_state_dict({k: v.float() for k, v in weights.items()})
+        with torch.device("meta"):  # the file has all weights: none are drawn
+            self.map_label, self.map_augment = _linear(weights, "map_label"), _linear(weights, "map_augment")
+            self.map_layer0, self.map_layer1 = (_affine(weights, f"map_layer{i}") for i in range(2))
+            self.enc = nn.ModuleDict({n: self._block(weights, f"enc.{n}.", n) for n in _names(weights, "enc")})
+            self.dec = nn.ModuleDict({n: self._block(weights, f"dec.{n}.", n) for n in _names(weights, "dec")})
+            if self.adm:
+                self.out_norm = _norm(weights["out_norm.weight"], 1e-5)
+                self.out_conv = self._conv(weights, "out_conv.")
+        self.load_state_dict({k: v.float() for k, v in weights.items()}, assign=True)
 
     @property
     def stride(self) -> int:
