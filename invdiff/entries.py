@@ -224,6 +224,12 @@ SOLVERS: dict[str, SolverEntry] = {
     "mgps": SolverEntry(
         "invdiff.solvers:MGPS", "variational guidance at midpoints", paper="Janati et al. 2025", needs="vjp"
     ),
+    "mgdm": SolverEntry(
+        "invdiff.solvers:MGDM",
+        "mixture guidance: Gibbs sampling with data at random levels",
+        paper="Janati et al. 2025",
+        needs="vjp",
+    ),
     "dcps": SolverEntry(
         "invdiff.solvers:DCPS",
         "divide and conquer: variational steps towards posteriors on the way",

@@ -96,6 +96,7 @@ SPACES: dict[str, dict[str, Range]] = {
         "rate": Range(0.01, 0.5, log=True),
     },
     "mgps": {"alpha": Range(0.05, 0.95), "rate": Range(0.1, 3.0, log=True)},
+    "mgdm": {"share": SHARE, "rate": Range(0.1, 3.0, log=True)},
     "dcps": {"rate": Range(0.02, 1.0, log=True), "gamma": Range(1e-3, 0.1, log=True)},
     "langevin": {"rate": Range(0.03, 1.0, log=True), "share": Range(0.05, 1.0)},
     "fps": {"c": Range(0.3, 0.99)},

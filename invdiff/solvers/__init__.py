@@ -16,6 +16,7 @@ from .langevin import Langevin
 from .map import MAP
 from .mcg import MCG
 from .mcgdiff import MCGDiff
+from .mgdm import MGDM
 from .mgps import MGPS
 from .mmps import MMPS
 from .options import make_solver, parameters
@@ -42,6 +43,7 @@ __all__ = [
     "ILVR",
     "MAP",
     "MCG",
+    "MGDM",
     "MGPS",
     "MMPS",
     "SDA",

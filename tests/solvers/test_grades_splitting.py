@@ -20,6 +20,7 @@ RECORDED = {
     "reddiff": {"inpainting": (0.560, 0.138), "modes": (0.541, 0.410)},
     "map": {"inpainting": (0.109, 0.000), "modes": (0.523, 0.000)},
     "mgps": {"inpainting": (0.208, 1.311), "modes": (0.267, 1.005)},
+    "mgdm": {"inpainting": (0.207, 0.882), "modes": (0.115, 0.946)},
     "dcps": {"inpainting": (0.238, 0.679), "modes": (0.184, 0.992)},
     "langevin": {"inpainting": (0.190, 1.454), "modes": (0.086, 1.114)},
 }

@@ -1,4 +1,4 @@
-"""RED-diff, MAP, PnP, MGPS, DCPS and Langevin: published steps, limits that are known, and bad input."""
+"""RED-diff, MAP, PnP, MGPS, MGDM, DCPS and Langevin: published steps, limits that are known, and bad input."""
 
 import math
 
@@ -11,7 +11,7 @@ from invdiff.noise import Gaussian, Poisson
 from invdiff.operators import Identity, Inpainting, Operator
 from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior
-from invdiff.solvers import DCPS, MAP, MGPS, Langevin, PlugAndPlay, REDdiff, Run, Solver
+from invdiff.solvers import DCPS, MAP, MGDM, MGPS, Langevin, PlugAndPlay, REDdiff, Run, Solver
 from invdiff.solvers.variational import bridge, fit
 from invdiff.streams import Streams, generator
 from invdiff.testing import exact_problems, grade_solver
@@ -126,6 +126,8 @@ SMALL = [
     MAP(steps=8),
     PlugAndPlay(steps=4),
     MGPS(steps=8, moves=2),
+    MGDM(steps=6, moves=2, denoising=2, repeats=2),
+    MGDM(steps=1, share=0.0),
     DCPS(steps=8, langevin=2),
     DCPS(steps=2, langevin=0),
     Langevin(steps=8, inner=2),
@@ -148,7 +150,7 @@ def test_any_operator_any_mask_any_noise(solver: Solver, std: float) -> None:
         assert solver(photons, prior, samples=2).status == "ok"
 
 
-@pytest.mark.parametrize("solver", SMALL[:5] + SMALL[6:], ids=repr)
+@pytest.mark.parametrize("solver", SMALL[:7] + SMALL[8:], ids=repr)
 def test_one_image_does_not_depend_on_its_batch(solver: Solver) -> None:
     problem, prior = exact_problems()["inpainting"]
     together = solver(problem, prior, samples=2, seed=3)
@@ -163,6 +165,8 @@ def test_one_image_does_not_depend_on_its_batch(solver: Solver) -> None:
         (MAP, "sigma_min", -1.0),
         (PlugAndPlay, "weight", math.nan),
         (MGPS, "alpha", 1.5),
+        (MGDM, "denoising", 0),
+        (MGDM, "share", 1.5),
         (DCPS, "blocks", 0),
         (Langevin, "rate", 3.0),
     ],
