@@ -240,7 +240,7 @@ def test_what_the_weights_do_not_tell_is_asked_for(weights: Any, tmp_path: Path)
     with pytest.raises(
         ValueError, match=r"expected the weights of guided-diffusion's U-Net: .*not divisible by num_head"
     ):
-        load_prior(path, **{"image_size": SIDE, "num_head_channels": 48, "schedule": "linear", "class_label": 0})
+        load_prior(path, image_size=SIDE, num_head_channels=48, schedule="linear", class_label=0)
     torch.save({k: v for k, v in weights.items() if k != "middle_block.1.norm.bias"}, path)
     with pytest.raises(ValueError, match=r"guided-diffusion's U-Net: .*Missing key.*middle_block.1.norm.bias"):
         load_prior(path, **options, class_label=0)
