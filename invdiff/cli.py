@@ -83,7 +83,7 @@ def reconstruct(
         ),
     ] = None,
     solver: Annotated[str | None, _text("NAME:key=value,... See: invdiff list solvers --options")] = None,
-    prior: Annotated[str | None, _text("NAME, exported weights, or file.py:function. See: invdiff list priors")] = None,
+    prior: Annotated[str | None, _text("NAME, weights (a file or folder, also of other libraries), or file.py:function.")] = None,
     samples: Annotated[int, _text("How many samples of the posterior.")] = 4,
     seed: _Seed = 0,
     simulate: Annotated[
@@ -163,7 +163,7 @@ def demo(
 
 @app.command()
 def sample(
-    prior: Annotated[str, typer.Argument(help="NAME or file.py:function. See: invdiff list priors")],
+    prior: Annotated[str, typer.Argument(help="NAME, weights, or file.py:function. See: invdiff list priors")],
     out: Annotated[Path, _text("Image file for the sheet.")],
     sampler: Annotated[
         str, _text("NAME:key=value,... of ancestral, ddim, ula, annealed, mala, sde, pc, euler, heun or ode.")
@@ -338,7 +338,7 @@ def bench(
     size: Annotated[int | None, _text("Side in pixels that images are cut and resized to.")] = None,
     samples: Annotated[int | None, _text("Samples of the posterior for each cell.")] = None,
     seeds: Annotated[int | None, _text("Measurements of each image.")] = None,
-    prior: Annotated[str | None, _text("NAME, exported weights, or file.py:function.")] = None,
+    prior: Annotated[str | None, _text("NAME, weights (a file or folder), or file.py:function.")] = None,
     out: Annotated[Path | None, _text("Folder for the results, gone on with if it has some; bench-SUITE.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Do cells that failed once more.")] = False,
     export: Annotated[str | None, _text("Write the results as csv, parquet or latex, too.")] = None,
