@@ -83,7 +83,9 @@ def reconstruct(
         ),
     ] = None,
     solver: Annotated[str | None, _text("NAME:key=value,... See: invdiff list solvers --options")] = None,
-    prior: Annotated[str | None, _text("NAME, weights (a file or folder, also of other libraries), or file.py:function.")] = None,
+    prior: Annotated[
+        str | None, _text("NAME, weights (file or folder, of other libraries too), or file.py:function.")
+    ] = None,
     samples: Annotated[int, _text("How many samples of the posterior.")] = 4,
     seed: _Seed = 0,
     simulate: Annotated[
