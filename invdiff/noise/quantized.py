@@ -69,7 +69,8 @@ class Quantized(Independent):
         a, b = torch.where(flip, -high, low), torch.where(flip, -low, high)
         top, bottom = torch.special.log_ndtr(b), torch.special.log_ndtr(a)
         gap = (bottom - top).clamp(max=-1e-12)
-        return top + torch.log1p(-gap.exp())
+        out: Tensor = top + torch.log1p(-gap.exp())
+        return out
 
     def variance(self, clean: Tensor) -> Tensor:
         """Return `std^2 + d^2 / 12`, which holds between the levels 0 and 1 and for noise or detail of a level."""
