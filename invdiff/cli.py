@@ -462,7 +462,8 @@ def _bad_input(failure: Exception) -> tuple[int, str] | None:
     if isinstance(failure, OSError):
         named = f"{failure.filename}: {failure.strerror}" if failure.filename and failure.strerror else str(failure)
         return 2, named
-    if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
+    crowded = isinstance(failure, RuntimeError) and "can't allocate memory" in str(failure)  # torch's on a CPU
+    if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError" or crowded:
         return 1, "out of memory; lower --samples or --batch-size, or take a smaller image"
     return None
 

@@ -184,6 +184,15 @@ def test_words_that_are_no_command(words: list[str], message: str, capsys: pytes
     assert len(err.splitlines()) == 1
 
 
+def test_a_full_memory_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: 64 GB")
+
+    monkeypatch.setattr("invdiff.commands.listing.run", run)
+    assert main(["list"]) == 1
+    assert "out of memory; lower" in capsys.readouterr().err
+
+
 def test_traceback_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("INVDIFF_TRACEBACK", raising=False)
     with pytest.raises(FileNotFoundError):

@@ -90,6 +90,8 @@ def chosen(names: str | None, suite: str) -> list[str]:
         return list(registry.solvers) if suite == "exact" else ["floor", "mcgdiff", "mcgdiff-ours"]
     extra = () if suite == "exact" else ("floor", "prior", "mcgdiff-ours")
     out = [n.strip() for n in names.split(",") if n.strip()]
+    if not out:
+        raise ValueError(f"--solvers: expected names with commas between, as in dps,diffpir, got {names!r}")
     for name in out:
         if name not in extra and name not in registry.solvers and ".py:" not in name:
             raise ValueError(registry.unknown("solver", name, [*registry.solvers, *extra]))

@@ -65,6 +65,8 @@ def run(
             raise ValueError("--noise auto: estimates the noise of a measurement, got none; give a standard deviation")
     if out is not None and not out.parent.is_dir():  # before hours of work, not after
         raise FileNotFoundError(f"--out: no folder {str(out.parent)!r}; make it first")
+    if out is not None and out.is_dir():
+        raise IsADirectoryError(f"--out: expected the name of a file, got the folder {str(out)!r}; name one in it")
     import torch
 
     from ..benchmarks import grade

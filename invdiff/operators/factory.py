@@ -170,4 +170,7 @@ def _build(name: str, shape: Shape, options: dict[str, Any]) -> Operator:
         raise TypeError(
             f"operator {name!r}: expected an Operator, got {type(built).__name__}; derive the class from it"
         )
+    lacking = [a for a in ("in_shape", "out_shape") if not hasattr(built, a)]
+    if lacking:
+        raise TypeError(f"operator {name!r}: expected in_shape and out_shape, got no {lacking[0]}; set it in __init__")
     return built

@@ -103,7 +103,12 @@ def check_prior(
     attributes = check_attributes(prior)
     if not attributes.ok:
         nothing = CleanImages(torch.empty(0), "none")
-        return PriorReport(_name(prior), (attributes,), f"does not keep the contract: {attributes.advice}", nothing)
+        return PriorReport(
+            _name(prior),
+            (attributes,),
+            f"does not keep the contract: {attributes.detail}; {attributes.advice}",
+            nothing,
+        )
     clean = default_images(prior, seed=seed) if images is None else images
     if isinstance(clean, Tensor):
         clean = CleanImages(clean, f"{len(clean)} images")
@@ -114,7 +119,9 @@ def check_prior(
     checks = [attributes, *check_contract(prior, x, g)]
     if not _can_denoise(checks):
         wrong = next(c for c in checks if not c.ok)
-        return PriorReport(_name(prior), tuple(checks), f"does not keep the contract: {wrong.advice}", clean)
+        return PriorReport(
+            _name(prior), tuple(checks), f"does not keep the contract: {wrong.detail}; {wrong.advice}", clean
+        )
     denoise = _in_parts(prior)
     low, high = levels_to_test(prior)
     sigmas = torch.logspace(math.log10(low), math.log10(high), LEVELS, dtype=torch.float64).tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from torch.multiprocessing.spawn import spawn
 
+from ..priors import NetworkPrior
 from .config import TrainConfig
 from .data import Pack, load_pack, split_pack
 from .loop import Progress, fit
@@ -60,20 +62,40 @@ def train(
     if config is not None and recipe is not None:
         raise ValueError("train: expected --config or --recipe, got both; give one of them")
     settings = TrainConfig.from_toml(config) if config is not None else TrainConfig.from_recipe(recipe or "photo")
-    target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    target = _device(device)
     Team(0, workers).share(settings.data.batch)
-    if not data.exists():
-        raise FileNotFoundError(f"training data: expected a folder of images, {data} does not exist")
+    for what, path in (("training data", data), ("held-out data", held_out)):
+        if path is not None and not path.exists():
+            raise FileNotFoundError(f"{what}: expected a folder of images, {path} does not exist")
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"--out: expected a folder, got the file {str(out)!r}; choose another name")
+    if init is not None:
+        NetworkPrior.load(init)  # what is wrong with it is said before anything is written
+    new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     threads = threads or torch.get_num_threads()
     plan = _Plan(settings, data, out, held_out, init, target, max(1, threads // workers), progress, workers)
-    plan.packs()  # decoded here, once; the workers map the files
+    try:
+        plan.packs()  # decoded here, once; the workers map the files
+    except (ValueError, OSError):
+        if new:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
     if workers == 1:
         _work(0, plan)
     else:
         plan.meeting_point.unlink(missing_ok=True)
         spawn(_work, (plan,), nprocs=workers)
     return (out / settings.run.name).with_suffix(".safetensors")
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"--device: expected auto, cpu, cuda or cuda:N, got {name!r}") from None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,6 +57,8 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["grade", "--solvers", "pin"]) == 2
     assert "did you mean 'pinv'" in capsys.readouterr().err
     assert main(["grade", "--out", str(tmp_path / "none" / "x.md")]) == 2
+    assert main(["grade", "--solvers", "pinv", "--samples", "4", "--out", str(tmp_path)]) == 2
+    assert main(["grade", "--solvers", " , "]) == 2
 
 
 def test_solvers_on_an_operator_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -132,6 +132,12 @@ class Needy(Operator):
     def forward(self, x):
         return x
 
+class Formless(Operator):
+    def __init__(self, shape):
+        self.in_shape = shape
+    def forward(self, x):
+        return x
+
 def nothing():
     return 3
 """
@@ -152,6 +158,8 @@ def test_operators_from_files(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             make_operator(f"{path}:{target}", (3, 5, 6), options)
+    with pytest.raises(TypeError, match="got no out_shape; set it in __init__"):
+        make_operator(f"{path}:Formless", (3, 5, 6))
     with pytest.raises(TypeError, match="expected an Operator, got int"):
         make_operator(f"{path}:nothing", (3, 5, 6))
 
@@ -177,6 +185,7 @@ def test_operators_from_files(tmp_path: Path) -> None:
         ("inpainting", {}, "box, random and mask"),
         ("inpainting", {"box": 3, "random": 0.4}, "box and random"),
         ("inpainting", {"random": 70}, "probability"),
+        ("inpainting", {"random": 1.0}, "all of them missing"),
         ("inpainting", {"random": 0.5, "corner": (1, 1)}, "goes with the option box"),
         ("tomography", {}, "angles"),
         ("tomography", {"angles": -1}, "angles"),

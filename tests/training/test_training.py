@@ -160,6 +160,15 @@ def test_user_errors(photos: Path, tmp_path: Path) -> None:
         train(photos, tmp_path / "run", recipe="fhoto")
     with pytest.raises(FileNotFoundError, match="TOML"):
         train(photos, tmp_path / "run", config=tmp_path / "no.toml")
+    with pytest.raises(ValueError, match="--device: expected auto"):
+        train(photos, tmp_path / "run", device="tpu")
+    with pytest.raises(FileNotFoundError, match="held-out data"):
+        train(photos, tmp_path / "run", held_out=tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match="found none"):
+        train(photos, tmp_path / "run", init=tmp_path / "nothing")
+    with pytest.raises(NotADirectoryError, match="--out"):
+        train(photos, tmp_path / "empty" / "x.png")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

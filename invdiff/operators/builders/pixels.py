@@ -60,9 +60,10 @@ def inpainting(
         place = None if corner is None else pair("inpainting", "corner", corner)
         return Inpainting(box_mask((h, w), size=sides, corner=place), channels=shape[0])
     if random is not None:
-        return Inpainting(
-            random_mask((h, w), missing=number("inpainting", "random", random), seed=seed), channels=shape[0]
-        )
+        missing = number("inpainting", "random", random)
+        if missing == 1:
+            raise ValueError("inpainting: random: expected some pixels to be known, got 1.0, all of them missing")
+        return Inpainting(random_mask((h, w), missing=missing, seed=seed), channels=shape[0])
     known = mask_from_file(mask) if isinstance(mask, str) else mask
     assert known is not None
     if tuple(known.shape[-2:]) != (h, w):
