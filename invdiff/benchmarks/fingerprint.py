@@ -61,7 +61,7 @@ def _parts(thing: object, above: tuple[int, ...]) -> Iterator[bytes]:
     elif callable(thing) and hasattr(thing, "__qualname__"):
         yield f"{thing.__module__}.{thing.__qualname__}".encode()
     elif hasattr(thing, "__dict__"):
-        state = vars(thing)
+        state = {name: value for name, value in vars(thing).items() if name != "_cache"}  # it fills with use
         if any(isinstance(v, Tensor) and not name.startswith("_") for name, v in state.items()):
             state = {n: v for n, v in state.items() if not (isinstance(v, Tensor) and n.startswith("_"))}
         yield from _parts(state, above)
