@@ -64,6 +64,7 @@ def render(summary: Summary, folder: Path, reproduction: Reproduction) -> str:
         metric_title=known_metric(summary.metric).title,
         needed=too_few(max(len(t.ranked) for t in summary.tasks)),
         few_images=any(t.images <= too_few(len(t.ranked)) for t in summary.tasks if len(t.ranked) > 1),
+        figures=bool(summary.metrics),
         scenes=bool(found),
         gone=sum(r.pictures is not None and not is_kept(r, folder) for r in summary.rows),
         curves=bool(calibrated),

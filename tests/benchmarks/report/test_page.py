@@ -57,6 +57,16 @@ def test_a_task_can_be_linked_to(page: Path, tmp_path: Path) -> None:
 
 
 @needs_browser
+def test_a_run_in_which_all_failed(tmp_path: Path, results: Path) -> None:
+    with Store.open(results) as full, Store.open(tmp_path) as bare:
+        for row in full.rows(status="failed"):
+            bare.claim(row)
+            bare.record(row)
+    dom, console = opened(write_report(tmp_path).as_uri(), tmp_path / "profile")
+    assert console == [] and 'data-ready="yes"' in dom and "No solver gave a figure" in dom
+
+
+@needs_browser
 def test_the_browser_would_have_told(page: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.html"
     broken.write_text(page.read_text().replace("drawCost();", "drawCosts();"))

@@ -74,6 +74,7 @@
   const shownTasks = () => data.tasks.filter((t) => !task || t.name === task);
 
   function drawCost() {
+    if (!byId("cost")) return;
     const metric = byId("cost-metric").value, axis = byId("cost-axis").value, meta = data.metrics[metric];
     const many = !task, points = new Map();
     for (const t of shownTasks()) for (const entry of t.entries) {
@@ -227,9 +228,11 @@
     history.replaceState(null, "", tab.dataset.tab ? `#task=${encodeURIComponent(tab.dataset.tab)}` : location.pathname + location.search);
     choose(tab.dataset.tab);
   });
-  byId("cost-metric").append(...Object.entries(data.metrics).map(([name, m]) => make("option", { value: name, textContent: m.title, selected: name === data.metric })));
-  byId("cost-metric").addEventListener("change", drawCost);
-  byId("cost-axis").addEventListener("change", drawCost);
+  if (byId("cost")) {
+    byId("cost-metric").append(...Object.entries(data.metrics).map(([name, m]) => make("option", { value: name, textContent: m.title, selected: name === data.metric })));
+    byId("cost-metric").addEventListener("change", drawCost);
+    byId("cost-axis").addEventListener("change", drawCost);
+  }
   if (byId("scene")) byId("scene").addEventListener("change", drawScene);
 
   const asked = decodeURIComponent((location.hash.match(/^#task=(.*)$/) || [])[1] || "");
