@@ -118,11 +118,14 @@ def range_part(operator: LinearOperator, y: Tensor) -> Tensor:
     return operator.pinv(y)
 
 
-def toward_data(run: Run, x: Tensor, sigma: float, noise: Tensor | None, weight: float = 1.0) -> Tensor:
+def toward_data(
+    run: Run, x: Tensor, sigma: float, noise: Tensor | None, weight: float = 1.0, *, spread: float | None = None
+) -> Tensor:
     """Return `x + weight A^+ (y + sigma A n - A x)`: the part that `A` sees comes from the data, noised to `sigma`.
 
-    The inverse is that of Wiener for images of the prior's variance `v`, `A^T (A A^T + s^2 / v I)^{-1}`, since `A^+`
-    would blow noise up; for noiseless data it is `A^+`.
+    The inverse is that of Wiener, `A^T (A A^T + s^2 / v I)^{-1}`, since `A^+` would blow noise up; for noiseless data
+    it is `A^+`. What it may change is the error of a state at level `sigma`, `v = min(sigma, prior.std)^2`: whatever
+    the operator, its noise stays below half of the level's, and noisy data have no say in the clean image at the end.
 
     Args:
         run: the batch, with a linear operator.
@@ -130,12 +133,17 @@ def toward_data(run: Run, x: Tensor, sigma: float, noise: Tensor | None, weight:
         sigma: noise level.
         noise: standard normal `n`, like `x`; not used for `sigma = 0`.
         weight: 1 replaces that part, 0 leaves it alone.
+        spread: the root of `v`, where it is another one.
     """
     problem = run.problem
     assert isinstance(problem.operator, LinearOperator)
     moved = x if sigma == 0 or noise is None else torch.sub(x, noise, alpha=sigma)
+    std = problem.noise.std if isinstance(problem.noise, Gaussian) else 0.0
+    root = min(sigma, run.prior.std) if spread is None else spread
+    if root == 0 and std > 0:
+        return x
+    rho = (std / root) ** 2 if std > 0 else 0.0
     residual = problem.residual(moved)  # y - A (x - sigma n), zero where unobserved
-    rho = (problem.noise.std / run.prior.std) ** 2 if isinstance(problem.noise, Gaussian) else 0.0
     return torch.add(x, wiener(problem.operator, residual, rho), alpha=weight)
 
 

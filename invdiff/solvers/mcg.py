@@ -83,4 +83,5 @@ class MCG(Solver):
         moved = ddim_step(x, x0, sigma, sigma_next, 1.0, run.randn(x))
         inverse_alphas = math.sqrt((1 + (sigma / r) ** 2) * (1 + (sigma_next / r) ** 2))
         moved = moved + self.scale * r * inverse_alphas * ascent
-        return toward_data(run, moved, sigma_next, run.randn(x))
+        # The gradient's length does not fall with the noise: what it does to the part that is seen must be undone.
+        return toward_data(run, moved, sigma_next, run.randn(x), spread=run.prior.std)
