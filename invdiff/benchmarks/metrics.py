@@ -1,7 +1,8 @@
 """What a cell is scored by: one table of functions from an outcome to a figure.
 
 A metric that does not apply to an outcome, such as a distance to the exact posterior where none is known, returns
-`None` and is left out of the row. The mean over the samples is clipped to [0, 1] before it is compared with the truth.
+`None` and is left out of the row. The mean over the samples is clipped to [0, 1] before it is compared with the truth,
+if the truth lies in there.
 """
 
 from __future__ import annotations
@@ -54,8 +55,13 @@ class Outcome:
 
     @cached_property
     def mean(self) -> Tensor:
-        """Mean over the samples, clipped to [0, 1], `(1, C, H, W)`."""
-        return self.result.mean.clamp(0, 1)
+        """Mean over the samples, clipped as `clipped` does, `(1, C, H, W)`."""
+        return self.clipped(self.result.mean)
+
+    def clipped(self, x: Tensor) -> Tensor:
+        """Return images clipped to [0, 1], unless the truth itself leaves it, as draws of a Gaussian prior do."""
+        inside = bool((self.truth >= 0).all()) and bool((self.truth <= 1).all())
+        return x.clamp(0, 1) if inside else x
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def _psnr(o: Outcome) -> float | None:
 
 
 def _psnr_sample(o: Outcome) -> float | None:
-    return float(psnr(o.result.samples[:, 0].clamp(0, 1), o.truth))
+    return float(psnr(o.clipped(o.result.samples[:, 0]), o.truth))
 
 
 def _ssim(o: Outcome) -> float | None:

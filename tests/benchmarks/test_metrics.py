@@ -39,6 +39,16 @@ def test_every_metric_of_exact_samples() -> None:
         assert other["sliced_wasserstein"] > 1.5 * one["sliced_wasserstein"]
 
 
+def test_estimates_are_clipped_where_the_truth_lies_in_the_range() -> None:
+    # The estimate is off by 0.1 upward, which clipping undoes for white pixels.
+    for white, wanted in ((1.0, torch.inf), (1.5, 20.0)):
+        x = torch.full((1, 1, 8, 8), white, dtype=torch.float64)
+        problem = simulate(Inpainting(torch.ones(8, 8, dtype=torch.bool)), x, 0.1, seed=0)
+        made = Outcome(x, problem, photograph_gaussian(), Reconstruction(x[:, None] + 0.1))
+        figures = score(made, ["psnr", "psnr_sample"])
+        assert figures == {"psnr": pytest.approx(wanted), "psnr_sample": pytest.approx(wanted)}
+
+
 def test_a_point_estimate_has_no_spread_to_judge() -> None:
     for one in (outcome(point=True), outcome(1)):
         assert set(score(one)) & SPREAD == set()
