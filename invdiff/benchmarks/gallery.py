@@ -1,4 +1,4 @@
-"""The small pictures that a row keeps for the report: truth, measurement, mean, standard deviation and samples."""
+"""What a row keeps for the report: small pictures of truth, measurement, mean and samples; curves of calibration."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .metrics import Outcome
+from .reliability import reliability
 from .store import Pictures
 
 SAMPLES = 4
@@ -30,6 +31,8 @@ def pictures(outcome: Outcome, *, photographic: bool) -> Pictures:
     }
     if (seen := _visible(y, photographic)) is not None:
         shown["measurement"] = _levels(seen)
+    if not outcome.point and result.samples.shape[1] > 1:
+        shown |= reliability(result.samples, outcome.truth)
     return shown
 
 

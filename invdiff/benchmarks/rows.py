@@ -107,7 +107,8 @@ class Row(Cell):
 
         Returns:
             `truth`, `mean`, `samples` as 8 bits, `(C, H, W)` and `(S, C, H, W)`, white is 255; `std` as float16 in the
-            images' units, `(C, H, W)`; `measurement` as 8 bits, scaled to be looked at, `(1 or 3, h, w)`.
+            images' units, `(C, H, W)`; `measurement` as 8 bits, scaled to be looked at, `(1 or 3, h, w)`; for samples
+            that differ the curves of `invdiff.benchmarks.reliability`.
         """
         if self.pictures is None:
             return None

@@ -15,7 +15,8 @@ from PIL import Image
 from ...atomic import atomic_path
 from ...figures import Panel, comparison
 from ...images import write_picture
-from .calibration import LEVELS, curves
+from ..reliability import LEVELS
+from .calibration import curves
 from .pictures import Scene, error_map, scenes, spread_of, std_map
 from .summary import Summary, known_metric
 from .tables import task_title
@@ -38,7 +39,7 @@ def draw(summary: Summary, folder: Path, out: Path) -> list[Path]:
     """
     found = scenes(summary, folder, images=1)
     made = [_save(_quality(summary), out / "quality.png"), _save(_cost(summary), out / "cost.png")]
-    if calibrated := curves(scenes(summary, folder)):
+    if calibrated := curves(summary, folder):
         made.append(_save(_calibration(summary, calibrated), out / "calibration.png"))
     for scene in found:
         name = "".join(c if c.isalnum() else "-" for c in scene.task)

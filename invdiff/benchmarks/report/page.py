@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from .calibration import LEVELS, Curves, curves
+from ..reliability import LEVELS
+from .calibration import Curves, curves
 from .pictures import Scene, gallery, is_kept, scenes
 from .reproduce import Reproduction
 from .summary import Summary, known_metric
@@ -50,7 +51,7 @@ def render(summary: Summary, folder: Path, reproduction: Reproduction) -> str:
     from plotly.offline import get_plotlyjs
 
     found = scenes(summary, folder)
-    calibrated = curves(found)
+    calibrated = curves(summary, folder)
     page = files(__package__) / "page"
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string((page / "page.html.j2").read_text(encoding="utf-8"))

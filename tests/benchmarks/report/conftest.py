@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from skimage.data import chelsea, coffee
 
+from invdiff.benchmarks.reliability import reliability
 from invdiff.benchmarks.rows import Cell, Pictures, Row
 from invdiff.benchmarks.store import Store
 from invdiff.metrics import coverage, crps, psnr, spread_skill_ratio, ssim
@@ -60,6 +61,8 @@ def cell(task: str, label: str, image: str, seed: int, x: NDArray[np.float64]) -
         "truth": levels(truth[0]), "mean": levels(mean[0]), "samples": levels(samples[0]),
         "std": samples[0].std(0).half().numpy(), "measurement": levels(truth[0, :, ::2, ::2]),
     }  # fmt: skip
+    if label not in POINT:
+        pictures |= reliability(samples, truth)
     seconds *= 1 + 0.1 * rng.random()
     row = Row.of(
         named(task, label, image, seed), status="ok", metrics=metrics, nfe=nfe, seconds=seconds, harness=0.01,

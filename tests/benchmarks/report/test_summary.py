@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from invdiff.benchmarks.reliability import LEVELS
 from invdiff.benchmarks.report import read, summarise
-from invdiff.benchmarks.report.calibration import LEVELS, curves
+from invdiff.benchmarks.report.calibration import curves
 from invdiff.benchmarks.report.pictures import error_map, gallery, scenes
 from invdiff.benchmarks.report.summary import Summary
 from invdiff.benchmarks.report.tables import matrix, settings, task_table, too_few
@@ -157,7 +158,7 @@ def test_pictures_keep_to_their_budget(summary: Summary, results: Path) -> None:
 
 
 def test_curves_find_out_who_is_honest(summary: Summary, results: Path) -> None:
-    by = {(c.task, c.label): c for c in curves(scenes(summary, results))}
+    by = {(c.task, c.label): c for c in curves(summary, results)}
     assert {label for _, label in by} == {"dps:steps=100", "dps:steps=20", "ddrm:steps=20", "diffpir:steps=20"}
     sharp = by[summary.tasks[0].name, "ddrm:steps=20"]  # its samples share 90 % of their error
     assert sharp.covered[LEVELS.index(0.9)] < 0.7 and sum(sharp.ranks) == pytest.approx(1)
