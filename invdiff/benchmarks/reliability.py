@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..metrics import coverage, rank_histogram, spread_skill_curve
+from ..metrics import coverage_curve, rank_histogram, spread_skill_curve
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """Of the central intervals."""
@@ -38,7 +38,7 @@ def reliability(samples: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
     x, ref = samples.detach().cpu(), truth.detach().cpu()
     spread, skill = spread_skill_curve(x, ref, bins=min(BINS, ref.numel()))
     return {
-        "covered": np.array([float(coverage(x, ref, level=level)) for level in LEVELS], np.float32),
+        "covered": coverage_curve(x, ref, LEVELS)[0].numpy().astype(np.float32),
         "spread": spread.numpy().astype(np.float32),
         "skill": skill.numpy().astype(np.float32),
         "ranks": rank_histogram(x, ref)[0].numpy().astype(np.float32),

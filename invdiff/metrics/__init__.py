@@ -1,6 +1,6 @@
 """What a reconstruction is judged by: closeness to the truth, honesty of the uncertainty, distance of distributions."""
 
-from .calibration import coverage, crps, rank_histogram, spread_skill_curve, spread_skill_ratio
+from .calibration import coverage, coverage_curve, crps, rank_histogram, spread_skill_curve, spread_skill_ratio
 from .data import data_residual
 from .distortion import psnr, ssim
 from .distributions import sliced_wasserstein
@@ -10,6 +10,7 @@ __all__ = [
     "LPIPSUnavailable",
     "check_lpips",
     "coverage",
+    "coverage_curve",
     "crps",
     "data_residual",
     "lpips",

@@ -14,10 +14,41 @@ so that four samples are judged as fairly as a thousand.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from .shapes import check_samples
+
+
+def coverage_curve(samples: Tensor, ref: Tensor, levels: Sequence[float]) -> Tensor:
+    """Return the coverage at several levels, `(B, len(levels))`, float64; see `coverage`.
+
+    Args:
+        samples: `(B, S, C, H, W)`, S at least 2.
+        ref: true images, `(B, C, H, W)`.
+        levels: probabilities of the intervals, in (0, 1).
+
+    Raises:
+        ValueError: a single sample, other shapes, or a level outside (0, 1).
+
+    Example:
+        >>> x = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1, 1)
+        >>> coverage_curve(x, torch.ones(1, 1, 1, 1), [0.1, 0.9])
+        tensor([[0., 1.]], dtype=torch.float64)
+    """
+    draws, truth = check_samples("coverage", samples, ref)
+    for level in levels:
+        if not 0 < level < 1:
+            raise ValueError(f"coverage: level: expected a probability in (0, 1), got {level}")
+    from scipy.stats import t
+
+    count = samples.shape[1]
+    unit = (1 + 1 / count) ** 0.5 * draws.std(1).flatten(1)
+    error = (draws.mean(1) - truth).abs().flatten(1)
+    rows = [(error <= float(t.ppf((1 + level) / 2, count - 1)) * unit).double().mean(1) for level in levels]
+    return torch.stack(rows, 1)
 
 
 def coverage(samples: Tensor, ref: Tensor, *, level: float = 0.9) -> Tensor:
@@ -44,16 +75,7 @@ def coverage(samples: Tensor, ref: Tensor, *, level: float = 0.9) -> Tensor:
         >>> coverage(draws[:, :8], draws[:, 8]).round(decimals=1)
         tensor([0.9000], dtype=torch.float64)
     """
-    draws, truth = check_samples("coverage", samples, ref)
-    if not 0 < level < 1:
-        raise ValueError(f"coverage: level: expected a probability in (0, 1), got {level}")
-    from scipy.stats import t
-
-    count = samples.shape[1]
-    width = float(t.ppf((1 + level) / 2, count - 1)) * (1 + 1 / count) ** 0.5 * draws.std(1)
-    inside = (draws.mean(1) - truth).abs() <= width
-    covered: Tensor = inside.flatten(1).double().mean(1)
-    return covered
+    return coverage_curve(samples, ref, [level])[:, 0]
 
 
 def crps(samples: Tensor, ref: Tensor) -> Tensor:
@@ -187,6 +209,8 @@ def rank_histogram(samples: Tensor, ref: Tensor) -> Tensor:
     draws, truth = check_samples("rank_histogram", samples, ref)
     below = (draws < truth[:, None]).sum(1).flatten(1)
     ties = (draws == truth[:, None]).sum(1).flatten(1)
-    rank = torch.arange(draws.shape[1] + 1, device=draws.device)[:, None, None]
-    inside = (rank >= below) & (rank <= below + ties)
-    return (inside / (ties + 1).double()).mean(2).T
+    # Each pixel adds its share from the lowest of its ranks to the highest: to the differences, and then their sums.
+    share = 1 / (ties + 1).double() / below.shape[1]
+    steps = torch.zeros(len(draws), draws.shape[1] + 2, dtype=torch.float64, device=draws.device)
+    steps.scatter_add_(1, below, share).scatter_add_(1, below + ties + 1, -share)
+    return steps.cumsum(1)[:, :-1]

@@ -1,6 +1,7 @@
 """Calibration of each solver on a task: the means of the curves that its cells kept.
 
-They come from `invdiff.benchmarks.reliability`. Spread and skill are root mean squares in each cell, and so they are over the cells.
+They come from `invdiff.benchmarks.reliability`. Spread and skill are root mean squares in each cell, and so they are
+over the cells.
 """
 
 from __future__ import annotations
