@@ -19,12 +19,12 @@ from ..benchmarks.export import check_kind, export
 from ..benchmarks.leaderboard import Line, figures, leaderboard
 from ..benchmarks.pools import open_pool
 from ..benchmarks.runner import Progress, Summary, run_suite
-from ..benchmarks.store import Store
+from ..benchmarks.store import FILE, Store
 from ..benchmarks.suite import Suite, load_suite
 from ..specs import split_specs
 from . import terminal
 from .inputs import pick_device
-from .request import check_at_least
+from .request import check_at_least, check_out
 
 INTERRUPTED = 130
 _SHOWN = ("psnr", "ssim")
@@ -66,7 +66,10 @@ def run(options: Options) -> int:
         check_kind(options.export)
     suite = chosen(options)
     out = options.out or Path(f"bench-{suite.name}")
-    Store.open(out).close()  # before anything is loaded or measured
+    if (out / FILE).exists():  # what cannot work is told before anything is loaded, measured or written
+        Store.open(out).close()
+    else:
+        check_out(out, overwrite=True)
     device = pick_device(options.device).type
     terminal.facts([
         ("suite", f"{suite.name}: {len(suite.tasks)} tasks, {len(suite.solvers)} solvers, prior {suite.prior}"),

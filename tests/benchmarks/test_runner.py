@@ -167,7 +167,7 @@ def test_a_cluster_of_two_workers_one_of_them_killed(tmp_path: Path) -> None:
         open_pool(scheduler=cluster.scheduler_address) as pool,
     ):
         rows = run_suite(s, tmp_path / "out", pool=pool).rows
-    assert len(rows) == 4 and {r.status for r in rows} == {"ok"}  # another worker did the cell
+    assert [(r.status, r.reason) for r in rows] == [("ok", "")] * 4  # another worker did the cell
     assert flag.read_text() == "x"
     alone = run_suite(s, tmp_path / "alone").rows
     assert [r.metrics for r in alone] == [r.metrics for r in sorted_like(rows, alone)]
@@ -189,3 +189,23 @@ def test_a_job_does_the_same_again() -> None:
     (job,) = plan(suite("dps:steps=3", images=1))
     first, second = (run_job(job)[0] for _ in range(2))
     assert first.metrics == second.metrics and first.key == second.key
+
+
+def test_the_harness_costs_little_beside_a_solve(tmp_path: Path) -> None:
+    """A solve of `quick` takes as long as 50 evaluations of the network, in the mean: 2 % of that are one evaluation.
+
+    Processor time of this process is compared with itself, for others on the machine must not make the test fail.
+    """
+    prior, x = load_prior("photo"), torch.rand(2, 3, 128, 128)
+    times = []
+    for _ in range(6):
+        start = time.process_time()
+        with torch.no_grad():
+            prior.denoise(x, 0.1)
+        times.append(time.process_time() - start)
+    solvers = [f"{FILE}:Slow:steps=1,wait=0.0{i}" for i in range(8)]
+    marks: list[float] = []
+    s = suite(*solvers, images=1).changed(size=128, channels=3)
+    run_suite(s, tmp_path, watch=lambda progress: marks.append(time.process_time()))
+    harness = float(np.median(np.diff(marks)[1:]))  # the first cell warms up
+    assert harness < 0.02 * 50 * float(np.median(times[1:]))
