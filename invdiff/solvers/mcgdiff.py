@@ -143,6 +143,6 @@ class MCGDiff(Solver):
         level = torch.as_tensor(run.levels[i], dtype=torch.float64, device=tau.device)
         if i == len(run.levels) - 1:
             return torch.where(tau == 0, 0.0, math.inf)
-        own = pf.on_levels(tau, run.levels)
+        own = run.once("rounded levels", lambda: pf.on_levels(tau, run.levels))
         variance = level**2 - own**2 + self.kappa * (self.unit(run.prior) ** 2 + own**2)
         return torch.where(own <= level, variance, math.inf)
