@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..atomic import atomic_path
-from .table import compare, show, to_markdown
+from .table import compare, show, to_markdown, to_page
 
 
 def main(
@@ -19,14 +19,13 @@ def main(
 ) -> None:
     """Compare all samplers on a mixture of two modes: evaluations and sliced Wasserstein distance."""
     rows = compare(n, seed)
-    text = to_markdown(rows)
     if markdown:
-        print(text, end="")
+        print(to_markdown(rows), end="")
     else:
         show(rows)
     if out is not None:
         with atomic_path(out) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(to_page(rows, n, seed), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -80,4 +80,4 @@ def test_the_table_ranks_as_it_should() -> None:
     for label in ("ancestral (DDPM), 500", "Heun (EDM), 50", "adaptive ODE (scipy)", "predictor-corrector, VE, 100"):
         assert rows[label].distance < 2 * floor
     assert rows["Heun (EDM), 20"].distance < rows["Euler, 20"].distance
-    assert rows["Langevin (ULA), 1000"].distance > 5 * floor
+    assert rows["ULA from white noise, 1000"].distance > 5 * floor
