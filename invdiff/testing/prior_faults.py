@@ -48,15 +48,20 @@ class Evidence:
         fault: the fault.
         gain: decibels by which the repair lowers the error, mean over images and levels; negative if it does harm.
         uncertainty: standard error of the gain.
+        use: decibels by which the repaired denoiser is better than doing nothing, or than a flat image.
     """
 
     fault: Fault
     gain: float
     uncertainty: float
+    use: float
 
     def convincing(self, least: float) -> bool:
-        """Return whether the gain is above `least` and three standard errors."""
-        return self.gain > max(least, 3 * self.uncertainty)
+        """Return whether the gain is above `least` and three standard errors, and the repaired denoiser denoises.
+
+        A repair that makes of a denoiser one that returns its input helps against any fault that does worse.
+        """
+        return self.gain > max(least, 3 * self.uncertainty) and self.use > 1.0
 
 
 def _affine(scale: float, shift: float) -> Repair:
@@ -174,6 +179,8 @@ def weigh(
         generator: draws the noise.
     """
     gains = torch.zeros(len(faults), len(sigmas), len(images), dtype=torch.float64)
+    uses = torch.zeros_like(gains)
+    flat = images.mean().expand_as(images)
     for j, sigma in enumerate(sigmas):
         noise = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
         x = images + sigma * noise
@@ -183,12 +190,16 @@ def weigh(
             return known if z is x and s == sigma else denoise(z, s)
 
         base = _decibels(squared_error(known, images))
+        without = _decibels(torch.minimum(squared_error(x, images), squared_error(flat, images)))
         for i, fault in enumerate(faults):
-            gains[i, j] = (base - _decibels(squared_error(fault.repair(once)(x, sigma), images))).cpu()
+            repaired = _decibels(squared_error(fault.repair(once)(x, sigma), images))
+            gains[i, j] = (base - repaired).cpu()
+            uses[i, j] = (without - repaired).cpu()
     # A repair may bring forth numbers beyond any image; those count against it.
-    means = gains.nan_to_num(nan=-math.inf, neginf=-300.0).clamp(-300, 300).mean(1)
+    means, useful = (t.nan_to_num(nan=-math.inf, neginf=-300.0).clamp(-300, 300).mean(1) for t in (gains, uses))
     found = [
-        Evidence(f, float(m.mean()), float(m.std() / math.sqrt(len(m)))) for f, m in zip(faults, means, strict=True)
+        Evidence(f, float(m.mean()), float(m.std() / math.sqrt(len(m))), float(u.mean()))
+        for f, m, u in zip(faults, means, useful, strict=True)
     ]
     return sorted(found, key=lambda e: -e.gain)
 
