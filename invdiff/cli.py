@@ -16,12 +16,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from . import __version__
-from .commands import terminal
+from .commands import benchmarking, terminal
+from .commands.arguments import FILES, RUN, Device, Seed, Threads, text
 
 INTERRUPTED = 130
 
@@ -52,74 +53,56 @@ def _common(
     del traceback  # `main` looks for the flag itself, so that it holds for errors of parsing too
 
 
-_FILES = "Mask and measurement"
-_RUN = "Running"
-
-_Seed = Annotated[int, typer.Option(help="Seed of all random numbers; the same seed, the same result.")]
-_Device = Annotated[
-    str, typer.Option(help="auto, cpu, cuda or cuda:N; auto takes CUDA where there is one.", rich_help_panel=_RUN)
-]
-_Threads = Annotated[
-    int | None, typer.Option(help="Threads on the CPU; torch's own choice unless given.", rich_help_panel=_RUN)
-]
-
-
-def _text(help: str, panel: str | None = None) -> Any:
-    return typer.Option(help=help, rich_help_panel=panel)
-
-
 @app.command()
 def reconstruct(
     image: Annotated[Path, typer.Argument(help="The corrupted image, or a sinogram or array (.npy, .npz).")],
     operator: Annotated[
-        str, _text("What corrupted it: NAME:key=value,... or file.py:Class. See: invdiff list operators --options")
+        str, text("What corrupted it: NAME:key=value,... or file.py:Class. See: invdiff list operators --options")
     ],
-    out: Annotated[Path, _text("Folder for the results; made if needed.")],
+    out: Annotated[Path, text("Folder for the results; made if needed.")],
     noise: Annotated[
         str | None,
-        _text(
+        text(
             "Standard deviation of the noise (image values are in [0, 1]), auto, or a law such as poisson:photons=100, "
             "poisson_gaussian, transmission, quantized, gaussian:std=map.npy; see docs/noise.md. Needed."
         ),
     ] = None,
-    solver: Annotated[str | None, _text("NAME:key=value,... See: invdiff list solvers --options")] = None,
+    solver: Annotated[str | None, text("NAME:key=value,... See: invdiff list solvers --options")] = None,
     prior: Annotated[
-        str | None, _text("NAME, weights (file or folder, of other libraries too), or file.py:function.")
+        str | None, text("NAME, weights (file or folder, of other libraries too), or file.py:function.")
     ] = None,
-    samples: Annotated[int, _text("How many samples of the posterior.")] = 4,
-    seed: _Seed = 0,
+    samples: Annotated[int, text("How many samples of the posterior.")] = 4,
+    seed: Seed = 0,
     simulate: Annotated[
         bool, typer.Option("--simulate", help="IMAGE is clean: corrupt it first, and print PSNR and SSIM.")
     ] = False,
     mask: Annotated[
-        Path | None, _text("For inpainting: bright pixels of this image are known, dark ones missing.", _FILES)
+        Path | None, text("For inpainting: bright pixels of this image are known, dark ones missing.", FILES)
     ] = None,
     mask_invert: Annotated[
         bool,
-        typer.Option("--mask-invert", help="Bright pixels of the mask are the missing ones.", rich_help_panel=_FILES),
+        typer.Option("--mask-invert", help="Bright pixels of the mask are the missing ones.", rich_help_panel=FILES),
     ] = False,
     missing_color: Annotated[
         str | None,
-        _text("For inpainting: pixels of this colour, as '#ff00ff', are missing; transparent ones always are.", _FILES),
+        text("For inpainting: pixels of this colour, as '#ff00ff', are missing; transparent ones always are.", FILES),
     ] = None,
     missing_tolerance: Annotated[
-        int, _text("Levels (of 255) by which that colour may be off, as in a JPEG.", _FILES)
+        int, text("Levels (of 255) by which that colour may be off, as in a JPEG.", FILES)
     ] = 0,
     angles: Annotated[
         str | None,
-        _text("For tomography, degrees of the sinogram's rows: a count, start:stop:step, or a file.", _FILES),
+        text("For tomography, degrees of the sinogram's rows: a count, start:stop:step, or a file.", FILES),
     ] = None,
-    pixel_size: Annotated[
-        float | None, _text("For tomography: side of a pixel, in the sinogram's unit.", _FILES)
-    ] = None,
+    pixel_size: Annotated[float | None, text("For tomography: side of a pixel, in the sinogram's unit.", FILES)] = None,
     measurement_scale: Annotated[
-        float, _text("Multiply IMAGE by this: what white stands for in the picture of a sinogram.", _FILES)
+        float, text("Multiply IMAGE by this: what white stands for in the picture of a sinogram.", FILES)
     ] = 1.0,
-    device: _Device = "auto",
-    threads: _Threads = None,
-    batch_size: Annotated[int | None, _text("Samples drawn at once; fewer take less memory.", _RUN)] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    batch_size: Annotated[int | None, text("Samples drawn at once; fewer take less memory.", RUN)] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.", rich_help_panel=_RUN)
+        bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.", rich_help_panel=RUN)
     ] = False,
 ) -> int:
     """Reconstruct an image, with its uncertainty.
@@ -147,10 +130,10 @@ def reconstruct(
 
 @app.command()
 def demo(
-    out: Annotated[Path, _text("Folder for the results.")] = Path("invdiff-demo"),
-    seed: _Seed = 0,
-    device: _Device = "auto",
-    threads: _Threads = None,
+    out: Annotated[Path, text("Folder for the results.")] = Path("invdiff-demo"),
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
 ) -> int:
     """Inpaint and deblur a photograph, in under a minute and without a download."""
     from .commands.request import check_at_least, check_out
@@ -166,20 +149,20 @@ def demo(
 @app.command()
 def sample(
     prior: Annotated[str, typer.Argument(help="NAME, weights, or file.py:function. See: invdiff list priors")],
-    out: Annotated[Path, _text("Image file for the sheet.")],
+    out: Annotated[Path, text("Image file for the sheet.")],
     sampler: Annotated[
-        str, _text("NAME:key=value,... of ancestral, ddim, ula, annealed, mala, sde, pc, euler, heun or ode.")
+        str, text("NAME:key=value,... of ancestral, ddim, ula, annealed, mala, sde, pc, euler, heun or ode.")
     ] = "heun",
-    steps: Annotated[int | None, _text("Noise levels; the sampler's own number unless given.")] = None,
-    eta: Annotated[float | None, _text("For ddim: share of the ancestral noise, 0 to 1.")] = None,
+    steps: Annotated[int | None, text("Noise levels; the sampler's own number unless given.")] = None,
+    eta: Annotated[float | None, text("For ddim: share of the ancestral noise, 0 to 1.")] = None,
     n: Annotated[int, typer.Option("--n", help="How many samples.")] = 16,
-    seed: _Seed = 0,
-    size: Annotated[int | None, _text("Side in pixels, for a prior that takes any; 64 unless given.")] = None,
-    channels: Annotated[int | None, _text("1 or 3, for a prior that takes both; 1 unless given.")] = None,
-    device: _Device = "auto",
-    threads: _Threads = None,
+    seed: Seed = 0,
+    size: Annotated[int | None, text("Side in pixels, for a prior that takes any; 64 unless given.")] = None,
+    channels: Annotated[int | None, text("1 or 3, for a prior that takes both; 1 unless given.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file if it is there.", rich_help_panel=_RUN)
+        bool, typer.Option("--overwrite", help="Replace the file if it is there.", rich_help_panel=RUN)
     ] = False,
 ) -> int:
     """Draw samples of a prior itself, without a measurement, on one sheet.
@@ -207,18 +190,18 @@ def sample(
 
 @app.command()
 def train(
-    data: Annotated[Path, _text("Folder of images, or an IDX file.")],
-    out: Annotated[Path, _text("Folder of the run; a run that it holds is resumed.")],
-    config: Annotated[Path | None, _text("TOML file with the configuration.")] = None,
+    data: Annotated[Path, text("Folder of images, or an IDX file.")],
+    out: Annotated[Path, text("Folder of the run; a run that it holds is resumed.")],
+    config: Annotated[Path | None, text("TOML file with the configuration.")] = None,
     recipe: Annotated[
-        str | None, _text("Recipe of the package: photo (unless given), photo-finish, ct, ct-finish, fashion.")
+        str | None, text("Recipe of the package: photo (unless given), photo-finish, ct, ct-finish, fashion.")
     ] = None,
-    held_out: Annotated[Path | None, _text("Folder of held-out images; a share of the data unless given.")] = None,
-    init: Annotated[Path | None, _text("Exported prior to begin with.")] = None,
-    device: _Device = "auto",
-    threads: _Threads = None,
+    held_out: Annotated[Path | None, text("Folder of held-out images; a share of the data unless given.")] = None,
+    init: Annotated[Path | None, text("Exported prior to begin with.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
     workers: Annotated[
-        int, typer.Option(help="Processes that share each batch; on a busy CPU, one a core.", rich_help_panel=_RUN)
+        int, typer.Option(help="Processes that share each batch; on a busy CPU, one a core.", rich_help_panel=RUN)
     ] = 1,
 ) -> None:
     """Train a prior on a folder of images; killed at any moment, the same command goes on where it was.
@@ -240,14 +223,14 @@ def check(
     kind: Annotated[str, typer.Argument(help="What is checked: operator or prior.")],
     spec: Annotated[str, typer.Argument(help="NAME:key=value,... or path/to/file.py:Class; for a prior also weights.")],
     shape: Annotated[
-        tuple[int, int, int] | None, _text("Shape C H W of the images to check with; chosen to fit unless given.")
+        tuple[int, int, int] | None, text("Shape C H W of the images to check with; chosen to fit unless given.")
     ] = None,
-    seed: _Seed = 0,
-    images: Annotated[Path | None, _text("For a prior: folder of clean images of the kind that it knows.")] = None,
-    out: Annotated[Path | None, _text("For a prior: folder for the figure, the record and the samples.")] = None,
-    samples: Annotated[int, _text("For a prior: how many samples to draw and look at, too.")] = 0,
-    device: _Device = "auto",
-    threads: _Threads = None,
+    seed: Seed = 0,
+    images: Annotated[Path | None, text("For a prior: folder of clean images of the kind that it knows.")] = None,
+    out: Annotated[Path | None, text("For a prior: folder for the figure, the record and the samples.")] = None,
+    samples: Annotated[int, text("For a prior: how many samples to draw and look at, too.")] = 0,
+    device: Device = "auto",
+    threads: Threads = None,
 ) -> int:
     """Check an operator or a prior: a line for each property, the likely fault, and what to do about it.
 
@@ -265,139 +248,7 @@ def check(
     )  # fmt: skip
 
 
-@app.command()
-def grade(
-    suite: Annotated[
-        str, _text("exact: problems with a closed-form posterior; mcgdiff: the mixture experiment of its paper.")
-    ] = "exact",
-    solvers: Annotated[str | None, _text("Names with commas between; all of them unless given.")] = None,
-    out: Annotated[Path | None, _text("Markdown file for the table.")] = None,
-    operator: Annotated[
-        str | None,
-        _text("For exact: grade on this linear operator instead, under a Gaussian prior: NAME:key=value,..."),
-    ] = None,
-    shape: Annotated[tuple[int, int, int] | None, _text("For --operator: shape C H W; 1 8 8 unless given.")] = None,
-    noise: Annotated[str | None, _text("For --operator: Gaussian noise; 0.05 unless given.")] = None,
-    samples: Annotated[int, _text("For exact: samples of each image.")] = 256,
-    seeds: Annotated[int, _text("For mcgdiff: how many random problems in each cell.")] = 20,
-    steps: Annotated[int, _text("For mcgdiff: noise levels.")] = 20,
-    threads: _Threads = None,
-) -> None:
-    """Tell how wrong each solver is, against exact posteriors.
-
-    Example: invdiff grade --solvers dps,mcgdiff,twisted
-    """
-    from .commands.grade import run
-    from .specs import parse_spec
-
-    run(
-        suite, solvers, operator=None if operator is None else parse_spec(operator), shape=shape, noise=noise,
-        samples=samples, seeds=seeds, steps=steps, out=out, threads=threads,
-    )  # fmt: skip
-
-
-@app.command()
-def tune(
-    suite: Annotated[str, typer.Argument(help="Name of a suite, or its file.")],
-    solver: Annotated[str, _text("NAME:parameter=value,...; what is given stays, as steps=50; the rest is searched.")],
-    budget: Annotated[int, _text("Trials for each task, those of an interrupted run among them.")] = 40,
-    tasks: Annotated[str | None, _text("Tasks with commas between; those of the suite unless given.")] = None,
-    images: Annotated[
-        str, _text("FOLDER:number or FOLDER of photographs, or how many of those that come with invdiff.")
-    ] = "4",
-    size: Annotated[int | None, _text("Side of the images in pixels; the suite's unless given.")] = None,
-    samples: Annotated[int | None, _text("Samples whose mean is scored; the suite's number unless given.")] = None,
-    ranges: Annotated[
-        list[str] | None, typer.Option("--range", help="parameter=low:high or =low:high:log; may be repeated.")
-    ] = None,
-    together: Annotated[bool, typer.Option("--together", help="One set of parameters for all tasks.")] = False,
-    prior: Annotated[str | None, _text("The suite's unless given.")] = None,
-    seed: _Seed = 0,
-    out: Annotated[Path | None, _text("File for the suite as tuned; SUITE-SOLVER.toml unless given.")] = None,
-    threads: _Threads = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
-) -> None:
-    """Search a solver's parameters on images that the benchmark never scores.
-
-    The trials are kept beside the result in a file .sqlite: the same command goes on after an interruption.
-
-    Example: invdiff tune standard --solver dps:steps=100 --budget 40 --out mine.toml
-    """
-    from .commands.tune import run
-
-    run(
-        suite, solver, budget=budget, tasks=tasks, images=images, size=size, samples=samples, ranges=ranges or [],
-        together=together, prior=prior, seed=seed, out=out, threads=threads, overwrite=overwrite,
-    )  # fmt: skip
-
-
-@app.command()
-def bench(
-    suite: Annotated[str, typer.Argument(help="quick, standard, ct, fashion, exact, or a TOML file of your own.")],
-    solvers: Annotated[str | None, _text("Instead of the suite's: a,b:steps=50,c; peers are deepinv.dps, ...")] = None,
-    tasks: Annotated[str | None, _text("Instead of the suite's. See: invdiff list tasks --options")] = None,
-    images: Annotated[str | None, _text("How many images, or a folder of your own.")] = None,
-    size: Annotated[int | None, _text("Side in pixels that images are cut and resized to.")] = None,
-    samples: Annotated[int | None, _text("Samples of the posterior for each cell.")] = None,
-    seeds: Annotated[int | None, _text("Measurements of each image.")] = None,
-    prior: Annotated[str | None, _text("NAME, weights (a file or folder), or file.py:function.")] = None,
-    out: Annotated[Path | None, _text("Folder for the results, gone on with if it has some; bench-SUITE.")] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Do cells that failed once more.")] = False,
-    export: Annotated[str | None, _text("Write the results as csv, parquet or latex, too.")] = None,
-    workers: Annotated[
-        int, _text("Processes of this machine that share the cells; times are cleanest with 1.", _RUN)
-    ] = 1,
-    scheduler: Annotated[str | None, _text("Dask cluster that shares the cells, tcp://host:8786.", _RUN)] = None,
-    device: _Device = "auto",
-    threads: _Threads = None,
-) -> int:
-    """Compare solvers on standard tasks; killed at any moment, the same command goes on where it was.
-
-    Example: invdiff bench quick --solvers dps:steps=50,diffpir --out results
-    """
-    from .commands.bench import Options, run
-
-    return run(
-        Options(
-            suite=suite, solvers=solvers, tasks=tasks, images=images, size=size, samples=samples, seeds=seeds,
-            prior=prior, out=out, retry=retry, export=export, workers=workers, scheduler=scheduler, device=device,
-            threads=threads,
-        )
-    )  # fmt: skip
-
-
-@app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of results of invdiff bench.")],
-    out: Annotated[Path | None, _text("File for the page; report.html in the folder unless given.")] = None,
-    png: Annotated[bool, typer.Option("--png", help="Write figures for a paper, too.")] = False,
-    metric: Annotated[str, _text("The one that ranks, such as psnr, ssim or crps.")] = "psnr",
-    suite: Annotated[str | None, _text("Name or hash, where the folder has results of several.")] = None,
-) -> None:
-    """Write what a benchmark found as one page that works offline.
-
-    Example: invdiff report results --png
-    """
-    from .commands.report import run
-
-    run(folder, out=out, png=png, metric=metric, suite=suite)
-
-
-@app.command()
-def score(
-    truth: Annotated[Path, _text("Folder of the true images.")],
-    estimate: Annotated[Path, _text("Folder of the estimates, with the same names.")],
-    metrics: Annotated[str, _text("Of psnr, ssim and lpips, with commas between.")] = "psnr,ssim",
-    out: Annotated[Path | None, _text("File for the scores of each image, as CSV.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
-) -> None:
-    """Score images that were made elsewhere, against the true ones.
-
-    Example: invdiff score --truth photographs --estimate results --out scores.csv
-    """
-    from .commands.score import run
-
-    run(truth, estimate, metrics=metrics, out=out, overwrite=overwrite)
+benchmarking.add_to(app)
 
 
 @app.command("list")
