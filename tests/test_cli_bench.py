@@ -40,9 +40,9 @@ def test_a_run_prints_its_leaderboard_and_goes_on(
     assert main(["bench", tiny, "--out", str(out), "--threads", "1", "--export", "csv"]) == 0
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert re.match(r"solver +PSNR dB +SSIM +evaluations +seconds", lines[0])
+    assert re.match(r"denoising +PSNR dB +SSIM +evaluations +seconds", lines[0])
     assert [line.split()[0] for line in lines if line.startswith("  ")].count("dps:steps=3") == 2
-    assert max(map(len, said.out.splitlines()[:-3])) <= 80
+    assert max(map(len, said.out.splitlines()[:-4])) <= 80
     assert "6 of 6 cells done now in" in said.out and "beside the solves" in said.out
     assert (out / "results.csv").exists() and "6/6" in said.err
     assert main(["bench", tiny, "--out", str(out), "--threads", "1", "--images", "2", "--solvers", "pinv,exact"]) == 0

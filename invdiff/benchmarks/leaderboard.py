@@ -42,7 +42,7 @@ class Line:
         """What went wrong, in a few words."""
         parts = [(self.failed, "failed"), (self.diverged, "diverged")]
         text = ", ".join(f"{count} {word}" for count, word in parts if count)
-        return text or ("" if self.cells else "not applicable")
+        return text or ("" if self.cells else "n/a")
 
 
 def leaderboard(rows: Iterable[Row]) -> list[Line]:

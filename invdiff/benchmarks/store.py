@@ -113,6 +113,8 @@ class Store:
         try:
             with _clear(file):
                 _prepare(connection, file)
+                # Rows survive the death of the process; a power failure may cost the last ones, never the file.
+                connection.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             connection.close()
             raise

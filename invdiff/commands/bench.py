@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as Bar
@@ -113,23 +112,31 @@ def chosen(options: Options) -> Suite:
     return changed if folder is None else changed.all_of_folder()
 
 
+_WIDTHS = {"PSNR dB": 7, "SSIM": 5, "evaluations": 11, "seconds": 8}
+
+
 def show_leaderboard(lines: list[Line]) -> None:
-    """Print the table in at most 80 columns on a terminal, the whole of every name when piped."""
+    """Print a table for each task: in at most 80 columns on a terminal, the whole of every name when piped."""
     console = Console(highlight=False, emoji=False, markup=False)
-    shown = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, collapse_padding=True)
-    shown.add_column("solver", overflow="fold")
-    for title in ("PSNR dB", "SSIM", "evaluations", "seconds"):
-        shown.add_column(title, justify="right", no_wrap=True)
-    shown.add_column("", no_wrap=True)
-    before = None
-    for line in lines:
-        if line.task != before:
-            if before is not None:
-                shown.add_section()
-            shown.add_row(Text(line.task, style="bold"))
-            before = line.task
-        shown.add_row(f"  {line.label}", *figures(line, _SHOWN), Text(line.note, style="dim"))
-    console.print(shown, soft_wrap=not console.is_terminal)
+    room = max((max(len(line.task), 2 + len(line.label)) for line in lines), default=0)
+    for task in dict.fromkeys(line.task for line in lines):
+        rows = [(f"  {line.label}", *figures(line, _SHOWN), line.note) for line in lines if line.task == task]
+        if not console.is_terminal:
+            for name, *texts, note in [(task, *_WIDTHS, ""), *rows]:
+                columns = (text.rjust(width) for text, width in zip(texts, _WIDTHS.values(), strict=True))
+                print("  ".join([name.ljust(room), *columns, note]).rstrip(), file=console.file)
+            print(file=console.file)
+            continue
+        taken = sum(_WIDTHS.values()) + 2 * len(_WIDTHS) + 2 + max(len(line.note) for line in lines)
+        shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        shown.add_column(Text(task, style="bold"), width=min(room, max(24, console.width - taken)), overflow="fold")
+        for title, width in _WIDTHS.items():
+            shown.add_column(title, justify="right", width=width)
+        shown.add_column("", style="dim")
+        for row in rows:
+            shown.add_row(*row)
+        console.print(shown)
+        console.print()
 
 
 def _conclude(summary: Summary, out: Path, size: int) -> None:

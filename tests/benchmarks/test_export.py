@@ -34,7 +34,7 @@ def test_a_line_is_the_mean_of_its_cells_and_the_best_comes_first() -> None:
     assert [(line.task, line.label, line.note) for line in lines] == [
         ("blur", "pinv", "1 failed"),
         ("blur", "dps:steps=5", ""),
-        ("blur", "ddrm", "not applicable"),
+        ("blur", "ddrm", "n/a"),
         ("sr_4", "dps:steps=5", "1 diverged"),
     ]
     assert lines[1].metrics == pytest.approx({"psnr": 22.0, "ssim": 0.6})
