@@ -145,7 +145,7 @@ def test_one_row_that_breaks_leaves_the_others_alone() -> None:
     problem = Problem(Identity((1, 4, 5)), Gaussian(0.1), torch.rand(3, 1, 4, 5))
     result = Fragile()(problem, load_prior("gaussian"))
     assert result.status == "diverged"
-    assert result.message == "Fragile diverged at step 1 of 2 (image 1)"
+    assert result.message.startswith("Fragile diverged at step 1 of 2 (image 1); it has no step size to lower")
     assert bool(torch.isfinite(result.samples).all())
     alone = Fragile()(problem[[0, 0]], load_prior("gaussian"))
     torch.testing.assert_close(result.samples[0], alone.samples[0])
