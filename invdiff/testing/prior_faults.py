@@ -23,6 +23,7 @@ from torch import Tensor
 from .prior_levels import Denoise, squared_error
 
 Repair = Callable[[Denoise], Denoise]
+_WORST = 1e30
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,8 @@ def weigh(
         sigmas: noise levels.
         generator: draws the noise.
     """
-    gains = torch.zeros(len(faults), len(sigmas), len(images), dtype=torch.float64)
-    uses = torch.zeros_like(gains)
+    shape = (len(faults), len(sigmas), len(images))
+    before, after, without = (torch.zeros(shape, dtype=torch.float64) for _ in range(3))
     flat = images.mean().expand_as(images)
     for j, sigma in enumerate(sigmas):
         noise = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
@@ -189,20 +190,21 @@ def weigh(
         def once(z: Tensor, s: float, x: Tensor = x, sigma: float = sigma, known: Tensor = known) -> Tensor:
             return known if z is x and s == sigma else denoise(z, s)
 
-        base = _decibels(squared_error(known, images))
-        without = _decibels(torch.minimum(squared_error(x, images), squared_error(flat, images)))
+        before[:, j] = squared_error(known, images).cpu()
+        without[:, j] = torch.minimum(squared_error(x, images), squared_error(flat, images)).cpu()
         for i, fault in enumerate(faults):
-            repaired = _decibels(squared_error(fault.repair(once)(x, sigma), images))
-            gains[i, j] = (base - repaired).cpu()
-            uses[i, j] = (without - repaired).cpu()
+            after[i, j] = squared_error(fault.repair(once)(x, sigma), images).cpu()
     # A repair may bring forth numbers beyond any image; those count against it.
-    means, useful = (t.nan_to_num(nan=-math.inf, neginf=-300.0).clamp(-300, 300).mean(1) for t in (gains, uses))
-    found = [
-        Evidence(f, float(m.mean()), float(m.std() / math.sqrt(len(m))), float(u.mean()))
-        for f, m, u in zip(faults, means, useful, strict=True)
-    ]
+    after = after.nan_to_num(nan=_WORST, posinf=_WORST).clamp(1e-300, _WORST)
+    before = before.clamp(1e-300, _WORST)
+    b, a = before.mean(-1, keepdim=True), after.mean(-1, keepdim=True)
+    gains, uses = _decibels(b / a).mean((1, 2)), _decibels(without.mean(-1, keepdim=True) / a).mean((1, 2))
+    # Squared errors are compared by their means, for only these are least for the posterior mean; the share of each
+    # image in the logarithm of the ratio of means is b_i / b - a_i / a.
+    spread = 10 / math.log(10) * (before / b - after / a).mean(1).std(-1) / math.sqrt(len(images))
+    found = [Evidence(f, float(g), float(s), float(u)) for f, g, s, u in zip(faults, gains, spread, uses, strict=True)]
     return sorted(found, key=lambda e: -e.gain)
 
 
-def _decibels(squared: Tensor) -> Tensor:
-    return 10 * squared.clamp(min=1e-300).log10()
+def _decibels(ratio: Tensor) -> Tensor:
+    return 10 * ratio.log10()
