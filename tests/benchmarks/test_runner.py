@@ -47,10 +47,11 @@ def test_a_row_says_what_the_solver_did(tmp_path: Path) -> None:
     assert row.versions["torch"] == torch.__version__ and row.finished.endswith("Z")
     kept = row.load_pictures(tmp_path)
     assert kept is not None
-    assert {n: a.shape for n, a in kept.items()} == {
+    images = {
         "truth": (1, 16, 16), "measurement": (1, 16, 16), "mean": (1, 16, 16), "std": (1, 16, 16),
         "samples": (2, 1, 16, 16),
     }  # fmt: skip
+    assert {n: kept[n].shape for n in images} == images
     assert np.abs(kept["truth"] / 255 - job.truth).max() < 0.5 / 255 + 1e-6
     assert (tmp_path / suite_file(s)).read_text() == s.to_toml() and load_suite(tmp_path / suite_file(s)) == s
 
