@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,10 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: signal.Signal
     words = ["reconstruct", "y.npy", "--operator", "blur:sigma=1", "--noise", "0.1", "--prior", "gaussian"]
     words += ["--solver", "dps:steps=1000000", "--threads", "1", "--device", "cpu", "--out", "a/b"]
     command = [sys.executable, "-m", "invdiff", *words]
-    with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+    heard = partial(signal.signal, number, signal.SIG_DFL)  # a job in the background of a shell is deaf to Ctrl-C
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as process:
         assert process.stderr is not None
         try:
             for line in process.stderr:

@@ -46,8 +46,8 @@ class ScoreSDE(Solver):
         The authors work in the Fourier space of the sinogram, where the operator is a mask; `A^+ A` is its like for any
         linear operator, by up to 20 steps of conjugate gradients where there is no closed form, and Wiener's inverse
         for noisy data (see `guidance.toward_data`). Their last projection has weight 1, after one more denoising at a
-        level of 1e-5; here the last predictor is that denoising and keeps `lambda`. The corrector's step is per image.
-        It is left out at the last level.
+        level of 1e-5; here the last predictor is that denoising and keeps `lambda`. The corrector's step is per image,
+        and at most `sigma^2`. It is left out at the last level.
 
     Example:
         >>> ScoreSDE(steps=1000).evaluations
@@ -84,7 +84,8 @@ class ScoreSDE(Solver):
             return toward_data(run, run.denoise(x, sigma), 0.0, None, self.weight)
         score, n = tweedie_score(x, run.denoise(x, sigma), sigma), run.randn(x)
         ratio = n.square().flatten(1).sum(1) / score.square().flatten(1).sum(1).clamp(min=1e-30)
-        eps = image_scale(2 * self.snr**2 * ratio, x)
+        # With one pixel the score may vanish by chance, and the step would be without bound.
+        eps = image_scale((2 * self.snr**2 * ratio).clamp(max=sigma**2), x)
         x = x + eps * score + (2 * eps).sqrt() * n
         x = toward_data(run, x, sigma, run.randn(x), self.weight)
         score = tweedie_score(x, run.denoise(x, sigma), sigma)
