@@ -75,10 +75,10 @@ class Problem:
         """Return the problem of some of the images; they keep their random streams."""
         picked = list(range(len(self)))[rows] if isinstance(rows, slice) else [rows] if isinstance(rows, int) else rows
         picked = [range(len(self))[i] for i in picked]
-        rows = copy.copy(self)  # past the checks, which the whole has passed: solvers take rows at every step
-        object.__setattr__(rows, "measurement", self.measurement[picked])
-        object.__setattr__(rows, "image_index", tuple(self.image_index[i] for i in picked))
-        return rows
+        part = copy.copy(self)  # past the checks, which the whole has passed: solvers take rows at every step
+        object.__setattr__(part, "measurement", self.measurement[picked])
+        object.__setattr__(part, "image_index", tuple(self.image_index[i] for i in picked))
+        return part
 
     def residual(self, x: Tensor) -> Tensor:
         """Return `y - A(x)`, zero where nothing was observed, `(B, *out_shape)`."""
