@@ -95,9 +95,10 @@ def check_prior(
         ValueError: fewer than two images, or a prior that must be given some.
 
     Example:
+        >>> import torch
         >>> from invdiff import load_prior
         >>> prior = load_prior("gaussian")
-        >>> check_prior(prior, prior.sample(8, (1, 16, 16))).verdict
+        >>> check_prior(prior, prior.sample(8, (1, 16, 16), torch.Generator().manual_seed(0))).verdict
         'sane: nothing wrong was found'
     """
     attributes = check_attributes(prior)

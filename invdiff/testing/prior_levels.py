@@ -111,15 +111,18 @@ def best_level(denoise: Denoise, clean: Tensor, x: Tensor, sigma: float, d: Tens
     if k == 0:
         return _near_one(denoise, clean, x, sigma, d, float(errors[0].sum()))
     gain = 10 * math.log10(max(error(0), 1e-300) / max(error(k), 1e-300))
+    # Where the level hardly matters, the best one is a matter of chance: it is as sure as that it is better at all.
+    better = (errors[0] - errors[k]).double()
+    doubt = float((better - better.mean()).square().sum().sqrt() / better.sum()) * abs(k) * math.log(2) / 2
     if abs(k) == FARTHEST:
-        return 2 ** (k / 2), 0.0, gain
+        return 2 ** (k / 2), doubt, gain
     table = torch.stack([errors[j] for j in (k - 1, k, k + 1)]).double()
     left_out = torch.tensor([_bottom((table.sum(1) - table[:, i]).log()) for i in range(table.shape[1])])
     count = len(left_out)
     # The jackknife: the spread of the result when each image in turn is left out.
     uncertainty = math.sqrt((count - 1) / count * float((left_out - left_out.mean()).square().sum()))
     half = math.log(2) / 2
-    return math.exp(half * (k + _bottom(table.sum(1).log()))), half * uncertainty, gain
+    return math.exp(half * (k + _bottom(table.sum(1).log()))), max(doubt, half * uncertainty), gain
 
 
 def _near_one(
