@@ -6,11 +6,12 @@ import re
 
 import pytest
 import torch
+from odd_operators import Curve, Rows
 from torch import Tensor
 
 from invdiff import load_prior, registry, simulate
 from invdiff.noise import Gaussian, Noise, Poisson
-from invdiff.operators import Identity, Inpainting, LinearOperator, Operator
+from invdiff.operators import Identity, Inpainting, Operator
 from invdiff.priors import Prior
 from invdiff.solvers import Solver
 from invdiff.solvers.base import NEEDS
@@ -29,23 +30,6 @@ def quick(name: str, steps: int = 10) -> Solver:
     options = {**STEPS.get(name, {}), **({} if name == "pinv" else {"steps": steps})}
     solver: Solver = SOLVERS[name](**options)
     return solver
-
-
-class Rows(LinearOperator):
-    """Six random rows, without a closed form."""
-
-    in_shape, out_shape = (1, 4, 4), (6,)
-
-    def forward(self, x: Tensor) -> Tensor:
-        g = torch.Generator().manual_seed(5)
-        return x.flatten(1) @ torch.randn(16, 6, generator=g, dtype=torch.float64).to(x)
-
-
-class Curve(Operator):
-    in_shape = out_shape = (1, 4, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + 0.1 * torch.sin(3 * x.roll(1, -1))
 
 
 LACKING: dict[str, tuple[Operator, Noise]] = {

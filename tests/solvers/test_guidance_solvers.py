@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from odd_operators import Curve, Rows
 from torch import Tensor
 
 from invdiff import Problem, load_prior, registry, simulate
 from invdiff.noise import Gaussian
-from invdiff.operators import Blur, Identity, Inpainting, LinearOperator, Operator
+from invdiff.operators import Blur, Identity, Inpainting, LinearOperator
 from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior, Prior
 from invdiff.solvers import MMPS, SDA, SNIPS, ConvolvedLikelihood, PiGDM, Run, ScoreALD, Solver
@@ -138,23 +139,6 @@ def test_noiseless_data_are_met(name: str) -> None:
     result = SOLVERS[name](problem, prior, samples=2)
     again = problem.operator(result.samples.flatten(0, 1))
     torch.testing.assert_close(again, problem.measurement.repeat_interleave(2, 0), rtol=0, atol=1e-6)
-
-
-class Rows(LinearOperator):
-    """Six random rows, without a closed form."""
-
-    in_shape, out_shape = (1, 4, 4), (6,)
-
-    def forward(self, x: Tensor) -> Tensor:
-        g = torch.Generator().manual_seed(5)
-        return x.flatten(1) @ torch.randn(16, 6, generator=g, dtype=torch.float64).to(x)
-
-
-class Curve(Operator):
-    in_shape = out_shape = (1, 4, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + 0.1 * torch.sin(3 * x.roll(1, -1))
 
 
 ODD = {
