@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..metrics import psnr
+from ..phantoms import body
 from ..priors.base import Prior
 from ..problem import Problem
 from ..solvers import Solver
@@ -27,7 +28,7 @@ from ..solvers.options import parameters
 from ..specs import Spec, canonical, with_options
 from .baselines import solver_class
 from .fingerprint import fingerprint
-from .sources import BUILT_IN, Picture, body, draw, load_pictures
+from .sources import BUILT_IN, Picture, draw, load_pictures
 from .spaces import Range, space
 from .suite import Suite
 from .tasks import Task
