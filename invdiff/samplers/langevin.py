@@ -145,18 +145,22 @@ class AnnealedLangevin(Sampler):
 
 @dataclass(frozen=True, kw_only=True)
 class AnnealedMALA(AnnealedLangevin):
-    """Annealed Langevin dynamics with Metropolis' test at every step.
+    """Annealed Langevin dynamics with Metropolis' test at every step, and a step of the flow between the levels.
 
     The ratio of densities is exact for a prior that has `log_density` or `log_prob`; otherwise it is the line integral
     of the score from `x` to `x'` by Simpson's rule, at one more evaluation a step,
 
         log p(x') - log p(x) = int_0^1 s(x + u (x' - x)) . (x' - x) du.
 
+    From level to level it takes Euler's step of the probability flow, with the score that the chain ends with: so a
+    chain begins near the law that it has to keep. Without it the test, which lets a move to denser places pass every
+    time, never sees how far the chain lags behind its level.
+
     Attributes:
         steps: number of levels.
         inner: Langevin steps at each level.
         rate: step size, `gamma_t = rate v_t^2`.
-        clean: whether the last state is denoised.
+        clean: whether the last state is denoised, which is the flow's last step.
         spacing: geometric unless given.
         sigma_min: lowest level; the prior's unless given.
         sigma_max: highest level; the prior's unless given.
@@ -174,10 +178,19 @@ class AnnealedMALA(AnnealedLangevin):
         0.5
     """
 
+    inner: int = 5  # the flow has brought the state near
     rate: float = 0.1  # in hundreds of dimensions, larger steps are all refused
 
-    def inner_steps(self, walk: Walk, x: Tensor, sigma: float) -> Tensor:
-        """Take the steps at one level, each accepted or not."""
+    def step(self, walk: Walk, x: Tensor, i: int) -> Tensor:
+        """Take the inner steps at level `i`, and Euler's step of the probability flow to the next."""
+        sigma, sigma_next = walk.levels[i : i + 2]
+        x, score = self.chain(walk, x, sigma)
+        if sigma_next == 0 and not self.clean:
+            return x
+        return ddim_step(x, x + sigma**2 * score, sigma, sigma_next, 0.0, None)
+
+    def chain(self, walk: Walk, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+        """Take the steps at one level, each accepted or not, and return the state and its score."""
         gamma = self.rate * sigma**2
         score = walk.score(x, sigma)
         for _ in range(self.inner):
@@ -188,7 +201,7 @@ class AnnealedMALA(AnnealedLangevin):
             u = walk.streams.rand(torch.empty(len(x), 1, dtype=torch.float64)).flatten().to(x.device)
             accept = (u.log() < log_accept).reshape(-1, *[1] * (x.ndim - 1))
             x, score = torch.where(accept, proposed, x), torch.where(accept, proposed_score, score)
-        return x
+        return x, score
 
 
 def log_ratio(walk: Walk, x: Tensor, score: Tensor, proposed: Tensor, proposed_score: Tensor, sigma: float) -> Tensor:
