@@ -1,7 +1,7 @@
 """What a solver step costs beside the bare network evaluations that it makes.
 
     python -m invdiff.benchmarks.cost [--solvers dps,diffpir] [--tasks inpainting,deblurring] [--threads 1]
-        [--rows cost.json] [--out docs/cost.md]
+        [--rows cost.json] [--out docs/cost.md] [--alone]
 
 A prior that takes notes stands between the solver and the network: which evaluations a step made, on how many images,
 with or without a graph, and how many vector-Jacobian products went back through it. After each step the same
@@ -12,6 +12,10 @@ evaluations are made again, bare, on the same shapes, so that steps and bare eva
 A step is timed from outside, between two calls of the progress function: the base class's own work is part of it. The
 first step holds the start and is left out, as is what comes after the last; both are reported apart. A step without
 an evaluation (a walk back up in noise) counts to the next one that has some.
+
+With `--alone` a product with a number stands in the network's place, and `bare` is what the network would take for the
+same evaluations, timed once: a few milliseconds of work are then not sought in the noise of half a second, but what
+the network does to the processor's caches is not seen.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ from ..streams import generator
 BOUND = 0.03  # what a step may cost beyond its evaluations
 SIDE = 256
 STEPS = 10  # of which the first is left out
+ALONE_STEPS = 40  # without the network
 OPTIONS: dict[str, dict[str, int]] = {
     "mmps": {"steps": 4}, "dcps": {"blocks": 2}, "pnpdm": {"inner": 2},
     "mcgdiff": {"particles": 2}, "fps": {"particles": 2}, "tds": {"particles": 2}, "twisted": {"particles": 2},
@@ -81,6 +86,22 @@ class NotedPrior(Prior):
 
             out.register_hook(count)  # called once for each pass back through the network
         return out
+
+
+class StandIn(Prior):
+    """The denoiser of a white Gaussian in another prior's place: `E[x_0 | x_sigma = x]`, in one pass over the image.
+
+    Args:
+        prior: whose shape and range it has.
+    """
+
+    def __init__(self, prior: Prior) -> None:
+        self.shape, self.std = prior.shape, prior.std
+        self.sigma_min, self.sigma_max = prior.sigma_min, prior.sigma_max
+
+    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Return `x` shrunk towards 0."""
+        return x * (self.std**2 / (self.std**2 + float(sigma) ** 2))
 
 
 def repeat(prior: Prior, x: Tensor, notes: Sequence[Evaluation]) -> None:
@@ -180,6 +201,34 @@ def measure(name: str, solver: Solver, task: str, problem: Problem, prior: Prior
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """What a prior takes for one image, seconds: `forward` without a graph, `product` for a product and its graph."""
+
+    forward: float
+    product: float
+
+    @classmethod
+    def of(cls, prior: Prior, x: Tensor, repeats: int = 5) -> Network:
+        """Time a prior on the image `x`, `(1, C, H, W)`; medians after a warm-up."""
+        wanted = (Evaluation(1, 0.5 * prior.std, False), Evaluation(1, 0.5 * prior.std, True, 1))
+        times = []
+        for note in wanted:
+            repeat(prior, x, [note])
+            taken = []
+            for _ in range(repeats):
+                start = time.perf_counter()
+                repeat(prior, x, [note])
+                taken.append(time.perf_counter() - start)
+            times.append(statistics.median(taken))
+        return cls(times[0], times[1] - times[0])
+
+    def instead(self, row: Cost) -> Cost:
+        """Return the cost of a solver beside this network, from its cost beside a stand-in that takes no time."""
+        bare, work = row.forward * self.forward + row.products * self.product, row.over * row.bare
+        return dataclasses.replace(row, bare=bare, step=bare + work, over=work / bare)
+
+
 def problems(names: Sequence[str], prior: Prior, side: int = SIDE) -> dict[str, Problem]:
     """Return the problems of some tasks, one image each, float32, noise 0.05.
 
@@ -208,7 +257,7 @@ def problems(names: Sequence[str], prior: Prior, side: int = SIDE) -> dict[str, 
 
 
 def measure_all(
-    solvers: Iterable[str], tasks: Sequence[str], prior: Prior, *, side: int = SIDE,
+    solvers: Iterable[str], tasks: Sequence[str], prior: Prior, *, side: int = SIDE, network: Network | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Cost]:  # fmt: skip
     """Return the cost of each solver on each task that has what the solver needs.
@@ -218,16 +267,19 @@ def measure_all(
         tasks: see `problems`.
         prior: the bare prior.
         side: of the square images.
+        network: in whose place the prior stands, where it does.
         say: called with a line for each row, as it is done.
     """
     rows = []
     made = problems(tasks, prior, side)
     for name in solvers:
-        options: dict[str, object] = {"steps": STEPS, **OPTIONS.get(name, {})}
+        steps = STEPS if network is None else ALONE_STEPS
+        options: dict[str, object] = {"steps": steps, **OPTIONS.get(name, {})}
         solver = make_solver(registry.solvers[name], options)
         for task, problem in made.items():
             if not solver.unmet(problem):
-                rows.append(measure(name, solver, task, problem, prior))
+                row = measure(name, solver, task, problem, prior)
+                rows.append(network.instead(row) if network else row)
                 say("  ".join(cells(rows[-1])))
     return rows
 
@@ -287,6 +339,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--prior", default="photo", help="name or path")
     parser.add_argument("--side", type=int, default=SIDE, help="of the square images")
     parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--alone", action="store_true", help="leave the network out; time it once and apart")
     parser.add_argument("--rows", type=Path, help="JSON file that the rows are added to")
     parser.add_argument("--out", type=Path, help="Markdown file to write")
     args = parser.parse_args(argv)
@@ -299,9 +352,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.threads:
             torch.set_num_threads(args.threads)
         rows: list[Cost] = []
-        prior = load_prior(args.prior)
+        prior, network = load_prior(args.prior), None
+        if args.alone:
+            network = Network.of(prior, torch.rand((1, prior.shape[0] or 3, args.side, args.side)))
+            prior = StandIn(prior)
         for name in solvers:
-            rows += measure_all([name], tasks, prior, side=args.side, say=lambda text: print(text, flush=True))
+            rows += measure_all(
+                [name], tasks, prior, side=args.side, network=network, say=lambda text: print(text, flush=True)
+            )
             if args.rows:
                 rows = add_rows(args.rows, rows)  # at once: what was measured is not lost if a later one fails
         if args.out:

@@ -74,6 +74,18 @@ def test_evaluations_are_repeated_one_by_one() -> None:
     assert noted.notes == wanted
 
 
+def test_work_is_weighed_against_a_network_that_was_timed_apart() -> None:
+    prior, x = Slow(), torch.zeros(1, 1, 8, 8)
+    network = cost.Network.of(prior, x, repeats=3)
+    assert PAUSE <= network.forward < 2 * PAUSE  # sleeping is not disturbed by what else runs
+    assert abs(network.product) < PAUSE
+    row = cost.measure("idle", Idle(share=1.0), "inpainting", problem(), cost.StandIn(prior))
+    assert (row.forward, row.products) == (1, 0)
+    whole = cost.Network(forward=2 * PAUSE, product=0.0).instead(row)
+    assert whole.bare == 2 * PAUSE
+    assert 0.4 < whole.over < 0.8  # a rest of half a pause in each of two steps, beside two pauses
+
+
 def test_a_solver_that_asks_no_prior_has_no_cost() -> None:
     with pytest.raises(ValueError, match="dps: expected at least three steps that ask the prior, got 2"):
         cost.measure("dps", DPS(steps=2), "inpainting", problem(), Slow())
