@@ -13,8 +13,7 @@ from torch import Tensor
 def body(size: int, index: int) -> Tensor:
     """Return a drawn section of a chest, `(1, size, size)`: tissue, lungs, spine, ribs and lesions as ellipses.
 
-    Edges are smoothed by drawing
-    four times as large.
+    Edges are smoothed by drawing four times as large.
 
     Args:
         size: side in pixels.

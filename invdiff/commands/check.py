@@ -96,7 +96,7 @@ def _check_prior(request: CheckRequest) -> int:
     prior = load_prior(request.spec)
     if check_attributes(prior).ok:
         prior = prior.to(device)
-        clean = _images(request, prior)
+        clean = _images(request, prior, device)
         drawn = _draw(request, prior, str(device)) if request.samples else None
         terminal.progress_line(f"Checked with {clean.origin}, {' x '.join(map(str, clean.x.shape[1:]))}.")
         report = check_prior(prior, clean.to(device), seed=request.seed, samples=drawn)
@@ -109,12 +109,12 @@ def _check_prior(request: CheckRequest) -> int:
     return 0 if report.ok else FAILED
 
 
-def _images(request: CheckRequest, prior: Prior) -> CleanImages:
+def _images(request: CheckRequest, prior: Prior, device: torch.device) -> CleanImages:
     from ..testing.prior_images import default_images, folder_images
 
     if request.images is not None:
         return folder_images(request.images, prior, request.shape)
-    return default_images(prior, request.shape, seed=request.seed)
+    return default_images(prior, request.shape, seed=request.seed, device=device)
 
 
 def _draw(request: CheckRequest, prior: Prior, device: str) -> torch.Tensor:

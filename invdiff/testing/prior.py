@@ -247,7 +247,8 @@ def _repairs(
     """Check that no other range, output or order of channels denoises better."""
     low, high = span
     least = 0.0 if clean.exact else 0.1
-    units = weigh((*RANGES, *SIGMAS, *OUTPUTS), denoise, clean.x, _spaced(max(low, LOW * prior.std), high, 4), g)
+    known = clean.x if clean.known is None else clean.known
+    units = weigh((*RANGES, *SIGMAS, *OUTPUTS), denoise, known, _spaced(max(low, LOW * prior.std), high, 4), g)
     passed = "as they are, by {gain:.2g} +- {se:.1g} dB over any other range, sigma or output"
     checks = [_repair("units", units, least, suspects, passed)]
     if clean.x.shape[1] == 3:

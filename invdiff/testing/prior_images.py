@@ -2,8 +2,10 @@
 
 How sharp a check can be hangs on them. On exact samples of an analytic prior every identity of the posterior mean holds
 up to Monte Carlo error. Photographs test a network's noise level, range and channels even where it was trained on
-other images, for what noise looks like is the same in all. Samples that the prior drew itself share its faults: a
-network that is told twice the noise level draws images that are too smooth, and denoises them well.
+other images, for what noise looks like is the same in all. Only the range needs images of a kind that it knows:
+networks of body sections know gray photographs too little (`prior_kind`), and get drawn bodies for it, which have no
+grain, and could not show the level. Samples that the prior drew itself share its faults: a network that is told twice
+the noise level draws images that are too smooth, and denoises them well.
 """
 
 from __future__ import annotations
@@ -22,8 +24,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..images import load_image
+from ..phantoms import body
 from ..priors import Prior
 from ..streams import generator
+from .prior_kind import knows_better
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "stereo_motorcycle")
 """Photographs that scikit-image carries within its package."""
@@ -40,6 +44,7 @@ class CleanImages:
     Attributes:
         x: `(n, C, H, W)`.
         origin: where they come from, in words.
+        known: images of a kind that it knows better, for the faults of units; `x` unless given.
         exact: whether they are exact draws of the prior.
         drawn: whether the prior's own reverse diffusion drew them.
     """
@@ -48,19 +53,26 @@ class CleanImages:
     origin: str
     exact: bool = False
     drawn: bool = False
+    known: Tensor | None = None
 
     def to(self, device: torch.device | str) -> CleanImages:
         """Return these images on `device`."""
-        return dataclasses.replace(self, x=self.x.to(device))
+        known = None if self.known is None else self.known.to(device)
+        return dataclasses.replace(self, x=self.x.to(device), known=known)
 
 
-def default_images(prior: Prior, shape: Sequence[int] | None = None, *, seed: int = 0) -> CleanImages:
+def default_images(
+    prior: Prior, shape: Sequence[int] | None = None, *, seed: int = 0, device: torch.device | str = "cpu"
+) -> CleanImages:
     """Return exact samples if the prior has a method `sample`, photographs for 1 and 3 channels, else drawn samples.
+
+    A prior of one channel that knows drawn bodies better than photographs gets these, too, for the units.
 
     Args:
         prior: the prior.
         shape: `(C, H, W)`, where the prior leaves it open; 64 pixels a side, 3 channels where it takes any number.
         seed: of the samples.
+        device: where the prior is.
 
     Raises:
         ValueError: a shape that the prior does not take, or a prior that must be given images.
@@ -69,9 +81,17 @@ def default_images(prior: Prior, shape: Sequence[int] | None = None, *, seed: in
     if exact is not None:
         return exact
     size = image_shape(prior, shape)
-    if size[0] in (1, 3):
-        return photographs(size)
-    return drawn_samples(prior, size, seed=seed)
+    if size[0] not in (1, 3):
+        return drawn_samples(prior, size, seed=seed)
+    found = photographs(size)
+    if size[0] == 1:
+        # Whatever the shape asked for, on images of full size: little of a body shows in a small crop.
+        full = (1, *image_shape(prior)[1:])
+        if knows_better(prior, phantoms(full, 1).x.to(device), photographs(full, 1).x.to(device)):
+            known = phantoms(full)
+            origin = f"{found.origin}, and {known.origin} for the units"
+            return dataclasses.replace(found, known=known.x, origin=origin)
+    return found
 
 
 def image_shape(prior: Prior, shape: Sequence[int] | None = None, *, side: int = SIDE) -> tuple[int, int, int]:
@@ -107,8 +127,12 @@ def exact_samples(prior: Prior, shape: tuple[int, int, int], *, seed: int = 0) -
     return CleanImages(x, f"{count} exact samples of the prior", exact=True)
 
 
-def photographs(shape: tuple[int, int, int]) -> CleanImages:
+def photographs(shape: tuple[int, int, int], crops: int | None = None) -> CleanImages:
     """Return crops of scikit-image's photographs, `(n, C, H, W)` in [0, 1], gray ones for one channel.
+
+    Args:
+        shape: `(C, H, W)`.
+        crops: of each photograph; 3 unless given, and 1 of large images.
 
     Raises:
         ValueError: neither 1 nor 3 channels.
@@ -117,15 +141,22 @@ def photographs(shape: tuple[int, int, int]) -> CleanImages:
 
     if shape[0] not in (1, 3):
         raise ValueError(f"photographs: expected 1 or 3 channels, got {shape[0]}; give images of the prior's own kind")
-    crops = 3 if 3 * len(PHOTOGRAPHS) * shape[1] * shape[2] <= PIXELS else 1
     images = []
     for name in PHOTOGRAPHS:
         found: Any = getattr(skimage.data, name)()
         array = np.asarray(found[0] if isinstance(found, tuple) else found, dtype=np.float32)[..., :3] / 255
-        x = _channels(torch.from_numpy(array).permute(2, 0, 1)[None], shape[0])
-        images += _crops(_fit(x, shape[1:], spare=2.0 if crops > 1 else 1.0), shape[1:], crops)
+        images += _some_crops(_channels(torch.from_numpy(array).permute(2, 0, 1)[None], shape[0]), shape[1:], crops)
     kind = "gray photographs" if shape[0] == 1 else "photographs"
     return CleanImages(torch.cat(images), f"{len(images)} crops of scikit-image's {kind}")
+
+
+def phantoms(shape: tuple[int, int, int], crops: int | None = None) -> CleanImages:
+    """Return crops of drawn sections of bodies, `(n, C, H, W)` in [0, 1], all channels alike; see `photographs`."""
+    side = min(2 * max(shape[1:]), 256)
+    images = []
+    for i in range(len(PHOTOGRAPHS)):
+        images += _some_crops(body(side, i)[None].expand(-1, shape[0], -1, -1), shape[1:], crops)
+    return CleanImages(torch.cat(images), f"{len(images)} crops of drawn bodies")
 
 
 def folder_images(folder: Path, prior: Prior, shape: Sequence[int] | None = None) -> CleanImages:
@@ -198,6 +229,12 @@ def _fit(x: Tensor, size: Sequence[int], spare: float = 1.0) -> Tensor:
         return x
     new = (max(size[0], math.ceil(h * factor - 1e-6)), max(size[1], math.ceil(w * factor - 1e-6)))
     return interpolate(x, new, mode="bilinear", antialias=True, align_corners=False)
+
+
+def _some_crops(x: Tensor, size: tuple[int, int], count: int | None) -> list[Tensor]:
+    """Return crops of an image that is shrunk to twice their size, where there are many crops, or to one."""
+    few = 3 * len(PHOTOGRAPHS) * size[0] * size[1] > PIXELS
+    return _crops(_fit(x, size, spare=1.0 if few else 2.0), size, count or (1 if few else 3))
 
 
 def _crops(x: Tensor, size: Sequence[int], count: int) -> list[Tensor]:

@@ -19,8 +19,8 @@ from invdiff.priors.adapters import from_denoiser, from_epsilon
 from invdiff.schedules import Chain, cosine_betas, linear_betas
 from invdiff.testing import check_prior
 from invdiff.testing.prior import PriorReport
-from invdiff.testing.prior_faults import channel_faults, weigh
-from invdiff.testing.prior_images import CleanImages, exact_samples, folder_images, photographs
+from invdiff.testing.prior_faults import RANGES, channel_faults, weigh
+from invdiff.testing.prior_images import CleanImages, default_images, exact_samples, folder_images, photographs
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 BASIS = tuple(tuple(row) for row in np.linalg.qr(np.array([[1.0, 1, 1], [1, 1, -2], [1, -1, 0]]).T)[0].T.tolist())
@@ -240,9 +240,47 @@ def test_faults_of_embedded_networks_are_caught(name: str, fault: str) -> None:
         "betas of another schedule": (lambda: on_chain(prior, network, cosine_betas()), "check betas"),
     }
     made, words = faulty[fault]
-    report = check_prior(made(), photographs((3 if name == "photo" else 1, 28, 28)))
+    wrapped = made()
+    report = check_prior(wrapped, default_images(wrapped, (3 if name == "photo" else 1, 28, 28)))
     assert not report.ok
     assert words in report.verdict, report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", ["photo", "photo-gray", "ct", "fashion", "gaussian"])
+def test_sane_priors_raise_no_false_alarm(name: str, seed: int) -> None:
+    report = check_prior(load_prior(name), seed=seed)
+    assert report.ok, report
+
+
+def test_a_wrong_range_of_a_network_of_bodies_is_seen_on_bodies() -> None:
+    """On photographs of halved contrast the network is better than on these as they are: they cannot show it."""
+    prior, betas = load_prior("ct"), linear_betas()
+    faulty = on_chain(prior, as_network(prior, betas), betas, value_range=(0, 1))
+    found = default_images(faulty, (1, 16, 16))
+    assert found.known is not None
+    assert found.known.shape == (15, 1, 64, 64)
+    assert "bodies" in found.origin
+    bodies = found.known[::3]
+    assert bodies.std() > 0.15
+    told = {
+        (which, kind): weigh(RANGES, one.denoise, x, [0.02, 0.1], torch.Generator().manual_seed(0))[0]
+        for which, one in (("sane", prior), ("faulty", faulty))
+        for kind, x in (("bodies", bodies), ("photographs", photographs((1, 64, 64), 1).x))
+    }
+    assert told["faulty", "bodies"].convincing(0.1)
+    assert "value_range=(-1, 1)" in told["faulty", "bodies"].fault.advice
+    assert not told["sane", "bodies"].convincing(0.0)
+    assert not told["faulty", "photographs"].convincing(0.1)
+
+
+@pytest.mark.parametrize("fault", [None, lambda x, s: x / 0, lambda x, s: x[..., 1:]])
+def test_other_networks_are_judged_on_photographs(fault: Denoise | None) -> None:
+    prior = load_prior("photo-gray")
+    clean = default_images(prior if fault is None else Wrapped(prior, fault), (1, 16, 16))
+    assert clean.known is None
+    assert clean.origin == "15 crops of scikit-image's gray photographs"
 
 
 CODE = """
