@@ -25,6 +25,7 @@ from invdiff.samplers import (
     ReverseSDE,
     Sampler,
 )
+from invdiff.samplers.langevin import consistent_step
 from invdiff.schedules import VE, SubVP
 
 D = torch.float64
@@ -35,7 +36,10 @@ FINE: dict[str, Sampler] = {
     "ancestral": Ancestral(steps=500, sigma_min=0.002, sigma_max=10),
     "ddim": DDIM(steps=200, sigma_min=0.002, sigma_max=10),
     "ddim half": DDIM(steps=300, eta=0.5, sigma_min=0.002, sigma_max=10),
-    "annealed": AnnealedLangevin(steps=60, inner=20, rate=0.3, sigma_min=0.002, sigma_max=2),
+    "annealed": AnnealedLangevin(steps=60, inner=20, rate=0.1, sigma_min=0.002, sigma_max=2),
+    "annealed, Langevin's noise": AnnealedLangevin(
+        steps=60, inner=20, rate=0.3, consistent=False, sigma_min=0.002, sigma_max=2
+    ),
     "mala": AnnealedMALA(steps=30, inner=20, rate=1.0, sigma_min=0.005, sigma_max=2),
     "sde vp": ReverseSDE(steps=1000, sigma_min=0.002, sigma_max=10),
     "sde sub-vp": ReverseSDE(steps=1000, diffusion=SubVP(), sigma_min=0.002, sigma_max=10),
@@ -112,7 +116,7 @@ def test_annealing_crosses_where_plain_langevin_does_not(mixture: MixturePrior, 
     stuck = ULA(steps=1200, gamma=0.005, sigma=0.01)(mixture, 1000, dtype=D, start=begin).samples
     nearest = torch.cdist(stuck.flatten(1), mixture.means.flatten(1)).argmin(1)
     assert bool((nearest == 1).all())
-    annealed = AnnealedLangevin(steps=60, inner=20, rate=0.3, sigma_min=0.002, sigma_max=2)
+    annealed = AnnealedLangevin(steps=60, inner=20, rate=0.3, consistent=False, sigma_min=0.002, sigma_max=2)
     check(annealed(mixture, N, dtype=D, start=begin.repeat(4, 1, 1, 1), seed=3).samples, mixture)
 
 
@@ -130,11 +134,19 @@ def test_plain_langevin_from_its_own_start_has_wrong_weights(mixture: MixturePri
 def test_what_annealing_leaves_of_the_noise_is_that_of_theory() -> None:
     """`d var / d tau = -2 (var - c - v^2) / c` for slow levels leaves `c log(v_1 / v_T) / (rate inner steps)`."""
     prior = GaussianPrior(torch.zeros((1, 1, 1), dtype=D), torch.full((1, 1), 0.09, dtype=D))
-    sampler = AnnealedLangevin(steps=100, inner=5, rate=0.1, sigma_min=0.003, sigma_max=0.6)
+    sampler = AnnealedLangevin(steps=100, inner=5, rate=0.1, consistent=False, sigma_min=0.003, sigma_max=0.6)
     x = sampler(prior, 10_000, dtype=D).samples
     left = math.log(0.6 / 0.003) / (0.1 * 5 * 100)
     assert float(x.square().mean()) / 0.09 == pytest.approx(1 + left, abs=4 * math.sqrt(2 / 10_000))
     assert left > 6 * math.sqrt(2 / 10_000)
+
+
+@pytest.mark.parametrize(("rate", "sigma_next"), [(0.15, 0.5), (0.15, 0.45), (0.01, 0.2), (1.0, 0.3), (0.5, 0.0)])
+def test_a_consistent_step_leaves_the_noise_of_its_level(rate: float, sigma_next: float) -> None:
+    n = torch.randn((2, 40_000, 1, 1, 1), dtype=D, generator=torch.Generator().manual_seed(1))
+    x0 = torch.full((40_000, 1, 1, 1), 0.3, dtype=D)
+    x = consistent_step(x0 + 0.5 * n[0], x0, 0.5, sigma_next, rate, n[1])
+    assert float((x - x0).square().mean()) == pytest.approx(sigma_next**2, rel=4 * math.sqrt(2 / 40_000), abs=1e-20)
 
 
 def test_metropolis_takes_the_bias_away() -> None:
@@ -142,9 +154,13 @@ def test_metropolis_takes_the_bias_away() -> None:
     prior = GaussianPrior(torch.full((1, 1, 1), 0.2, dtype=D), torch.full((1, 1), 0.09, dtype=D))
     sigma = 0.6  # the target's variance 0.45; rate 0.625 makes the step half of it
     options = {"steps": 1, "inner": 150, "rate": 0.625, "clean": False, "sigma_min": sigma, "sigma_max": sigma}
-    biased = AnnealedLangevin(**options)(prior, 10_000, dtype=D).samples  # type: ignore[arg-type]
+    biased = AnnealedLangevin(**options, consistent=False)(prior, 10_000, dtype=D).samples  # type: ignore[arg-type]
     error = math.sqrt(2 / 10_000)
     assert float((biased - 0.2).square().mean()) / 0.45 == pytest.approx(4 / 3, rel=4 * error)
+    narrow = AnnealedLangevin(**options)(prior, 10_000, dtype=D).samples  # type: ignore[arg-type]
+    law = (2 * 0.625 - 0.625**2) * 0.36 / (1 - (1 - 0.625 * 0.36 / 0.45) ** 2)  # x' = x + r (x_0 - x) + noise, at rest
+    assert law < 0.93 * 0.45
+    assert float((narrow - 0.2).square().mean()) == pytest.approx(law, rel=4 * error)
     flat = Guided(prior, lambda x, sigma: torch.zeros_like(x))  # the same score, without a density
     for target in (prior, flat):
         right = AnnealedMALA(**options)(target, 10_000, dtype=D).samples  # type: ignore[arg-type]
