@@ -42,6 +42,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "        return x ** 2\n"
         "def three():\n"
         "    return 3\n"
+        "class Upside:\n"
+        "    shape, std, sigma_min, sigma_max, denoise = (3, None, None), 0.25, 2.0, 1.0, len\n"
+        "def upside():\n"
+        "    return Upside()\n"
     )
     Path("broken.py").write_text("import nothing_of_the_kind\n")
 
@@ -75,6 +79,7 @@ CASES = [
     ("photo.png --solver mine.py:Square", "--solver: expected a subclass of invdiff.solvers.Solver, got"),
     ("photo.png --prior gausian", "unknown prior 'gausian'; did you mean 'gaussian'?"),
     ("photo.png --prior mine.py:three", "expected a Prior, got int"),
+    ("photo.png --prior mine.py:upside", "sigma_min, sigma_max: expected 0 < sigma_min < sigma_max, got 2 and 1"),
     ("photo.png --nois 1", "No such option: --nois (Possible options: --noise"),
     ("photo.png --samples many", "Invalid value for '--samples'"),
     ("photo.png --samples 0", "--samples: expected an integer >= 1, got 0"),

@@ -11,6 +11,9 @@ the second equation being Tweedie's formula. Images live in [0, 1] (DESIGN: one 
 from __future__ import annotations
 
 import abc
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,6 +66,37 @@ class Prior(abc.ABC):
     def to(self, device: torch.device | str) -> Prior:
         """Return this prior on `device`; priors that hold no tensors return themselves."""
         return self
+
+
+ATTRIBUTES = ("shape", "std", "sigma_min", "sigma_max", "denoise")
+
+
+def attribute_fault(prior: object) -> str:
+    """Say what is wrong with the attributes of a prior; "" if nothing is.
+
+    Args:
+        prior: any object.
+    """
+    missing = [a for a in ATTRIBUTES if not hasattr(prior, a)]
+    if missing:
+        return f"expected a Prior, got {type(prior).__name__} without {', '.join(missing)}"
+    p: Any = prior
+    shape = p.shape
+    if not isinstance(shape, Sequence) or isinstance(shape, str) or not all(_is_size(n) for n in shape) or not shape:
+        return f"shape: expected (C, H, W), each a positive integer, or None for any size, got {shape!r}"
+    try:
+        std, low, high = float(p.std), float(p.sigma_min), float(p.sigma_max)
+    except (TypeError, ValueError):
+        return f"std, sigma_min, sigma_max: expected numbers, got {p.std!r}, {p.sigma_min!r} and {p.sigma_max!r}"
+    if not 0 < std < math.inf:
+        return f"std: expected a positive number, the standard deviation of its images, got {std:g}"
+    if not 0 < low < high < math.inf:
+        return f"sigma_min, sigma_max: expected 0 < sigma_min < sigma_max, got {low:g} and {high:g}"
+    return ""
+
+
+def _is_size(n: object) -> bool:
+    return n is None or (isinstance(n, int) and not isinstance(n, bool) and n > 0)
 
 
 def check_images(prior: Prior, x: Tensor) -> None:

@@ -37,7 +37,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from .base import Prior, check_images, expand_sigma
+from .base import Prior, attribute_fault, check_images, expand_sigma
 
 Network: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """`F(z, label)`: `(B, C, H, W)` and `(B,)` to `(B, C, H, W)`; further channels (a learned variance) are ignored."""
@@ -313,13 +313,12 @@ class TrainedPrior(Prior):
         std: float | None = None,
         limits: tuple[float, float] | None = None,
     ) -> None:
-        if not 0 < sigma_min < sigma_max:
-            raise ValueError(f"TrainedPrior: expected 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}")
-        if std is not None and not std > 0:
-            raise ValueError(f"TrainedPrior: std: expected a positive number, got {std}")
-        self.network, self.output, self.shape = network, output, tuple(shape)
+        self.network, self.output, self.shape = network, output, shape
         self.std = output.std if std is None else std
         self.sigma_min, self.sigma_max, self.limits = sigma_min, sigma_max, limits
+        if fault := attribute_fault(self):
+            raise ValueError(f"TrainedPrior: {fault}")
+        self.shape = tuple(shape)
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Return `E[x_0 | x_sigma = x]`, `(B, C, H, W)`."""

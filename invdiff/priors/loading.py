@@ -12,7 +12,7 @@ from typing import Any
 from ..registry import is_weights, priors, unknown, weights_path
 from ..specs import parse_spec
 from .adapters.recognition import call_with_options, load_foreign
-from .base import Prior
+from .base import Prior, attribute_fault
 from .gaussian import ColourSpectrum, PowerLaw, StationaryGaussianPrior
 from .network import NetworkPrior, is_export
 
@@ -55,9 +55,8 @@ def load_prior(name_or_path: str | Path, **options: object) -> Prior:
         made = call_with_options(found, chosen, f"prior {spec.name!r}")
     elif chosen:
         raise ValueError(f"{text!r}: expected no options for an object, got {', '.join(chosen)}")
-    missing = [a for a in ("shape", "std", "sigma_min", "sigma_max", "denoise") if not hasattr(made, a)]
-    if missing:
-        raise ValueError(f"{text!r}: expected a Prior, got {type(made).__name__} without {', '.join(missing)}")
+    if fault := attribute_fault(made):
+        raise ValueError(f"{text!r}: {fault}; correct what {spec.name!r} returns")
     prior: Prior = made
     return prior
 

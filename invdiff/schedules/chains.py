@@ -42,7 +42,7 @@ class Chain:
     def __post_init__(self) -> None:
         betas = torch.as_tensor(self.betas, dtype=torch.float64)
         if betas.ndim != 1 or len(betas) == 0 or not bool(((betas > 0) & (betas < 1)).all()):
-            raise ValueError(f"Chain: betas: expected a vector of numbers in (0, 1), got {betas}")
+            raise ValueError(f"Chain: betas: expected a vector of numbers in (0, 1), got {_told(betas)}")
         object.__setattr__(self, "betas", betas)
 
     def __len__(self) -> int:
@@ -114,6 +114,13 @@ class Chain:
             raise ValueError(f"Chain.levels: steps: expected 1..{len(self)}, got {steps}")
         k = torch.linspace(len(self), 1, steps, dtype=torch.float64).round().long()
         return torch.cat([self.sigma[k], self.betas.new_zeros(1)])
+
+
+def _told(values: Tensor) -> str:
+    """Return a tensor in a few words."""
+    if values.ndim != 1 or not len(values):
+        return f"shape {tuple(values.shape)}"
+    return f"{len(values)} from {float(values.min()):.4g} to {float(values.max()):.4g}"
 
 
 def linear_betas(steps: int = 1000, first: float = 1e-4, last: float = 2e-2) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..noise import Gaussian
 from ..operators.base import LinearOperator
-from ..priors.base import Prior
+from ..priors.base import Prior, attribute_fault
 from ..problem import Problem, Reconstruction
 from ..streams import Streams, generator
 from ..whitening import whitened
@@ -78,9 +78,20 @@ class Run:
         return self.prior.std / 0.5
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
-        """Return `E[x_0 | x_sigma = x]` and count the evaluation."""
+        """Return `E[x_0 | x_sigma = x]` and count the evaluation.
+
+        Raises:
+            ValueError: the prior returns something of another shape.
+        """
         self.evaluated += x.shape[0]
-        return self.prior.denoise(x, sigma)
+        out = self.prior.denoise(x, sigma)
+        if getattr(out, "shape", None) != x.shape:  # else it would broadcast, or the operator be blamed for it
+            got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+            raise ValueError(
+                f"prior: {type(self.prior).__name__}.denoise: expected images {tuple(x.shape)} like its input, got "
+                f"{got}; correct it: invdiff check prior tells what a prior must keep"
+            )
+        return out
 
     def randn(self, like: Tensor) -> Tensor:
         """Return standard normal noise like `like`, `(N, ...)`, each row from its own stream."""
@@ -241,7 +252,7 @@ class Solver(abc.ABC):
             x, failure = self.start(run), ""
             good = _inside(_image(x), bound)
             if not bool(good.all()):
-                failure = self._describe(run, good, "at the start")
+                failure = self._describe(run, good, "at the start", _zeros(x), 0)
                 x = _choose(good, x, _zeros(x))
             for i in range(steps if bool(good.any()) or not run.rows else 0):
                 new = self.step(run, x, i)
@@ -249,7 +260,7 @@ class Solver(abc.ABC):
                 if bool(good.all()):
                     x = new
                 else:
-                    failure = failure or self._describe(run, good, f"at step {i + 1} of {steps}")
+                    failure = failure or self._describe(run, good, f"at step {i + 1} of {steps}", x, i)
                     x = _choose(good, new, x)
                     if not bool(good.any()):
                         break
@@ -257,14 +268,23 @@ class Solver(abc.ABC):
             out = self.finish(run, x)
             good = _inside(out, math.inf)
             if not bool(good.all()):
-                failure = failure or self._describe(run, good, "after the last step")
+                failure = failure or self._describe(run, good, "after the last step", x, steps)
                 out = _choose(good, out, _image(x))
             return out, failure
 
-    def _describe(self, run: Run, good: Tensor, where: str) -> str:
-        """Say what diverged, where, and what to change."""
-        image = run.problem.image_index[int((~good).nonzero()[0])]
-        advice = (
+    def _describe(self, run: Run, good: Tensor, where: str, state: Any, i: int) -> str:
+        """Say what diverged, where, and what to change.
+
+        Args:
+            run: the run.
+            good: which rows are as they should be, `(N,)`.
+            where: at which step, in words.
+            state: the state before, which is finite.
+            i: its level.
+        """
+        row = int((~good).nonzero()[0])
+        image = run.problem.image_index[row]
+        advice = _prior_fault(run, _image(state)[row : row + 1], i) or (
             f"lower {self.lower}={getattr(self, self.lower)}"
             if self.lower
             else "it has no step size to lower: check the values of the measurement and of prior.denoise"
@@ -276,6 +296,8 @@ class Solver(abc.ABC):
         for label, value, least in (("samples", samples, 1), ("seed", seed, 0), ("batch_size", batch_size or 1, 1)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name}: {label}: expected an integer >= {least}, got {value!r}")
+        if fault := attribute_fault(prior):
+            raise ValueError(f"{name}: prior: {fault}; correct {type(prior).__name__}")
         op = problem.operator
         missing = self.unmet(problem)
         if missing:
@@ -291,6 +313,16 @@ class Solver(abc.ABC):
                 f"{name}: prior: expected one of images {op.in_shape}, as the operator has, got {type(prior).__name__} "
                 f"of shape {tuple(prior.shape)}; resize the image or choose another prior"
             )
+
+
+def _prior_fault(run: Run, x: Tensor, i: int) -> str:
+    """Say so if the prior makes numbers that are not finite of finite images, about the `i`-th level; else ""."""
+    x = x.reshape(-1, *x.shape[-3:])  # of a cloud of particles
+    for sigma in (s for s in run.levels[max(0, i - 1) : i + 2] if s > 0):
+        if not bool(run.prior.denoise(x, sigma).isfinite().all()):
+            name = type(run.prior).__name__
+            return f"{name}.denoise gives NaN or infinity for finite images at sigma {sigma:.3g}: invdiff check prior"
+    return ""
 
 
 def _image(state: Any) -> Tensor:

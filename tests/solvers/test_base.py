@@ -1,5 +1,7 @@
 """What every solver does alike, checked on all of the registry."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -139,6 +141,57 @@ class Fragile(Solver):
         out = x * 0.5
         out[1] = torch.nan
         return out
+
+
+class Odd(Prior):
+    """A prior whose denoiser returns what it is told to."""
+
+    shape, std, sigma_min, sigma_max = (1, None, None), 0.25, 0.01, 100.0
+
+    def __init__(self, returns: Callable[[Tensor], object]) -> None:
+        self.returns = returns
+
+    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        return self.returns(x)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("returns", "got"),
+    [
+        (lambda x: x[..., :1], "(3, 1, 4, 1)"),  # these would broadcast
+        (lambda x: x.mean(0), "(1, 4, 5)"),
+        (lambda x: torch.cat([x, x], 1), "(3, 2, 4, 5)"),  # as of a network with a learned variance
+        (lambda x: (x, x), "tuple"),
+        (lambda x: x.mean(), "()"),
+        (lambda x: None, "NoneType"),
+    ],
+)
+def test_what_a_prior_returns_is_the_priors_fault(returns: Callable[[Tensor], object], got: str) -> None:
+    problem = Problem(Identity((1, 4, 5)), Gaussian(0.1), torch.rand(3, 1, 4, 5))
+    with pytest.raises(ValueError, match=r"prior: Odd.denoise: expected images \(3, 1, 4, 5\)") as caught:
+        SOLVERS["dps"](steps=2)(problem, Odd(returns))
+    assert f"got {got};" in str(caught.value)
+    assert "invdiff check prior" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("sigma_min", 200.0, "expected 0 < sigma_min < sigma_max, got 200 and 100"),
+        ("sigma_max", math.nan, "expected 0 < sigma_min < sigma_max"),
+        ("std", 0.0, "std: expected a positive number"),
+        ("std", "wide", "expected numbers, got 'wide'"),
+        ("shape", (1, -4, 5), "shape: expected (C, H, W)"),
+        ("shape", 5, "shape: expected (C, H, W)"),
+    ],
+)
+def test_attributes_of_a_prior_that_make_no_sense(name: str, value: object, words: str) -> None:
+    problem = Problem(Identity((1, 4, 5)), Gaussian(0.1), torch.rand(3, 1, 4, 5))
+    prior = Odd(lambda x: x)
+    setattr(prior, name, value)
+    with pytest.raises(ValueError, match="Odd") as caught:
+        SOLVERS["dps"](steps=2)(problem, prior)
+    assert words in str(caught.value)
 
 
 def test_one_row_that_breaks_leaves_the_others_alone() -> None:

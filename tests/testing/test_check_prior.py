@@ -193,7 +193,7 @@ def test_attributes_are_asked_for() -> None:
 
     report = check_prior(Half())  # type: ignore[arg-type]
     assert not report.ok
-    assert "std, sigma_min, sigma_max, denoise missing" in str(report)
+    assert "without std, sigma_min, sigma_max, denoise" in str(report)
 
 
 def test_samples_of_another_range_are_seen() -> None:

@@ -20,7 +20,7 @@ from ...schedules import Chain, linear_betas
 from ..conversions import TotalNoise, TrainedPrior
 from .checkpoint import Checkpoint
 from .functions import from_denoiser
-from .wrapping import NATURAL_STD, Function, Precision, Shape, on_chain
+from .wrapping import NATURAL_STD, Function, Precision, Shape, given, on_chain
 
 LOWEST = 0.5 / 255
 """Lowest level of networks that were trained from 0 on: below half a gray value there is nothing to remove."""
@@ -80,7 +80,7 @@ def from_deepinv(
             precision=precision,
         )  # fmt: skip
     known = (0.001, 40.0) if name in _EDM and model._was_trained_on_minus_one_one else LEVELS.get(name)
-    low, high = sigma_min or (known and known[0]), sigma_max or (known and known[1])
+    low, high = (known and known[i] if s is None else s for i, s in enumerate((sigma_min, sigma_max)))
     if low is None or high is None:
         raise ValueError(
             f"from_deepinv: sigma_min, sigma_max: expected the noise levels (for images in [0, 1]) that {name} was "
@@ -121,7 +121,8 @@ def load(
     """
     w = file.tensors
     known = next((v for k, v in _FILES.items() if file.path.name.startswith(k)), None)
-    low, high = sigma_min or (known[0] if known else LOWEST), sigma_max or (known and known[1])
+    low = given(sigma_min, known[0] if known else LOWEST)
+    high = known[1] if sigma_max is None and known else sigma_max
     if high is None:
         raise ValueError(
             f"{file.path}: sigma_max: expected the highest noise level of its training (for images in [0, 1]), which "

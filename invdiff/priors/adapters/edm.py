@@ -26,7 +26,7 @@ from ...schedules import VP
 from ..conversions import EDMOutput, Output, TotalNoise, TrainedPrior
 from .checkpoint import Checkpoint
 from .song import UNet
-from .wrapping import HIGHEST, NATURAL_STD, Precision, make
+from .wrapping import HIGHEST, NATURAL_STD, Precision, given, make
 
 Preconditioning = Literal["edm", "vp", "ve", "iddpm"]
 _BUFFERS = frozenset({"u"})
@@ -132,7 +132,7 @@ def load(
         expected = f"0..{network.classes - 1}" if network.classes else "none, the network knows no classes"
         raise ValueError(f"{file.path}: class_label: expected {expected}, got {class_label}")
     low, high = _levels(kind, file)
-    low, high = sigma_min or low, sigma_max or high
+    low, high = given(sigma_min, low), given(sigma_max, high)
     label = NoiseLabel(kind, low, high, file.tensors.get("u") if kind == "iddpm" else None)
     output: Output = TotalNoise(mean=0.5, std=0.5, label=label, scaled=kind != "ve")
     if kind == "edm":

@@ -36,6 +36,7 @@ from .wrapping import (
     ScoreAsNoise,
     Shape,
     affine,
+    given,
     make,
     on_chain,
 )
@@ -230,8 +231,7 @@ def from_score(
             f"from_score: sde: expected a diffusion of invdiff.schedules, such as VP(), got {type(sde).__name__}"
         )
     start, end = float(sde.sigma(0.0)), float(sde.sigma(1.0))
-    low = sigma_min or start or float(sde.sigma(1e-3))
-    high = sigma_max or end
+    low, high = given(sigma_min, start or float(sde.sigma(1e-3))), given(sigma_max, end)
     mean, scale = affine(value_range)
     output = TotalNoise(mean=mean, std=scale, label=OwnLevel(1 / scale, low, high), scaled=False)
     network = ScoreAsNoise(InPrecision(score, precision), sde)

@@ -106,8 +106,8 @@ def load(
     process: Diffusion = VP(beta_min, beta_max) if kind == "vp" else SubVP(beta_min, beta_max)
     if kind == "ve":
         levels = file.tensors.get("sigmas")
-        low = sigma_min or (None if levels is None else float(levels[-1]))
-        high = sigma_max or (None if levels is None else float(levels[0]))
+        low = float(levels[-1]) if sigma_min is None and levels is not None else sigma_min
+        high = float(levels[0]) if sigma_max is None and levels is not None else sigma_max
         if low is None or high is None:
             raise ValueError(f"{file.path}: sigma_min, sigma_max: expected those of its configuration; got none")
         process = VE(low, high)

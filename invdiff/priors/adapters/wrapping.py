@@ -6,6 +6,7 @@ lo)`: just the scaling that the conversions of a network to a denoiser work with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -82,6 +83,11 @@ class InPrecision(nn.Module):
         super().__init__()
         if precision not in get_args(Precision):
             raise ValueError(f"prior: {unknown('precision', str(precision), get_args(Precision))}")
+        if not callable(network):
+            raise TypeError(
+                "prior: network: expected a module or function of noisy images and times or noise levels, got "
+                f"{type(network).__name__}"
+            )
         self.precision, self.integers = precision, integers
         self.dtype = torch.float64 if precision == "float64" else torch.float32
         self.network: Any = network
@@ -152,8 +158,8 @@ def on_chain(
         precision: type in which a module computes.
     """
     mean, scale = affine(value_range)
-    low = sigma_min or float(chain.sigma[1])
-    high = sigma_max or min(float(chain.sigma[-1]), HIGHEST / (2 * scale))
+    low = given(sigma_min, float(chain.sigma[1]))
+    high = given(sigma_max, min(float(chain.sigma[-1]), HIGHEST / (2 * scale)))
     label = ChainTime(chain, 1 / scale, nearest, time_scale)
     whole = nearest and time_scale == 1
     return make(
@@ -162,11 +168,20 @@ def on_chain(
     )  # fmt: skip
 
 
+def given(value: float | None, otherwise: float) -> float:
+    """Return what was given, 0 as well; what else if nothing was."""
+    return otherwise if value is None else value
+
+
 def affine(value_range: tuple[float, float]) -> tuple[float, float]:
     """Return `(m, s_d)` with `u = (x - m) / s_d` for `u = lo + (hi - lo) x`."""
-    low, high = value_range
-    if not high > low:
-        raise ValueError(f"value_range: expected (black, white) with black < white, got {value_range}")
+    try:
+        low, high = map(float, value_range)
+        ordered = -math.inf < low < high < math.inf
+    except (TypeError, ValueError):
+        ordered = False
+    if not ordered:
+        raise ValueError(f"value_range: expected (black, white), two numbers with black < white, got {value_range!r}")
     return -low / (high - low), 1 / (high - low)
 
 
@@ -196,7 +211,7 @@ def make(
         integers: whether times are handed on as integers.
     """
     low, high = levels
-    if not 0 < low < high:
+    if not 0 < low < high < math.inf:
         raise ValueError(
             f"sigma_min, sigma_max: expected 0 < sigma_min < sigma_max in the network's units, got {low} and {high}"
         )

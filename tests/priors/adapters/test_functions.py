@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -178,19 +179,49 @@ def test_clipping() -> None:
     assert prior(clip=True).denoise(x, 0.1).unique().item() == 1.0
 
 
-def test_bad_input() -> None:
-    def eps(u: Tensor, t: Tensor) -> Tensor:
-        return u
+def eps(u: Tensor, t: Tensor) -> Tensor:
+    return u
 
-    with pytest.raises(ValueError, match=r"value_range: expected \(black, white\)"):
-        from_epsilon(eps, SHAPE, linear_betas(), value_range=(1, -1))
-    with pytest.raises(ValueError, match=r"betas: expected a vector of numbers in \(0, 1\)"):
-        from_epsilon(eps, SHAPE, [0.1, 1.5])
-    with pytest.raises(ValueError, match="expected 0 < sigma_min < sigma_max"):
-        from_denoiser(eps, SHAPE, sigma_min=1.0, sigma_max=0.5)
-    with pytest.raises(TypeError, match="sde: expected a diffusion"):
-        from_score(eps, SHAPE, "vp")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="unknown precision 'float16'; did you mean"):
-        from_epsilon(eps, SHAPE, linear_betas(), precision="float16")  # type: ignore[arg-type]
+
+BETAS = linear_betas()
+CLEAN: dict[str, Any] = {"sigma_min": 0.01, "sigma_max": 80.0}
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: from_epsilon(eps, SHAPE, BETAS, value_range=(1, -1)), ValueError, "value_range: expected (black, "),
+        (lambda: from_epsilon(eps, SHAPE, BETAS, value_range=(1,)), ValueError, "value_range: expected (black, "),  # type: ignore[arg-type]
+        (lambda: from_epsilon(eps, SHAPE, BETAS, value_range="[-1, 1]"), ValueError, "value_range: expected (black, "),  # type: ignore[arg-type]
+        (lambda: from_epsilon(eps, SHAPE, BETAS, value_range=(0, math.inf)), ValueError, "value_range: expected"),
+        (lambda: from_epsilon(eps, SHAPE, [0.1, 1.5]), ValueError, "betas: expected a vector of numbers in (0, 1)"),
+        (lambda: from_velocity(eps, SHAPE, BETAS.flip(0) * 100), ValueError, "got 1000 from 0.01 to 2"),
+        (lambda: from_epsilon(eps, SHAPE, BETAS * math.nan), ValueError, "betas: expected"),
+        (lambda: from_epsilon(eps, SHAPE, []), ValueError, "betas: expected"),
+        (lambda: from_denoiser(eps, SHAPE, sigma_min=1.0, sigma_max=0.5), ValueError, "got 1.0 and 0.5"),
+        (lambda: from_denoiser(eps, SHAPE, sigma_min=1.0, sigma_max=math.nan), ValueError, "0 < sigma_min < sigma_max"),
+        (lambda: from_denoiser(eps, SHAPE, sigma_min=1.0, sigma_max=math.inf), ValueError, "0 < sigma_min < sigma_max"),
+        (lambda: from_epsilon(eps, SHAPE, BETAS, sigma_min=0), ValueError, "0 < sigma_min < sigma_max"),
+        (lambda: from_velocity(eps, SHAPE, BETAS, sigma_min=300), ValueError, "got 300 and 157.4"),
+        (lambda: from_score(eps, SHAPE, VP(), sigma_max=0.0), ValueError, "0 < sigma_min < sigma_max"),
+        (lambda: from_denoiser(eps, SHAPE, std=-1, **CLEAN), ValueError, "std: expected a positive number"),
+        (lambda: from_denoiser(eps, SHAPE, std=math.nan, **CLEAN), ValueError, "std: expected a positive number"),
+        (lambda: from_denoiser(eps, (1, 0, 4), **CLEAN), ValueError, "shape: expected (C, H, W)"),
+        (lambda: from_denoiser(eps, (1, 4.0, 4), **CLEAN), ValueError, "shape: expected (C, H, W)"),  # type: ignore[arg-type]
+        (lambda: from_denoiser(eps, 28, **CLEAN), ValueError, "shape: expected (C, H, W)"),  # type: ignore[arg-type]
+        (lambda: from_denoiser("eps", SHAPE, **CLEAN), TypeError, "network: expected a module or function"),  # type: ignore[arg-type]
+        (lambda: from_score(None, SHAPE, VP()), TypeError, "network: expected a module or function"),  # type: ignore[arg-type]
+        (lambda: from_score(eps, SHAPE, "vp"), TypeError, "sde: expected a diffusion"),  # type: ignore[arg-type]
+        (lambda: from_epsilon(eps, SHAPE, BETAS, precision="float16"), ValueError, "unknown precision 'float16'; did"),  # type: ignore[arg-type]
+    ],
+)
+def test_nonsense_is_refused_in_one_line(make: Callable[[], Prior], error: type[Exception], words: str) -> None:
+    with pytest.raises(error) as caught:
+        make()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_images_of_another_shape() -> None:
     with pytest.raises(ValueError, match=r"expected \(B, 1, 4, 4\), got \(1, 3, 4, 4\)"):
-        from_epsilon(eps, SHAPE, linear_betas()).denoise(torch.zeros(1, 3, 4, 4), 1.0)
+        from_epsilon(eps, SHAPE, BETAS).denoise(torch.zeros(1, 3, 4, 4), 1.0)
