@@ -34,6 +34,8 @@ LOW = 0.03
 """Faults of units are weighed at levels from this share of the deviation of the images on."""
 ERRORS = 4.5
 """Standard errors by which a level must be off: eight levels are tried, and the errors are estimates."""
+CERTAIN = 3.5
+"""Standard errors by which a level far from the right one must be the better one."""
 CHUNK = 2**19
 """Values in a batch: more images than that are denoised in parts."""
 
@@ -193,7 +195,12 @@ def _believes(
         return Check("level", True, "cannot be told: the denoiser does not depend on sigma", "")
     bound = math.log1p(tolerance)
     least = 0.2 * min(1.0, tolerance / 0.15)  # dB: what a foreign image does to a network's lowest levels is less
-    off = [r for r in seen if abs(math.log(r.told)) > bound + ERRORS * r.uncertainty and r.gain >= least]
+
+    def is_off(r: Reading) -> bool:
+        far = abs(math.log(r.told)) - bound
+        return r.gain >= least and (far > ERRORS * r.uncertainty or (far > 0 and r.certainty > CERTAIN))
+
+    off = [r for r in seen if is_off(r)]
     r = max(off or seen, key=lambda r: abs(math.log(r.told)) / (bound + ERRORS * r.uncertainty + 1e-12))
     detail = f"added {r.sigma:.3g}, denoises best told {r.told * r.sigma:.3g}: {_ratio(r)}"
     together, uncertainty = _together(seen)
@@ -231,8 +238,8 @@ def _pattern(seen: list[Reading]) -> tuple[str, str]:
         return what, "sigma does not reach the network in its own units; for [-1, 1] multiply by 2, as the images"
     what = "how far the level that it believes in is off changes along the levels"
     advice = "the schedule is another one than that of its training: check betas, their order and the time steps"
-    if max(map(abs, logs)) < 0.5:
-        what += ", and is nowhere much, as with a time step that is one off"
+    if max(map(abs, logs)) < 0.5 and max(r.gain for r in seen) < 0.1:
+        what += ", and matters little, as with a time step that is one off"
     return what, advice
 
 

@@ -42,6 +42,7 @@ class Reading:
         told: the multiple of `sigma` at which it denoises best.
         uncertainty: standard error of `log told`.
         gain: decibels by which the error at `told` lies below the one at `sigma`.
+        certainty: standard errors of the gain, where `told` is far from 1; else 0, and the uncertainty says all.
         noisy: the first image with its noise, `(C, H, W)`.
         denoised: what became of it.
     """
@@ -53,6 +54,7 @@ class Reading:
     told: float
     uncertainty: float
     gain: float
+    certainty: float
     noisy: Tensor
     denoised: Tensor
 
@@ -73,7 +75,7 @@ def read_levels(denoise: Denoise, images: Tensor, sigmas: list[float], generator
         d = denoise(x, sigma)
         h = 0.03 * sigma
         divergence = float((b * (denoise(x + h * b, sigma) - d)).double().mean()) / h
-        told, uncertainty, gain = best_level(denoise, images, x, sigma, d)
+        told, uncertainty, gain, certainty = best_level(denoise, images, x, sigma, d)
         yield Reading(
             sigma=sigma,
             noise=float((x - images).double().square().mean().sqrt()),
@@ -82,13 +84,16 @@ def read_levels(denoise: Denoise, images: Tensor, sigmas: list[float], generator
             told=told,
             uncertainty=uncertainty,
             gain=gain,
+            certainty=certainty,
             noisy=x[0].cpu(),
             denoised=d[0].cpu(),
         )
 
 
-def best_level(denoise: Denoise, clean: Tensor, x: Tensor, sigma: float, d: Tensor) -> tuple[float, float, float]:
-    """Return the ratio `r`, the standard error of `log r`, and the gain in dB over `r = 1`.
+def best_level(
+    denoise: Denoise, clean: Tensor, x: Tensor, sigma: float, d: Tensor
+) -> tuple[float, float, float, float]:
+    """Return the ratio `r`, the standard error of `log r`, the gain in dB over `r = 1`, and its certainty.
 
     Args:
         denoise: the denoiser.
@@ -109,20 +114,24 @@ def best_level(denoise: Denoise, clean: Tensor, x: Tensor, sigma: float, d: Tens
     while 0 < abs(k) < FARTHEST and error(k + (1 if k > 0 else -1)) < error(k):
         k += 1 if k > 0 else -1
     if k == 0:
-        return _near_one(denoise, clean, x, sigma, d, float(errors[0].sum()))
+        return *_near_one(denoise, clean, x, sigma, d, float(errors[0].sum())), 0.0
     gain = 10 * math.log10(max(error(0), 1e-300) / max(error(k), 1e-300))
-    # Where the level hardly matters, the best one is a matter of chance: it is as sure as that it is better at all.
-    better = (errors[0] - errors[k]).double()
-    doubt = float((better - better.mean()).square().sum().sqrt() / better.sum()) * abs(k) * math.log(2) / 2
+    # Where the level hardly matters, the best one is a matter of chance: it is as sure as that it is better at all. The
+    # share of each image in the logarithm of the ratio of errors is e_i / sum e - f_i / sum f: what makes both large,
+    # such as many edges, is not doubt.
+    told, best = errors[0].double(), errors[k].double()
+    spread = float((told / told.sum() - best / best.sum()).square().sum().sqrt())
+    certainty = float((told.sum() / best.sum()).log()) / max(spread, 1e-12)
+    half = math.log(2) / 2
+    doubt = abs(k) * half / max(certainty, 1e-12)
     if abs(k) == FARTHEST:
-        return 2 ** (k / 2), doubt, gain
+        return 2 ** (k / 2), doubt, gain, certainty
     table = torch.stack([errors[j] for j in (k - 1, k, k + 1)]).double()
     left_out = torch.tensor([_bottom((table.sum(1) - table[:, i]).log()) for i in range(table.shape[1])])
     count = len(left_out)
     # The jackknife: the spread of the result when each image in turn is left out.
     uncertainty = math.sqrt((count - 1) / count * float((left_out - left_out.mean()).square().sum()))
-    half = math.log(2) / 2
-    return math.exp(half * (k + _bottom(table.sum(1).log()))), max(doubt, half * uncertainty), gain
+    return math.exp(half * (k + _bottom(table.sum(1).log()))), max(doubt, half * uncertainty), gain, certainty
 
 
 def _near_one(
