@@ -280,7 +280,8 @@ def main(argv: list[str] | None = None) -> int:
     show = "--traceback" in _argv[:1] or bool(os.environ.get("INVDIFF_TRACEBACK"))
     try:
         with _terminable():
-            code = app(args=list(_argv), prog_name="invdiff", standalone_mode=False)
+            alone = _argv == ["--traceback"]  # to typer a missing command, not the wish for help
+            code = app(args=[] if alone else list(_argv), prog_name="invdiff", standalone_mode=False)
             sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
@@ -288,6 +289,8 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as failure:
+        if type(failure).__name__ == "NoArgsIsHelpError":  # the help is printed already
+            return 2
         if show:
             raise
         known = _bad_input(failure)
@@ -307,8 +310,6 @@ def _bad_input(failure: Exception) -> tuple[int, str] | None:
         return 2, f"{tell().rstrip('.')}; see: {path} --help"
     extra = isinstance(failure, ImportError) and "pip install" in str(failure)  # a part that is not installed
     if extra or isinstance(failure, ValueError | TypeError):
-        return 2, str(failure)
-    if isinstance(failure, ImportError) and "pip install" in str(failure):
         return 2, str(failure)
     if isinstance(failure, OSError):
         named = f"{failure.filename}: {failure.strerror}" if failure.filename and failure.strerror else str(failure)

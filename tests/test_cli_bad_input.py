@@ -189,6 +189,42 @@ def test_words_that_are_no_command(words: list[str], message: str, capsys: pytes
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [[], ["--traceback"]])
+def test_no_command_at_all_prints_the_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert "Usage: invdiff" in printed.out
+    assert "reconstruct" in printed.out
+    assert printed.err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("quick --prior nope", "unknown prior 'nope'; known: ct, fashion, gaussian, photo"),
+        ("quick --prior mine.py:three", "expected a Prior, got int"),
+        ("quick --prior none.pt", "no file or folder 'none.pt'"),
+        ("quick --scheduler foo", "--scheduler: expected an address such as tcp://host:8786, got 'foo'"),
+        ("quik", "quik"),
+        ("quick --solvers dpss", "did you mean 'dps'?"),
+        ("quick --tasks debluring", "debluring"),
+        ("quick --images folder", "expected image files"),
+        ("quick --images -3", "--images: expected a number or a folder"),
+        ("quick --size 0", "--size: expected an integer >= 1"),
+        ("quick --export xls", "xls"),
+    ],
+)
+def test_a_benchmark_that_cannot_begin_leaves_nothing(
+    words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(Path().rglob("*"))
+    assert main(["bench", *words.split(), "--out", "results"]) == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("invdiff: error: ")
+    assert message in last
+    assert [p for p in sorted(Path().rglob("*")) if "__pycache__" not in p.parts] == before
+
+
 def test_a_full_memory_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_: object, **__: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: 64 GB")

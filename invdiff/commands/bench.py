@@ -20,10 +20,11 @@ from ..benchmarks.pools import open_pool
 from ..benchmarks.runner import Progress, Summary, run_suite
 from ..benchmarks.store import FILE, Store
 from ..benchmarks.suite import Suite, load_suite
-from ..specs import split_specs
+from ..registry import is_weights, priors
+from ..specs import parse_spec, split_specs
 from . import terminal
 from .inputs import pick_device
-from .request import check_at_least, check_out
+from .request import check_at_least, check_name, check_out
 
 INTERRUPTED = 130
 _SHOWN = ("psnr", "ssim")
@@ -70,11 +71,13 @@ def run(options: Options) -> int:
     else:
         check_out(out, overwrite=True)
     device = pick_device(options.device).type
+    if not is_weights(suite.prior):
+        check_name(priors, parse_spec(suite.prior).name)
+    pool = open_pool(workers=options.workers, scheduler=options.scheduler, device=device, threads=options.threads)
     terminal.facts([
         ("suite", f"{suite.name}: {len(suite.tasks)} tasks, {len(suite.solvers)} solvers, prior {suite.prior}"),
         ("results", str(out)),
     ])  # fmt: skip
-    pool = open_pool(workers=options.workers, scheduler=options.scheduler, device=device, threads=options.threads)
     last = Progress(None, 0, 0, None)
     try:
         with pool, _bar(pool.size) as show:
