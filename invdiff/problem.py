@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -80,6 +81,12 @@ class Problem:
         object.__setattr__(part, "image_index", tuple(self.image_index[i] for i in picked))
         return part
 
+    @cached_property
+    def observations(self) -> int:
+        """How many entries of one measurement are observed."""
+        observed, shape = self.operator.observed, self.operator.out_shape
+        return math.prod(shape) if observed is None else int(observed.expand(shape).sum())
+
     def residual(self, x: Tensor) -> Tensor:
         """Return `y - A(x)`, zero where nothing was observed, `(B, *out_shape)`."""
         r = self.measurement - self.operator(x)
@@ -90,9 +97,7 @@ class Problem:
         """Return `log p(y | x)` of each image, `(B,)`, over the observed entries."""
         observed = self.operator.observed
         if isinstance(self.noise, Gaussian):
-            shape = self.operator.out_shape
-            count = math.prod(shape) if observed is None else int(observed.expand(shape).sum())
-            return self.noise.log_of_residual(self.residual(x), count)
+            return self.noise.log_of_residual(self.residual(x), self.observations)
         y, clean = self.measurement, self.operator(x)
         if observed is not None:
             keep = observed.to(y.device).expand(y.shape[1:])

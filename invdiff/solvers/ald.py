@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from ..noise import Gaussian
@@ -22,7 +23,7 @@ from ..problem import Problem
 from ..transitions import langevin_step, tweedie_score
 from .base import Run, Solver
 from .checks import check_count, check_number
-from .guidance import data_gradient, gain
+from .guidance import data_pull, gain
 from .levels import annealed_levels
 
 
@@ -83,7 +84,7 @@ class ScoreALD(Solver):
         variance = problem.noise.std**2 + (self.gamma * max(norm, 1e-12) * sigma) ** 2
         eta = self.rate / (1 / sigma**2 + norm**2 / variance)
         for _ in range(self.inner):
-            _, pull = data_gradient(problem, x)
-            score = tweedie_score(x, run.denoise(x, sigma), sigma) + pull / variance
+            score = tweedie_score(x, run.denoise(x, sigma), sigma)
+            score = torch.add(score, data_pull(run, x), alpha=1 / variance)
             x = langevin_step(x, score, eta, run.randn(x))
         return x

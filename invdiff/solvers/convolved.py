@@ -17,12 +17,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
 from .base import Run, Solver
 from .checks import check_count, check_number
-from .guidance import whitened_adjoint
+from .guidance import corrected
 from .levels import annealed_levels
 
 
@@ -65,5 +66,6 @@ class ConvolvedLikelihood(Solver):
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take one ancestral step towards the guided estimate."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
-        g = whitened_adjoint(run.problem, run.problem.residual(x), sigma**2)
-        return ddim_step(x, run.denoise(x, sigma) + sigma**2 * g, sigma, sigma_next, self.eta, run.randn(x))
+        assert isinstance(run.problem.noise, Gaussian)
+        g = corrected(run, x, (run.problem.noise.std / sigma) ** 2)  # sigma^2 times the gradient
+        return ddim_step(x, run.denoise(x, sigma) + g, sigma, sigma_next, self.eta, run.randn(x))

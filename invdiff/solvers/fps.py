@@ -22,13 +22,9 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..priors.base import Prior
-from ..problem import Problem
-from ..schedules import geometric_levels
 from . import particles as pf
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .levels import level_range
+from .base import Run
+from .checks import check_number
 from .start import center
 
 
@@ -40,7 +36,7 @@ class Filtered(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FPS(Solver):
+class FPS(pf.ParticleSolver):
     """Particle filter along a noised measurement, for operators with a closed-form singular value decomposition.
 
     The authors prove that it draws from the posterior as the particles grow. That is the posterior of the chain of
@@ -78,39 +74,21 @@ class FPS(Solver):
         4
     """
 
-    steps: int = 100
-    particles: int = 16
     c: float = 0.95
     ancestral: bool = False
-    resample: pf.Resampling = pf.systematic
 
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "svd", "gaussian"})
 
     def __post_init__(self) -> None:
-        check_count(self, "steps")
-        check_count(self, "particles")
+        super().__post_init__()
         check_number(self, "c", 0, 1, positive=True)
-
-    @property
-    def cloud(self) -> int:
-        """The number of particles."""
-        return self.particles
-
-    @property
-    def evaluations(self) -> int:
-        """One for each particle and level."""
-        return self.steps * self.particles
-
-    def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels in geometric progression, over the range of DDPM's chain."""
-        return geometric_levels(self.steps, *level_range(prior))
 
     def start(self, run: Run) -> Filtered:
         """Draw the first measurement, and particles of the prior that have seen it."""
         spectrum, a, tau = pf.spectral_data(run)
         c, sigma = center(run.problem, run.prior), run.levels[0]
         first = a + sigma * spectrum.Vt(run.randn(c))
-        clouds = c[:, None].expand(-1, self.particles, *c.shape[1:])
+        clouds = self.clouds(c)
         z = pf.coefficients(spectrum, clouds)
         return Filtered(pf.tilted_draw(spectrum, clouds, z, sigma, first, tau**2, run.randn(clouds)), first)
 

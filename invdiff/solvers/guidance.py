@@ -14,6 +14,7 @@ and the step that brings an image `z` to the data without touching what the oper
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -24,6 +25,7 @@ from ..operators.base import LinearOperator, Operator
 from ..operators.linalg import conjugate_gradients, least_squares
 from ..problem import Problem
 from .base import Run
+from .singular import SingularData, short_cut, squared
 
 ITERATIONS = 20  # of conjugate gradients, for operators without a spectrum: a step must stay cheap, so it stops early
 
@@ -50,49 +52,98 @@ def tweedie_gradient(
     return x0.detach(), value.detach(), gradient
 
 
-def tweedie_pullback(
-    run: Run, x: Tensor, sigma: float, cotangent: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return Tweedie's estimate, `v(x0_hat)` and `J_D(x)^T v(x0_hat)`, with the cotangent `v` held fixed.
+def tweedie_vjp(run: Run, x: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Return Tweedie's estimate and the product with its transposed Jacobian, `v -> J_D(x)^T v`, to be asked once.
 
     Args:
         run: the batch.
         x: noisy images, `(N, C, H, W)`.
         sigma: their noise level.
-        cotangent: from `x0_hat` to `v`, both `(N, C, H, W)`; called without gradients.
 
     Returns:
-        `x0_hat`, the cotangent and the product, `(N, C, H, W)` each.
+        `x0_hat`, `(N, C, H, W)`; a function between tensors like it.
     """
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
         x0 = run.denoise(leaf, sigma)
-    with torch.no_grad():
-        v = cotangent(x0.detach())
-    (product,) = torch.autograd.grad(x0, leaf, v)
-    return x0.detach(), v, product
+    return x0.detach(), lambda v: torch.autograd.grad(x0, leaf, v)[0]
 
 
 def data_gradient(problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `||y - A(x)||^2` of each image, `(N,)`, and `J_A(x)^T (y - A(x))`, like `x`."""
+    """Return `||y - A(x)||^2` of each image, `(N,)` in float64, and `J_A(x)^T (y - A(x))`, like `x`."""
+    if isinstance(problem.operator, LinearOperator):
+        residual = problem.residual(x)
+        return squared(residual), problem.operator.adjoint(residual)
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
-        squared = (problem.residual(leaf) ** 2).flatten(1).sum(1)
-        (gradient,) = torch.autograd.grad(-0.5 * squared.sum(), leaf)
-    return squared.detach(), gradient
+        value = squared(problem.residual(leaf))
+        (gradient,) = torch.autograd.grad(-0.5 * value.sum(), leaf)
+    return value.detach(), gradient
 
 
-def whitened_adjoint(problem: Problem, residual: Tensor, variance: float) -> Tensor:
-    """Return `A^T (variance A A^T + s^2 I)^{-1} residual`, `(N, C, H, W)`; noiseless data give `A^+ / variance`.
+def data_pull(run: Run, x: Tensor) -> Tensor:
+    """Return `J_A(x)^T (y - A(x))`, like `x`; for a filter as `A^T y - A^T A x`, which is one filter."""
+    problem, operator = run.problem, run.problem.operator
+    if not isinstance(operator, LinearOperator) or short_cut(run) is None:
+        return data_gradient(problem, x)[1]
+    return run.once("A^T y", lambda: operator.adjoint(problem.measurement)) - operator.normal(x)
+
+
+class Whitened(NamedTuple):
+    """A residual `y - A x` under an assumed covariance `M = v A A^T + s^2 I`, with `w = M^{-1} (y - A x)`.
+
+    Attributes:
+        pull: `A^T w`, `(N, C, H, W)`.
+        assumed: `w^T M w`, `(N,)`, float64.
+        noise: `s^2 w^T w`, `(N,)`, float64.
+    """
+
+    pull: Tensor
+    assumed: Tensor
+    noise: Tensor
+
+
+def whitened(problem: Problem, data: SingularData | None, x: Tensor, variance: float) -> Whitened:
+    """Return what a residual tells under an assumed covariance.
 
     Args:
         problem: a linear operator and Gaussian noise of standard deviation `s`.
-        residual: `y - A x`, `(N, *out_shape)`.
-        variance: positive.
+        data: the problem's data in singular vectors, where these are the short way.
+        x: images, `(N, C, H, W)`.
+        variance: `v`, positive.
     """
     operator, noise = problem.operator, problem.noise
     assert isinstance(operator, LinearOperator) and isinstance(noise, Gaussian)
-    return wiener(operator, residual, noise.std**2 / variance) / variance
+    rho = _told(operator, noise.std**2 / variance)
+    if data is None:
+        pull = wiener(operator, problem.residual(x), rho) / variance
+        power = squared(pull)
+        rest = torch.zeros_like(power)
+        if noise.std > 0:
+            rest = squared(problem.residual(x + variance * pull)) / noise.std**2  # s^2 w = y - A x - v A A^T w
+    else:
+        e = data.misfit(x)
+        c = e * data.inverse(rho)  # v s w
+        pull = data.spectrum.V(c).div_(variance)
+        power = squared(c) / variance**2
+        rest = torch.zeros_like(power)
+        if noise.std > 0:
+            left = e.mul_(rho / (data.s.square() + rho)) if rho > 0 else e.addcmul_(data.s, c, value=-1)
+            rest = (squared(left) + data.outside) / noise.std**2
+    return Whitened(pull, variance * power + rest, rest)
+
+
+def corrected(run: Run, x: Tensor, rho: float) -> Tensor:
+    """Return `(A^T A + rho I)^{-1} A^T (y - A x)`, like `x`, or `A^+ (y - A x)` for `rho = 0`; see `wiener`."""
+    operator, data = run.problem.operator, short_cut(run)
+    assert isinstance(operator, LinearOperator)
+    rho = _told(operator, rho)
+    return data.correction(x, rho) if data is not None else wiener(operator, run.problem.residual(x), rho)
+
+
+def _told(operator: LinearOperator, rho: float) -> float:
+    """Return a weight `rho`, or 0 where it is too small beside the operator to be told from it."""
+    return rho if rho > 1e-12 * gain(operator) ** 2 else 0.0
 
 
 def wiener(operator: LinearOperator, residual: Tensor, rho: float) -> Tensor:
@@ -103,7 +154,7 @@ def wiener(operator: LinearOperator, residual: Tensor, rho: float) -> Tensor:
         residual: `(N, *out_shape)`, zero where nothing was observed.
         rho: non-negative weight.
     """
-    if rho <= 1e-12 * gain(operator) ** 2:
+    if rho == 0:
         return range_part(operator, residual)
     if operator.svd is None:
         b = operator.adjoint(residual)
@@ -119,9 +170,9 @@ def range_part(operator: LinearOperator, y: Tensor) -> Tensor:
 
 
 def toward_data(
-    run: Run, x: Tensor, sigma: float, noise: Tensor | None, weight: float = 1.0, *, spread: float | None = None
+    run: Run, x: Tensor, sigma: float, noise: Tensor | None, share: float = 1.0, *, spread: float | None = None
 ) -> Tensor:
-    """Return `x + weight A^+ (y + sigma A n - A x)`: the part that `A` sees comes from the data, noised to `sigma`.
+    """Return `x + share A^+ (y + sigma A n - A x)`: the part that `A` sees comes from the data, noised to `sigma`.
 
     The inverse is that of Wiener, `A^T (A A^T + s^2 / v I)^{-1}`, since `A^+` would blow noise up; for noiseless data
     it is `A^+`. What it may change is the error of a state at level `sigma`, `v = min(sigma, prior.std)^2`: whatever
@@ -132,7 +183,7 @@ def toward_data(
         x: images at level `sigma`, `(N, C, H, W)`.
         sigma: noise level.
         noise: standard normal `n`, like `x`; not used for `sigma = 0`.
-        weight: 1 replaces that part, 0 leaves it alone.
+        share: 1 replaces that part, 0 leaves it alone.
         spread: the root of `v`, where it is another one.
     """
     problem = run.problem
@@ -143,8 +194,7 @@ def toward_data(
     if root == 0 and std > 0:
         return x
     rho = (std / root) ** 2 if std > 0 else 0.0
-    residual = problem.residual(moved)  # y - A (x - sigma n), zero where unobserved
-    return torch.add(x, wiener(problem.operator, residual, rho), alpha=weight)
+    return torch.add(x, corrected(run, moved, rho), alpha=share)  # y - A (x - sigma n) is y + sigma A n - A x
 
 
 def bounded(assumed: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
@@ -164,7 +214,7 @@ def bounded(assumed: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Return the inner product of each image, `(N,)`, in float64."""
+    """Return the inner product of each image, `(N,)`, accumulated in float64."""
     return (a * b).flatten(1).sum(1, dtype=torch.float64)
 
 

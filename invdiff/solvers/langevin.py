@@ -25,8 +25,7 @@ from ..schedules import geometric_levels
 from ..transitions import langevin_step, tweedie_score
 from .base import Run, Solver
 from .checks import check_count, check_number
-from .map import likelihood_score
-from .splitting import noise_std
+from .splitting import likelihood_score, noise_std
 
 
 class Chain(NamedTuple):

@@ -19,14 +19,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..operators.base import LinearOperator
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
 from .base import Run, Solver
 from .checks import check_count, check_number
-from .guidance import dot, image_scale, range_part, toward_data, tweedie_pullback
+from .guidance import corrected, image_scale, toward_data, tweedie_vjp
 from .levels import ddpm_levels
+from .singular import squared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,18 +70,12 @@ class MCG(Solver):
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take one ancestral step, one gradient step, and replace what is known."""
         sigma, sigma_next, r = run.levels[i], run.levels[i + 1], run.unit
-        problem = run.problem
-        assert isinstance(problem.operator, LinearOperator)
-        operator = problem.operator
-
-        def unit_residual(x0: Tensor) -> Tensor:
-            pulled = range_part(operator, problem.residual(x0))
-            norm = image_scale(dot(pulled, pulled).sqrt(), pulled)
-            return torch.where(norm > 0, pulled / torch.where(norm > 0, norm, 1), 0)
-
-        x0, _, ascent = tweedie_pullback(run, x, sigma, unit_residual)
+        x0, vjp = tweedie_vjp(run, x, sigma)
+        pulled = corrected(run, x0, 0.0)
+        norm = squared(pulled).sqrt()
+        ascent = vjp(pulled * image_scale(1 / torch.where(norm > 0, norm, math.inf), pulled))
         moved = ddim_step(x, x0, sigma, sigma_next, 1.0, run.randn(x))
         inverse_alphas = math.sqrt((1 + (sigma / r) ** 2) * (1 + (sigma_next / r) ** 2))
-        moved = moved + self.scale * r * inverse_alphas * ascent
+        moved = torch.add(moved, ascent, alpha=self.scale * r * inverse_alphas)
         # The gradient's length does not fall with the noise: what it does to the part that is seen must be undone.
         return toward_data(run, moved, sigma_next, run.randn(x), spread=run.prior.std)

@@ -31,14 +31,15 @@ from ..problem import Problem
 from ..schedules import Spacing, geometric_levels, scaled_levels
 from ..transitions import ddim_coefficients
 from . import particles as pf
-from .base import Run, Solver
-from .checks import check_count, check_number
+from .base import Run
+from .checks import check_number
 from .levels import level_range
+from .singular import compact
 from .start import center
 
 
 @dataclass(frozen=True, kw_only=True)
-class MCGDiff(Solver):
+class MCGDiff(pf.ParticleSolver):
     """Particle filter with optimal proposals, for linear operators with a closed-form singular value decomposition.
 
     Attributes:
@@ -71,31 +72,18 @@ class MCGDiff(Solver):
         16
     """
 
-    steps: int = 100
     particles: int = 64
     eta: float = 1.0
     kappa: float = 1e-4
     spacing: Spacing = geometric_levels
-    resample: pf.Resampling = pf.systematic
 
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "svd", "gaussian"})
     limit: ClassVar[str] = "particles"
 
     def __post_init__(self) -> None:
-        check_count(self, "steps")
-        check_count(self, "particles")
+        super().__post_init__()
         check_number(self, "eta", 0, 1, positive=True)  # particles need noise to move
         check_number(self, "kappa", 0, 1, positive=True)
-
-    @property
-    def cloud(self) -> int:
-        """The number of particles."""
-        return self.particles
-
-    @property
-    def evaluations(self) -> int:
-        """One for each particle and level."""
-        return self.steps * self.particles
 
     def unit(self, prior: Prior) -> float:
         """Return `r`, the length that kappa and the spacing are measured in."""
@@ -106,14 +94,14 @@ class MCGDiff(Solver):
         levels = scaled_levels(self.spacing, self.steps, *level_range(prior), self.unit(prior))
         assert isinstance(problem.operator, LinearOperator) and isinstance(problem.noise, Gaussian)
         assert problem.operator.svd is not None
-        return pf.with_levels(levels, problem.noise.std / problem.operator.svd.s.double().cpu().flatten())
+        return pf.with_levels(levels, problem.noise.std / compact(problem.operator.svd.s).double().cpu().flatten())
 
     def start(self, run: Run) -> Tensor:
         """Draw from the prior at `sigma_T`, `N(c, sigma_T^2 I)`, tilted by `g_T`."""
         spectrum, a, tau = pf.spectral_data(run)
-        c = center(run.problem, run.prior)[:, None].expand(-1, self.particles, *run.problem.operator.in_shape)
+        c = self.clouds(center(run.problem, run.prior))
         z = pf.coefficients(spectrum, c)
-        variance = self._variance(run, tau, 0)
+        variance = self._variance(run, tau, 0, below=0)
         run.log_evidence = pf.log_outside(run, spectrum, tau)
         run.log_evidence = run.log_evidence + pf.log_potential(z[:, :1], a, run.levels[0] ** 2 + variance)[:, 0]
         return pf.tilted_draw(spectrum, c, z, run.levels[0], a, variance, run.randn(c))
@@ -122,8 +110,8 @@ class MCGDiff(Solver):
         """Weigh, choose the survivors, and move them."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         spectrum, a, tau = pf.spectral_data(run)
-        now, after = self._variance(run, tau, i), self._variance(run, tau, i + 1)
-        now = torch.where(after.isfinite(), now, math.inf)  # freed coefficients keep their weights
+        # Freed coefficients keep their weights: at level i those count that still do at level i + 1.
+        now, after = (self._variance(run, tau, k, below=i + 1) for k in (i, i + 1))
         x0 = pf.denoise(run, x, sigma)
         c, s = ddim_coefficients(sigma, sigma_next, self.eta)
         mean = torch.lerp(x0, x, c)
@@ -138,11 +126,11 @@ class MCGDiff(Solver):
             return mean + spectrum.V(pf.flat(torch.where(after.isfinite(), a[:, None] - z, 0))).reshape(mean.shape)
         return pf.tilted_draw(spectrum, mean, z, s, a, after, run.randn(mean))
 
-    def _variance(self, run: Run, tau: Tensor, i: int) -> Tensor:
-        """Return the variances of the potential at level i, infinite where none acts."""
-        level = torch.as_tensor(run.levels[i], dtype=torch.float64, device=tau.device)
-        if i == len(run.levels) - 1:
-            return torch.where(tau == 0, 0.0, math.inf)
+    def _variance(self, run: Run, tau: Tensor, i: int, below: int) -> Tensor:
+        """Return the variances of the potential at level i, infinite for what is free at the level `below`."""
         own = run.once("rounded levels", lambda: pf.on_levels(tau, run.levels))
-        variance = level**2 - own**2 + self.kappa * (self.unit(run.prior) ** 2 + own**2)
-        return torch.where(own <= level, variance, math.inf)
+        if i == len(run.levels) - 1:
+            return torch.where(own == 0, 0.0, math.inf)
+        own2 = run.once("squares of the rounded levels", lambda: own.square().nan_to_num(posinf=0.0))
+        variance = run.levels[i] ** 2 + self.kappa * self.unit(run.prior) ** 2 - (1 - self.kappa) * own2
+        return torch.where(own <= run.levels[below], variance, math.inf)

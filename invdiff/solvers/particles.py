@@ -23,8 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -32,10 +31,14 @@ import torch
 from torch import Tensor
 
 from ..noise import Gaussian
-from ..operators.base import LinearOperator, Spectrum
+from ..operators.base import Spectrum
+from ..priors.base import Prior
 from ..problem import Problem
-from .base import BATCH_VALUES, Run
-from .guidance import tweedie_gradient
+from ..schedules import geometric_levels
+from .base import BATCH_VALUES, Run, Solver
+from .checks import check_count
+from .levels import level_range
+from .singular import compact, singular_data, squared
 
 Resampling: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """`(weights, uniforms)`, both `(N, P)` and float64, to the indices of the survivors, `(N, P)`."""
@@ -112,6 +115,43 @@ def _invert(weights: Tensor, u: Tensor) -> Tensor:
     return torch.minimum(index, last)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ParticleSolver(Solver):
+    """A solver that moves clouds of particles down the noise levels; a row of its runs is a cloud.
+
+    Attributes:
+        steps: noise levels T.
+        particles: P, in each cloud.
+        resample: how survivors are drawn.
+    """
+
+    steps: int = 100
+    particles: int = 16
+    resample: Resampling = systematic
+
+    def __post_init__(self) -> None:
+        check_count(self, "steps")
+        check_count(self, "particles")
+
+    @property
+    def cloud(self) -> int:
+        """The number of particles."""
+        return self.particles
+
+    @property
+    def evaluations(self) -> int:
+        """One for each particle and level."""
+        return self.steps * self.particles
+
+    def levels(self, problem: Problem, prior: Prior) -> Tensor:
+        """Return levels in geometric progression, over the range of DDPM's chain."""
+        return geometric_levels(self.steps, *level_range(prior))
+
+    def clouds(self, c: Tensor) -> Tensor:
+        """Return images as clouds of P copies, `(N, C, H, W)` to `(N, P, C, H, W)`."""
+        return c[:, None].expand(-1, self.particles, *c.shape[1:])
+
+
 def survivors(run: Run, log_weights: Tensor, resample: Resampling) -> Tensor:
     """Return the indices of the survivors, `(N, P)`, and record the effective sample size."""
     run.record("effective_sample_size", effective_sample_size(log_weights))
@@ -138,14 +178,13 @@ def denoise(run: Run, x: Tensor, sigma: float) -> Tensor:
 Triple: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
-def in_chunks(run: Run, x: Tensor, function: Callable[[Problem, Tensor], Triple]) -> Triple:
+def in_chunks(x: Tensor, function: Callable[[list[int], Tensor], Triple]) -> Triple:
     """Apply a function to all particles, as many at once as fit.
 
     Args:
-        run: the batch.
         x: particles, `(N, P, C, H, W)`.
-        function: from a problem with a row for each of n particles, and these, `(n, C, H, W)`, to two tensors like
-            them and `(n,)`.
+        function: from the numbers of the clouds of n particles, and these, `(n, C, H, W)`, to two tensors like them
+            and `(n,)`.
 
     Returns:
         `(N, P, C, H, W)` twice, and `(N, P)` in float64.
@@ -153,31 +192,11 @@ def in_chunks(run: Run, x: Tensor, function: Callable[[Problem, Tensor], Triple]
     size = chunk(x)
     rows = torch.arange(len(x)).repeat_interleave(x.shape[1])
     parts = [
-        function(run.problem[index.tolist()], part)
+        function(index.tolist(), part)
         for part, index in zip(torch.split(flat(x), size), torch.split(rows, size), strict=True)
     ]
     a, b, value = (torch.cat(list(column)) for column in zip(*parts, strict=True))
     return a.reshape(x.shape), b.reshape(x.shape), value.double().reshape(x.shape[:2])
-
-
-def tweedie_clouds(run: Run, x: Tensor, sigma: float, log_psi: Callable[[Problem, Tensor], Tensor]) -> Triple:
-    """Return `x0_hat`, `grad_x log psi(x0_hat(x))` and `log psi` of all particles, by one product each.
-
-    Args:
-        run: the batch.
-        x: particles, `(N, P, C, H, W)`.
-        sigma: their noise level.
-        log_psi: from a problem with a row for each of n particles, and their `x0_hat`, to `(n,)`.
-
-    Returns:
-        `(N, P, C, H, W)` twice, and `(N, P)` in float64.
-    """
-
-    def one(problem: Problem, part: Tensor) -> Triple:
-        x0, value, gradient = tweedie_gradient(run, part, sigma, partial(log_psi, problem))
-        return x0, gradient, value
-
-    return in_chunks(run, x, one)
 
 
 def log_likelihood(run: Run, x: Tensor, std: float) -> Tensor:
@@ -185,14 +204,6 @@ def log_likelihood(run: Run, x: Tensor, std: float) -> Tensor:
     rows = torch.arange(len(x)).repeat_interleave(x.shape[1])
     problem = replace(run.problem[rows.tolist()], noise=Gaussian(std))
     return problem.log_likelihood(flat(x)).double().reshape(x.shape[:2])
-
-
-def residuals(run: Run, x: Tensor) -> Tensor:
-    """Return `y - A(x)` of all particles, `(N, P, m)`, zero where nothing was observed."""
-    problem, (n, p) = run.problem, x.shape[:2]
-    e = problem.measurement[:, None].flatten(2) - problem.operator(flat(x)).reshape(n, p, -1)
-    seen = problem.operator.observed
-    return e if seen is None else e * seen.expand(problem.operator.out_shape).flatten().to(e)
 
 
 def chunk(x: Tensor) -> int:
@@ -205,19 +216,15 @@ def spectral_data(run: Run) -> tuple[Spectrum, Tensor, Tensor]:
 
     Coefficients with `s = 0` hold nothing: there `a = 0` and `tau` is infinite.
     """
-    return run.once("levels of the data", lambda: _spectral_data(run.problem))
+    return run.once("levels of the data", lambda: _spectral_data(run))
 
 
-def _spectral_data(problem: Problem) -> tuple[Spectrum, Tensor, Tensor]:
-    operator, noise, y = problem.operator, problem.noise, problem.measurement
-    assert isinstance(operator, LinearOperator) and isinstance(noise, Gaussian)
-    spectrum = operator.svd
-    assert spectrum is not None
-    s = spectrum.s.to(device=y.device, dtype=torch.float64)
-    seen = s > 1e-6 * s.max() if s.numel() else s > 0
-    safe = torch.where(seen, s, 1.0)
-    a = torch.where(seen, spectrum.Ut(y) / safe.to(y), 0)
-    return spectrum, a, torch.where(seen, noise.std / safe, math.inf)
+def _spectral_data(run: Run) -> tuple[Spectrum, Tensor, Tensor]:
+    data, noise = singular_data(run), run.problem.noise
+    assert data is not None and isinstance(noise, Gaussian)
+    s = compact(data.spectrum.s).to(device=data.d.device, dtype=torch.float64)
+    tau = torch.where(data.seen, noise.std / torch.where(data.seen, s, 1.0), math.inf)
+    return data.spectrum, data.d * data.inverse(0.0), tau
 
 
 def coefficients(spectrum: Spectrum, x: Tensor) -> Tensor:
@@ -232,12 +239,12 @@ def log_potential(z: Tensor, a: Tensor, variance: Tensor) -> Tensor:
     Args:
         z: coefficients of the particles, `(N, P, *coefficients)`.
         a: data, `(N, *coefficients)`.
-        variance: `(*coefficients)`, float64.
+        variance: `(*coefficients)` or what broadcasts to it, float64.
     """
-    on = variance.isfinite()
-    constant = torch.where(on, (2 * math.pi * variance).log(), 0.0).sum()
-    weighted = (a[:, None] - z).square_().double().mul_(torch.where(on, 1 / variance, 0.0))
-    return -0.5 * (weighted.flatten(2).sum(2) + constant)
+    repeated = a[0].numel() / max(1, variance.numel())
+    constant = repeated * (2 * math.pi * variance).log_().nan_to_num_(posinf=0.0).sum()
+    weighted = (a[:, None] - z).square_().mul_((1 / variance).to(z))  # in float64 where rounding adds up: the sum
+    return -0.5 * (weighted.flatten(2).sum(2, dtype=torch.float64) + constant)
 
 
 def tilted_draw(
@@ -251,18 +258,16 @@ def tilted_draw(
         z: `V^T m`, `(N, P, *coefficients)`.
         s: standard deviation of the transition.
         a: where the potentials stand, `(N, *coefficients)`.
-        variance: `g^2`, `(*coefficients)`, float64; infinite where no potential acts.
+        variance: `g^2`, like those of `log_potential`; infinite where no potential acts.
         noise: standard normal, like `mean`.
     """
-    on = variance.isfinite()
-    if not bool(on.any()):
+    gain = s**2 / (s**2 + variance)  # 0 where no potential acts
+    if gain.numel() == 0 or float(gain.max()) == 0:
         return mean + s * noise
-    g2 = torch.where(on, variance, 1.0)
-    gain = torch.where(on, s**2 / (s**2 + g2), 0.0)
     # V^T noise is standard normal: the coefficient that replaces another one reuses its noise.
     e = coefficients(spectrum, noise)
-    spread = torch.where(on, (gain * g2).sqrt() - s, 0.0)
-    change = gain.to(z) * (a[:, None] - z) + spread.to(z) * e
+    spread = (1 - gain).sqrt_().sub_(1).mul_(s)  # g s / sqrt(s^2 + g^2) - s
+    change = (a[:, None] - z).mul_(gain.to(z)).addcmul_(spread.to(z), e)
     return torch.add(mean, noise, alpha=s).add_(spectrum.V(flat(change)).reshape(mean.shape))
 
 
@@ -274,15 +279,14 @@ def log_outside(run: Run, spectrum: Spectrum, tau: Tensor) -> Tensor:
     noise = run.problem.noise
     assert isinstance(noise, Gaussian)
     y = run.problem.measurement
-    seen = tau.isfinite()
+    seen = tau.isfinite().expand(spectrum.s.shape)
     log_s = torch.where(seen, spectrum.s.to(tau).clamp(min=1e-300).log(), 0.0).sum()
     out = -log_s.expand(len(y))
-    observed = run.problem.operator.observed
-    entries = y[0].numel() if observed is None else int(observed.expand(y.shape[1:]).sum())
-    rest = entries - int(seen.sum())
+    rest = run.problem.observations - int(seen.sum())
     if rest > 0 and noise.std > 0:
-        inside = spectrum.Ut(y).square() * seen.to(y)
-        left = (y.double().square().flatten(1).sum(1) - inside.double().flatten(1).sum(1)).clamp(min=0)
+        data = singular_data(run)
+        assert data is not None
+        left = (squared(y) - squared(data.d * data.seen.to(y))).clamp(min=0)
         out = out - 0.5 * (left / noise.std**2 + rest * math.log(2 * math.pi * noise.std**2))
     return out
 

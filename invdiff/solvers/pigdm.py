@@ -28,6 +28,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from ..noise import Gaussian
@@ -36,8 +37,9 @@ from ..problem import Problem
 from ..transitions import ddim_step
 from .base import Run, Solver
 from .checks import check_count, check_number
-from .guidance import bounded, dot, image_scale, tweedie_pullback, whitened_adjoint
+from .guidance import bounded, dot, image_scale, tweedie_vjp, whitened
 from .levels import ddpm_levels
+from .singular import short_cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +96,12 @@ class PiGDM(Solver):
         assert isinstance(problem.noise, Gaussian)
         r2 = v * sigma**2 / (v + sigma**2)
 
-        def whitened(x0: Tensor) -> Tensor:
-            return whitened_adjoint(problem, problem.residual(x0), r2)
-
-        x0, u, g = tweedie_pullback(run, x, sigma, whitened)
+        x0, vjp = tweedie_vjp(run, x, sigma)
+        w = whitened(problem, short_cut(run), x0, r2)
+        g = vjp(w.pull)
         if self.damped:
-            left = problem.residual(x0 + r2 * u) / (problem.noise.std or math.inf)  # s w
-            noise = dot(left, left)
-            g = image_scale(bounded(r2 * dot(u, u) + noise, noise, sigma**2 * dot(u, g)), g) * g
+            g = g * image_scale(bounded(w.assumed, w.noise, sigma**2 * dot(w.pull, g)), g)
         if self.adaptive:
             moved = ddim_step(x, x0, sigma, sigma_next, self.eta, run.randn(x))
-            return moved + self.weight * r2 * math.sqrt(1 + (sigma_next / run.unit) ** 2) * g
-        return ddim_step(x, x0 + self.weight * sigma**2 * g, sigma, sigma_next, self.eta, run.randn(x))
+            return moved.add_(g, alpha=self.weight * r2 * math.sqrt(1 + (sigma_next / run.unit) ** 2))
+        return ddim_step(x, torch.add(x0, g, alpha=self.weight * sigma**2), sigma, sigma_next, self.eta, run.randn(x))

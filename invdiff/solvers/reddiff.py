@@ -23,6 +23,7 @@ from ..problem import Problem
 from .adam import Moments, adam_step
 from .base import Run, Solver
 from .checks import check_count, check_number
+from .guidance import data_pull
 from .levels import ddpm_levels
 from .splitting import first_estimate
 
@@ -88,21 +89,8 @@ class REDdiff(Solver):
     def step(self, run: Run, x: Point, i: int) -> Point:
         """Take one step of Adam."""
         sigma, mu = run.levels[i], x.mu
-        prior_side = mu - run.denoise(mu + sigma * run.randn(mu), sigma)
-        observed = run.problem.operator.observed
-        shape = run.problem.operator.out_shape
-        count = math.prod(shape) if observed is None else int(observed.expand(shape).sum())
-        data_side = math.prod(run.problem.operator.in_shape) / max(1, count) * misfit_gradient(run.problem, mu)
-        g = data_side + self.weight * prior_side
-        mu, moments = adam_step(
-            mu, g / run.unit, Moments(x.first, x.second), i + 1, self.rate * run.unit, betas=(0.9, 0.99)
-        )
+        prior_side = mu - run.denoise(torch.add(mu, run.randn(mu), alpha=sigma), sigma)
+        share = -math.prod(run.problem.operator.in_shape) / max(1, run.problem.observations) / run.unit
+        g = torch.add(self.weight / run.unit * prior_side, data_pull(run, mu), alpha=share)
+        mu, moments = adam_step(mu, g, Moments(x.first, x.second), i + 1, self.rate * run.unit, betas=(0.9, 0.99))
         return Point(mu, *moments)
-
-
-def misfit_gradient(problem: Problem, x: Tensor) -> Tensor:
-    """Return the gradient of `||y - A(x)||^2 / 2` of each image, `J^T (A(x) - y)`, like `x`."""
-    with torch.enable_grad():
-        leaf = x.detach().requires_grad_()
-        (g,) = torch.autograd.grad(problem.residual(leaf).square().sum() / 2, leaf)
-    return g

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from ..noise import Gaussian
@@ -24,8 +25,9 @@ from ..problem import Problem
 from ..transitions import ddim_step, tweedie_score
 from .base import Run, Solver
 from .checks import check_count, check_number
-from .guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_pullback
+from .guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_vjp
 from .levels import ddpm_levels
+from .singular import squared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ class SDA(Solver):
         x = ddim_step(x, self.guided(run, x, sigma), sigma, sigma_next, 0.0, None)
         for _ in range(self.corrections if sigma_next > 0 else 0):
             score = tweedie_score(x, self.guided(run, x, sigma_next), sigma_next)
-            delta = image_scale(self.tau / score.square().flatten(1).mean(1).clamp(min=1e-30), x)
+            delta = image_scale(self.tau * x[0].numel() / squared(score).clamp(min=1e-30), x)
             x = x + delta * score + (2 * delta).sqrt() * run.randn(x)
         return x
 
@@ -92,15 +94,11 @@ class SDA(Solver):
         assert isinstance(problem.noise, Gaussian)
         s2 = problem.noise.std**2
         variance = s2 + self.gamma * (max(gain(problem.operator), 1e-12) * sigma) ** 2  # positive for a zero operator
-        squared = x.new_zeros(len(x))
-
-        def pull(x0: Tensor) -> Tensor:
-            nonlocal squared
-            squared, u = data_gradient(problem, x0)
-            return u / variance
-
-        x0, u, g = tweedie_pullback(run, x, sigma, pull)
+        x0, vjp = tweedie_vjp(run, x, sigma)
+        misfit, u = data_gradient(problem, x0)
+        u = u / variance
+        g = vjp(u)
         if self.damped:
-            w2 = squared.double() / variance**2
-            g = image_scale(bounded(variance * w2, s2 * w2, sigma**2 * dot(u, g)), g) * g
-        return x0 + sigma**2 * g
+            w2 = misfit / variance**2
+            g = g * image_scale(bounded(variance * w2, s2 * w2, sigma**2 * dot(u, g)), g)
+        return torch.add(x0, g, alpha=sigma**2)

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from ..noise import Gaussian
-from ..operators.base import LinearOperator, Spectrum
-from ..problem import Problem
+from ..operators.base import Spectrum
 from .base import Run
+from .singular import singular_data
 
 
 class Data(NamedTuple):
@@ -29,7 +29,7 @@ class Data(NamedTuple):
 
     Attributes:
         spectrum: the decomposition.
-        seen: 1 where a coefficient is seen, 0 elsewhere, in the type of the images.
+        seen: 1 where a coefficient is seen, 0 elsewhere, in the type of the images; broadcasts to them, as `tau`.
         d: the data, `(N, ...)`; 0 where nothing is seen.
         tau: the standard deviation of their noise; 0 where nothing is seen.
     """
@@ -43,23 +43,17 @@ class Data(NamedTuple):
 def spectral_data(run: Run) -> Data:
     """Return the data of a run in the operator's singular vectors, found once.
 
-    Singular values below 1e-6 of the largest count as zero.
-
     Args:
         run: the batch, with an operator that has a spectrum, and Gaussian noise.
     """
-    return run.once("spectral data", lambda: _data(run.problem))
+    return run.once("spectral data", lambda: _data(run))
 
 
-def _data(problem: Problem) -> Data:
-    operator, y = problem.operator, problem.measurement
-    assert isinstance(operator, LinearOperator) and isinstance(problem.noise, Gaussian)
-    spectrum = operator.svd
-    assert spectrum is not None
-    s = spectrum.s.to(y)
-    seen = s > 1e-6 * s.max() if s.numel() else s > 0
-    inverse = torch.where(seen, 1 / torch.where(seen, s, 1), 0)
-    return Data(spectrum, seen.to(y), inverse * spectrum.Ut(y), problem.noise.std * inverse)
+def _data(run: Run) -> Data:
+    data, noise = singular_data(run), run.problem.noise
+    assert data is not None and isinstance(noise, Gaussian)
+    inverse = data.inverse(0.0)
+    return Data(data.spectrum, data.seen.to(data.d), inverse * data.d, noise.std * inverse)
 
 
 def spectral_start(run: Run, c: Tensor) -> Tensor:

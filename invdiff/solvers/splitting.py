@@ -30,6 +30,8 @@ from ..operators.linalg import least_squares
 from ..problem import Problem
 from ..transitions import langevin_log_acceptance
 from .base import Run
+from .guidance import data_pull
+from .singular import short_cut
 from .start import center
 
 NOISELESS = 1e-3  # noise, in units of data on [-1, 1], that stands for none where a density is needed
@@ -49,14 +51,22 @@ def is_conjugate(problem: Problem) -> bool:
     return isinstance(problem.operator, LinearOperator) and isinstance(problem.noise, Gaussian)
 
 
-def correction(operator: LinearOperator, residual: Tensor, rho: float) -> Tensor:
-    """Return `(A^T A + rho I)^{-1} A^T r`, `(N, *in_shape)`, or `A^+ r` where `rho` is 0.
+def correction(run: Run, x: Tensor, rho: float, noise: Tensor | None = None) -> Tensor:
+    """Return `(A^T A + rho I)^{-1} A^T (y + n - A x)`, like `x`, or `A^+ (y + n - A x)` where `rho` is 0.
 
     Args:
-        operator: the operator `A`.
-        residual: `r`, `(N, *out_shape)`, zero where nothing was observed.
+        run: the batch, with a linear operator.
+        x: images, `(N, C, H, W)`.
         rho: non-negative weight.
+        noise: `n`, like the measurement; none unless given.
     """
+    operator, data = run.problem.operator, short_cut(run)
+    assert isinstance(operator, LinearOperator)
+    if data is not None:
+        return data.correction(x, rho, noise)
+    residual = run.problem.residual(x)
+    if noise is not None:
+        residual = residual + (noise if operator.observed is None else noise * operator.observed.to(noise))
     if rho == 0:
         return operator.pinv(residual)
     if operator.svd is not None:
@@ -81,7 +91,7 @@ def data_mode(run: Run, v: Tensor, tau: float, *, noise_scale: float = 1.0) -> T
     problem = run.problem
     if isinstance(problem.operator, LinearOperator):
         rho = (noise_scale * noise_std(run) / tau) ** 2
-        return v + correction(problem.operator, problem.residual(v), rho)
+        return v + correction(run, v, rho)
     rho = (noise_scale * noise_std(run, floor=True) / tau) ** 2
     x, value = v, _objective(problem, v, v, rho)
     for _ in range(NEWTON):
@@ -145,14 +155,10 @@ def data_draw(run: Run, v: Tensor, tau: float, *, moves: int) -> Tensor:
     """
     problem = run.problem
     if is_conjugate(problem):
-        assert isinstance(problem.operator, LinearOperator)
         s = noise_std(run)
-        moved = v + tau * run.randn(v)
-        y = problem.measurement
-        noise = s * run.randn(y)
-        if problem.operator.observed is not None:
-            noise = noise * problem.operator.observed.to(y)
-        return moved + correction(problem.operator, problem.residual(moved) + noise, (s / tau) ** 2)
+        moved = torch.add(v, run.randn(v), alpha=tau)
+        noise = run.randn(problem.measurement).mul_(s)
+        return correction(run, moved, (s / tau) ** 2, noise).add_(moved)
     return _metropolis(run, v, tau, moves)
 
 
@@ -185,6 +191,23 @@ def _metropolis(run: Run, v: Tensor, tau: float, moves: int) -> Tensor:
         value = torch.where(accept, new, value)
         log_gamma = log_gamma + 3 / (1 + k) ** 0.6 * (ratio.clamp(max=0).exp() - ACCEPTED)
     return x
+
+
+def likelihood_score(run: Run, x: Tensor, *, std: float | None = None) -> Tensor:
+    """Return `grad log p(y | x)` of each image, like `x`; noiseless data count as almost noiseless.
+
+    Args:
+        run: the batch.
+        x: images, `(N, C, H, W)`.
+        std: standard deviation in the place of Gaussian noise's own.
+    """
+    problem = likelihood_problem(run)
+    if isinstance(problem.noise, Gaussian):
+        return data_pull(run, x) / (std or problem.noise.std) ** 2
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        (g,) = torch.autograd.grad(problem.log_likelihood(leaf).sum(), leaf)
+    return g
 
 
 def likelihood_problem(run: Run) -> Problem:

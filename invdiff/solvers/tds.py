@@ -18,22 +18,19 @@ twist; a good twist needs fewer particles.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..noise import Gaussian
-from ..priors.base import Prior
-from ..problem import Problem
-from ..schedules import geometric_levels
+from ..operators.base import LinearOperator
 from ..transitions import ddim_coefficients
 from . import particles as pf
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .guidance import bounded, gain
-from .levels import level_range
+from .base import Run
+from .checks import check_number
+from .guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_vjp
 from .start import center
 
 
@@ -49,7 +46,7 @@ class Twisted(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TDS(Solver):
+class TDS(pf.ParticleSolver):
     """Twisted sequential Monte Carlo for any differentiable operator and Gaussian noise.
 
     Attributes:
@@ -79,39 +76,21 @@ class TDS(Solver):
         800
     """
 
-    steps: int = 100
-    particles: int = 16
     spread: float = 1.0
     threshold: float = 1.0
     damped: bool = True
-    resample: pf.Resampling = pf.systematic
 
     needs: ClassVar[frozenset[str]] = frozenset({"vjp", "gaussian"})
     limit: ClassVar[str] = "particles"
 
     def __post_init__(self) -> None:
-        check_count(self, "steps")
-        check_count(self, "particles")
+        super().__post_init__()
         check_number(self, "spread", 0, positive=True)
         check_number(self, "threshold", 0, 1)
 
-    @property
-    def cloud(self) -> int:
-        """The number of particles."""
-        return self.particles
-
-    @property
-    def evaluations(self) -> int:
-        """One for each particle and level."""
-        return self.steps * self.particles
-
-    def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels in geometric progression, over the range of DDPM's chain."""
-        return geometric_levels(self.steps, *level_range(prior))
-
     def start(self, run: Run) -> Twisted:
         """Draw particles of the prior at the first level, weighted by its twist."""
-        c = center(run.problem, run.prior)[:, None].expand(-1, self.particles, *run.problem.operator.in_shape)
+        c = self.clouds(center(run.problem, run.prior))
         x = c + run.levels[0] * run.randn(c)
         x0, push, log_psi = self._twist(run, x, run.levels[0])
         run.log_evidence = torch.zeros(run.rows, dtype=torch.float64, device=x.device)
@@ -166,16 +145,25 @@ class TDS(Solver):
 
     def _twist(self, run: Run, x: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
         """Return `x0_hat`, `grad log psi` and `log psi` of all particles."""
-        noise = Gaussian(self._std(run, sigma))
-        x0, push, log_psi = pf.tweedie_clouds(run, x, sigma, lambda p, x0: replace(p, noise=noise).log_likelihood(x0))
-        if self.damped:
-            assert isinstance(run.problem.noise, Gaussian)
-            e = pf.residuals(run, x0)
-            explained = ((e - pf.residuals(run, x0 + sigma**2 * push)) * e).sum(2)
-            squared = e.square().sum(2)
-            factor = bounded(squared, (run.problem.noise.std / noise.std) ** 2 * squared, explained)
-            push = push * factor.to(push).reshape(*factor.shape, *[1] * (push.ndim - 2))
-        return x0, push, log_psi
+        assert isinstance(run.problem.noise, Gaussian)
+        std = self._std(run, sigma)
+        share = (run.problem.noise.std / std) ** 2
+        constant = run.problem.observations * math.log(std * math.sqrt(2 * math.pi))
+
+        def one(rows: list[int], part: Tensor) -> pf.Triple:
+            problem = run.problem[rows]
+            x0, vjp = tweedie_vjp(run, part, sigma)
+            misfit, pull = data_gradient(problem, x0)
+            push = vjp(pull / std**2)
+            if self.damped:
+                explained = sigma**2 * dot(push, pull)  # e^T A sigma^2 push
+                if not isinstance(problem.operator, LinearOperator):
+                    e = problem.residual(x0)
+                    explained = dot(e - problem.residual(x0 + sigma**2 * push), e)
+                push = push * image_scale(bounded(misfit, share * misfit, explained), push)
+            return x0, push, misfit / (-2 * std**2) - constant
+
+        return pf.in_chunks(x, one)
 
     def _std(self, run: Run, sigma: float) -> float:
         """Return the standard deviation of the twist at a level."""

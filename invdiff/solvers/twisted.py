@@ -34,8 +34,9 @@ from ..problem import Problem
 from ..schedules import geometric_levels
 from . import particles as pf
 from .base import Run
-from .guidance import dot, tweedie_pullback, whitened_adjoint
+from .guidance import dot, image_scale, tweedie_vjp, whitened
 from .levels import level_range
+from .singular import short_cut
 from .start import DROWNED, center
 from .tds import TDS, Twisted
 
@@ -103,7 +104,7 @@ class TwistedMultistep(TDS):
         c, sigma = center(run.problem, run.prior), run.levels[0]
         if run.prior.sigma_max >= DROWNED * run.prior.std:
             c, sigma = run.denoise(c, run.prior.sigma_max), math.hypot(sigma, run.prior.std)
-        clouds = c[:, None].expand(-1, self.particles, *c.shape[1:])
+        clouds = self.clouds(c)
         x = clouds + sigma * run.randn(clouds)
         x0, push, log_psi = self._twist(run, x, run.levels[0])
         run.log_evidence = self._normalizer(run)
@@ -123,18 +124,17 @@ class TwistedMultistep(TDS):
     def _twist(self, run: Run, x: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
         """Return `x0_hat`, `grad log psi` and `log psi` of all particles, by one vector-Jacobian product each."""
         assert isinstance(run.problem.noise, Gaussian)
-        std, v = run.problem.noise.std, self._variance(run, sigma)
+        v, data = self._variance(run, sigma), short_cut(run)
 
-        def one(problem: Problem, part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            x0, u, g = tweedie_pullback(run, part, sigma, lambda x0: whitened_adjoint(problem, problem.residual(x0), v))
-            left = problem.residual(x0 + v * u) / (std or math.inf)  # sigma_y w
-            noise = dot(left, left)
-            assumed = v * dot(u, u) + noise
-            true = noise + sigma**2 * dot(u, g)
-            f = torch.where(assumed > 0, true / torch.where(assumed > 0, assumed, 1.0), 1.0).clamp(min=LEAST)
-            return x0, g / f.to(g).reshape(-1, *[1] * (g.ndim - 1)), -0.5 * (assumed / f + f.log())
+        def one(rows: list[int], part: Tensor) -> pf.Triple:
+            x0, vjp = tweedie_vjp(run, part, sigma)
+            w = whitened(run.problem[rows], data.rows(rows) if data is not None else None, x0, v)
+            g = vjp(w.pull)
+            true = w.noise + sigma**2 * dot(w.pull, g)
+            f = torch.where(w.assumed > 0, true / torch.where(w.assumed > 0, w.assumed, 1.0), 1.0).clamp(min=LEAST)
+            return x0, g * image_scale(1 / f, g), -0.5 * (w.assumed / f + f.log())
 
-        return pf.in_chunks(run, x, one)
+        return pf.in_chunks(x, one)
 
     def _variance(self, run: Run, sigma: float) -> float:
         return self.spread / (1 / run.prior.std**2 + 1 / sigma**2)
@@ -143,13 +143,11 @@ class TwistedMultistep(TDS):
         """Return `-log det(2 pi M) / 2` at the lowest level, `(N,)`, with a closed form of the spectrum."""
         operator, noise = run.problem.operator, run.problem.noise
         assert isinstance(operator, LinearOperator) and isinstance(noise, Gaussian)
-        y = run.problem.measurement
         if operator.svd is None or len(run.levels) < 2:
             return None
         s2 = operator.svd.s.double().flatten() ** 2
         s2 = s2[s2 > 1e-12 * s2.max()] if s2.numel() else s2
-        entries = y[0].numel() if operator.observed is None else int(operator.observed.expand(y.shape[1:]).sum())
-        rest = (entries - len(s2)) if noise.std > 0 else 0
+        rest = (run.problem.observations - len(s2)) if noise.std > 0 else 0
         log_det = (2 * math.pi * (self._variance(run, run.levels[-2]) * s2 + noise.std**2)).log().sum()
         log_det = log_det + (rest * math.log(2 * math.pi * noise.std**2) if rest else 0.0)
-        return (-0.5 * log_det).expand(len(y)).to(y.device)
+        return (-0.5 * log_det).expand(run.rows).to(run.problem.measurement.device)

@@ -13,8 +13,9 @@ from invdiff.operators import Blur, Identity, Inpainting, LinearOperator
 from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior, Prior
 from invdiff.solvers import MMPS, SDA, SNIPS, ConvolvedLikelihood, PiGDM, Run, ScoreALD, Solver
-from invdiff.solvers.guidance import whitened_adjoint
+from invdiff.solvers.guidance import whitened
 from invdiff.solvers.mmps import linearised
+from invdiff.solvers.singular import SingularData
 from invdiff.streams import Streams, generator
 from invdiff.testing.exact import mixture_problem
 
@@ -214,16 +215,36 @@ def test_published_pigdm_overshoots_where_images_vary_more_than_its_variance() -
 
 def test_inverse_in_closed_form_and_by_iteration_agree() -> None:
     problem, _ = mixture_problem(8, 2, seed=0)
-    operator = problem.operator
-    r = torch.ones(1, 2, dtype=torch.float64)
+    operator, y = problem.operator, problem.measurement
     a = operator(torch.eye(8, dtype=torch.float64).reshape(8, 8, 1, 1)).T
     slow = LinearOperator.from_function(lambda x: x.flatten(1) @ a.T.to(x), (8, 1, 1))
+    x = torch.rand(1, 8, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    r, v = y[0] - a @ x.flatten(), 0.5
     for std in (0.3, 0.0):
-        noise = std**2 * torch.eye(2, dtype=torch.float64)
-        expected = (a.T @ torch.linalg.solve(0.5 * a @ a.T + noise, r[0])).reshape(1, 8, 1, 1)
+        m = v * a @ a.T + std**2 * torch.eye(2, dtype=torch.float64)
+        w = torch.linalg.solve(m, r)
         for op in (operator, slow):
-            got = whitened_adjoint(Problem(op, Gaussian(std), r), r, 0.5)
-            torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-7)
+            one = Problem(op, Gaussian(std), y)
+            got = whitened(one, SingularData.of(one), x, v)
+            torch.testing.assert_close(got.pull.flatten(), a.T @ w, rtol=1e-5, atol=1e-7)
+            torch.testing.assert_close(got.assumed, (w @ m @ w)[None], rtol=1e-5, atol=1e-7)
+            torch.testing.assert_close(got.noise, (std**2 * w @ w)[None], rtol=1e-5, atol=1e-7)
+
+
+def test_whitened_residual_counts_what_no_image_explains() -> None:
+    """Under a filter that loses a frequency, what the measurement has of it is noise alone."""
+    shape, v, std = (1, 8, 8), 0.3, 0.2
+    op = Blur(shape, kernel=torch.tensor([[0.5, 0.5]]), border="circular")
+    x, y = torch.rand(2, 1, *shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    problem = Problem(op, Gaussian(std), y)
+    a = op(torch.eye(64, dtype=torch.float64).reshape(64, *shape)).flatten(1).T
+    m = v * a @ a.T + std**2 * torch.eye(64, dtype=torch.float64)
+    w = torch.linalg.solve(m, (y.flatten() - a @ x.flatten()))
+    for data in (SingularData.of(problem), None):
+        got = whitened(problem, data, x, v)
+        torch.testing.assert_close(got.pull.flatten(), a.T @ w)
+        torch.testing.assert_close(got.assumed, (w @ m @ w)[None])
+        torch.testing.assert_close(got.noise, (std**2 * w @ w)[None])
 
 
 def test_derivative_of_a_nonlinear_operator_and_its_transpose() -> None:
