@@ -23,6 +23,7 @@ import typer
 from . import __version__
 from .commands import benchmarking, terminal
 from .commands.arguments import FILES, RUN, Device, Seed, Threads, text
+from .registry import in_file_of_user
 
 INTERRUPTED = 130
 
@@ -278,6 +279,10 @@ def main(argv: list[str] | None = None) -> int:
     """
     _argv[:] = sys.argv[1:] if argv is None else argv
     show = "--traceback" in _argv[:1] or bool(os.environ.get("INVDIFF_TRACEBACK"))
+    if "" in _argv:
+        before = shlex.join(["invdiff", *_argv[: _argv.index("")]])
+        terminal.error(f"expected no empty argument, got one after {before!r}; is a variable of the shell not set?")
+        return 2
     try:
         with _terminable():
             alone = _argv == ["--traceback"]  # to typer a missing command, not the wish for help
@@ -317,6 +322,9 @@ def _bad_input(failure: Exception) -> tuple[int, str] | None:
     crowded = isinstance(failure, RuntimeError) and "can't allocate memory" in str(failure)  # torch's on a CPU
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError" or crowded:
         return 1, "out of memory; lower --samples or --batch-size, or take a smaller image"
+    if place := in_file_of_user(failure):
+        why = f": {failure}" if str(failure) else ""
+        return 2, f"{place}: {type(failure).__name__}{why}; see all of it with: invdiff --traceback ..."
     return None
 
 

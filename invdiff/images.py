@@ -8,6 +8,7 @@ colour as 8-bit.
 from __future__ import annotations
 
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -147,9 +148,11 @@ def load_array(path: str | Path) -> Array:
                 array = found[_pick_array(list(found.files), path)]
         else:
             array = found
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         if str(error).startswith(str(path)):
             raise
+        if "pickle" in str(error) and not str(error).startswith("Object arrays"):  # what numpy takes all else for
+            raise ValueError(f"{path}: cannot be read as a numpy array: it is none, or damaged") from error
         raise ValueError(f"{path}: cannot be read as a numpy array: {_first_line(error)}") from error
     return _scaled(array, path)
 

@@ -16,6 +16,7 @@ import difflib
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -121,6 +122,23 @@ def weights_path(spec: str) -> Path:
     return bare if options and not whole.exists() else whole
 
 
+def in_file_of_user(error: BaseException) -> str:
+    """Return `path/to/file.py:line` of the innermost line in a file that `load_from_file` read; "" if there is none.
+
+    Args:
+        error: an exception that was caught.
+    """
+    loaded = {str(m.__file__) for name, m in list(sys.modules.items()) if name.startswith(_MODULE)}
+    places = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in loaded]
+    if not places:
+        return ""
+    file, here = Path(places[-1].filename), Path.cwd()
+    return f"{file.relative_to(here) if file.is_relative_to(here) else file}:{places[-1].lineno}"
+
+
+_MODULE = "_invdiff_file_"
+
+
 def load_from_file(spec: str) -> Any:
     """Return the object that `path/to/file.py:Name` points at.
 
@@ -131,7 +149,7 @@ def load_from_file(spec: str) -> Any:
     path = Path(path_text)
     if not path.is_file():
         raise ValueError(f"{spec!r}: no file {path_text!r}; expected path/to/file.py:Name")
-    module_name = f"_invdiff_file_{path.stem}_{abs(hash(path.resolve()))}"
+    module_name = f"{_MODULE}{path.stem}_{abs(hash(path.resolve()))}"
     if module_name not in sys.modules:
         module_spec = importlib.util.spec_from_file_location(module_name, path)
         assert module_spec is not None and module_spec.loader is not None
@@ -139,7 +157,7 @@ def load_from_file(spec: str) -> Any:
         sys.modules[module_name] = module
         try:
             module_spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[module_name]
             raise ValueError(f"{path_text}: fails to import: {type(error).__name__}: {error}") from error
     module = sys.modules[module_name]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
+import invdiff.priors
 from invdiff.cli import main
 
 H, W = 16, 20
@@ -35,6 +40,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("mine.py").write_text(
         "import torch\n"
         "from invdiff.operators import Operator\n"
+        "from invdiff.priors import Prior\n"
         "class Square(Operator):\n"
         "    def __init__(self, in_shape):\n"
         "        self.in_shape = self.out_shape = in_shape\n"
@@ -44,10 +50,50 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "    return 3\n"
         "class Upside:\n"
         "    shape, std, sigma_min, sigma_max, denoise = (3, None, None), 0.25, 2.0, 1.0, len\n"
+        "class Duck:\n"
+        "    shape, std, sigma_min, sigma_max, denoise = (3, None, None), 0.25, 0.01, 50.0, len\n"
+        "class Wrong(Prior):\n"
+        "    shape, std, sigma_min, sigma_max = (3, None, None), 0.25, 0.01, 50.0\n"
+        "    def denoise(self, x, sigma):\n"
+        "        return x[:, :1]\n"
+        "class Fails(Wrong):\n"
+        "    def denoise(self, x, sigma):\n"
+        "        return {}['weight']\n"
+        "class Operates(Square):\n"
+        "    def forward(self, x):\n"
+        "        raise RuntimeError('two\\nlines')\n"
+        "def fails():\n"
+        "    raise RuntimeError('no\\nweights')\n"
+        "def needs(weights):\n"
+        "    return 3\n"
         "def upside():\n"
         "    return Upside()\n"
     )
     Path("broken.py").write_text("import nothing_of_the_kind\n")
+    Path("exits.py").write_text("import sys\nsys.exit(5)\n")
+    Path("junk.npz").write_bytes(b"PKjunk")
+    weights()
+
+
+def weights() -> None:
+    """Write files of weights that cannot be read."""
+    save_file({"a": torch.zeros(3)}, "plain.safetensors")
+    Path("cut.safetensors").write_bytes(Path("plain.safetensors").read_bytes()[:-5])
+    Path("code.pkl").write_bytes(pickle.dumps(Fraction(1, 2), protocol=4))
+    torch.save({"net": torch.nn.Linear(2, 2)}, "module.pt")
+    Path("junk.pt").write_bytes(b"junk" * 50)
+    file = Path(invdiff.priors.__file__).parent / "weights" / "fashion.safetensors"
+    card = json.loads(file.with_suffix(".json").read_text())
+    network = {**card["network"], "widths": [8, 8]}
+    cards: dict[str, str | None] = {
+        "cardless": None, "cut": '{"format": ', "list": "[]", "bare": json.dumps({"format": card["format"]}),
+        "other": json.dumps({**card, "network": network}), "more": json.dumps({**card, "scaling": {"mena": 0.5}}),
+    }  # fmt: skip
+    for name, text in cards.items():
+        Path(name).mkdir()
+        (Path(name) / "net.safetensors").symlink_to(file)
+        if text is not None:
+            (Path(name) / "net.json").write_text(text)
 
 
 BLUR = "--operator blur:sigma=1"
@@ -61,6 +107,7 @@ CASES = [
     ("empty.png", "empty.png: the file is empty (0 bytes)"),
     ("nan.npy", "nan.npy: expected finite values, got 16 NaN or infinite, the first at (0, 0"),
     ("inf.npy", "inf.npy: expected finite values, got 16 NaN or infinite"),
+    ("junk.npz", "junk.npz: cannot be read as a numpy array: it is none, or damaged"),
     ("bytes.npy", "bytes.npy: expected intensities in [0, 1], got values up to 200; divide by the white level"),
     # names and options
     ("photo.png --operator blurr", "unknown operator 'blurr'; did you mean 'blur'?"),
@@ -87,6 +134,30 @@ CASES = [
     ("photo.png --threads 0", "--threads: expected an integer >= 1, got 0"),
     ("photo.png --batch-size 0", "--batch-size: expected an integer >= 1, got 0"),
     ("photo.png --device tpu", "--device: expected auto, cpu, cuda or cuda:N, got 'tpu'"),
+    ("photo.png --prior mine.py:Duck", "got Duck; make it a subclass of invdiff.priors.Prior"),
+    ("photo.png --prior mine.py:Wrong", "Wrong.denoise: expected images (1, 3, 16, 20) like its input, got (1, 1, 16,"),
+    ("photo.png --prior mine.py:fails", "error: mine.py:26: RuntimeError: no weights; see all of it with: invdiff"),
+    ("photo.png --prior mine.py:needs", "mine.py:needs': weights: expected a value, which it needs, got none"),
+    ("photo.png --prior mine.py:Fails", "error: mine.py:21: KeyError: 'weight'; see all of it with: invdiff"),
+    ("photo.png --operator mine.py:Operates", "error: mine.py:24: RuntimeError: two lines; see all of it with"),
+    ("photo.png --prior exits.py:thing", "exits.py: fails to import: SystemExit: 5"),
+    ("photo.png --prior none.pt", "no file or folder 'none.pt'"),
+    ("photo.png --prior folder", "folder: prior: got a folder with nothing; recognised are"),
+    ("photo.png --prior plain.safetensors", "plain.safetensors: prior: got 1 tensors named a; recognised are"),
+    ("photo.png --prior cut.safetensors", "cut.safetensors: prior: expected a safetensors file, got a damaged one"),
+    ("photo.png --prior code.pkl", "code.pkl: prior: expected tensors alone, got a pickle that runs code when it is r"),
+    ("photo.png --prior module.pt", "a pickle that runs code when it is read (torch.nn.modules.linear.Linear), which"),
+    ("photo.png --prior junk.pt", "junk.pt: prior: expected weights that torch.save wrote, got 200 bytes of something"),
+    ("photo.png --prior cardless/net.safetensors", "but not their metadata: put net.json beside the file"),
+    ("photo.png --prior cut", "net.json: expected JSON, got a damaged file"),
+    ("photo.png --prior list", "net.json: expected format 'invdiff.network-prior/1', got 'list'"),
+    ("photo.png --prior bare", "net.json: expected sha256, network, scaling, shape, found none; export the pri"),
+    ("photo.png --prior other", "net.json: expected the network and scaling of net.safetensors: UNetConfig: widths"),
+    ("photo.png --prior more", "net.json: expected the network and scaling of net.safetensors: Preconditioning"),
+    # sizes that no memory holds
+    ("photo.png --samples 99999999999", "DPS: samples: expected what fits in the memory, got 1 x 99999999999 x 3 x 16"),
+    ("photo.png --operator downsample:factor=1000000", "operator 'downsample': image: expected what fits in"),
+    ("photo.png --operator blur:sigma=1e9", "gaussian_kernel: std: expected what fits in the memory"),
     # noise
     ("photo.png --noise -0.1", "--noise: expected a finite number >= 0, got -0.1"),
     ("photo.png --noise nan", "--noise: expected a finite number >= 0, got nan"),
@@ -116,6 +187,9 @@ CASES = [
     ("photo.png --operator inpainting --missing-tolerance 3", "--missing-tolerance: goes with --missing-color"),
     ("photo.png --operator inpainting --mask-invert", "--mask-invert: goes with --mask"),
     (f"photo.png {BLUR} --mask mask.png", "--mask: goes with --operator inpainting, got --operator blur"),
+    # channels
+    ("photo.png --operator demosaic", "makes (1, 16, 20); give a measurement of 1 channel (gray); a clean image"),
+    ("photo.png --operator grayscale", "makes (1, 16, 20); give a measurement of 1 channel (gray); a clean image"),
     # tomography
     ("sinogram.npy --operator tomography --angles 10", "expected 10 rows, one for each angle, got 9 rows of 16"),
     ("sinogram.npy --operator tomography --angles 16", "transpose the sinogram"),
@@ -177,6 +251,18 @@ def test_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
         (["reconstruct", "photo.png"], "Missing option '--operator'; see: invdiff reconstruct --help"),
         (["frobnicate"], "No such command 'frobnicate'"),
         (["list", "operatrs"], "unknown kind 'operatrs'; did you mean 'operators'?"),
+        (["demo", "--out", ""], "expected no empty argument, got one after 'invdiff demo --out'; is a variable of the"),
+        (["check", "solver", "dps"], "known: operator, prior; solvers are graded: invdiff grade"),
+        (["check", "prior", "mine.py:Duck"], "make it a subclass of invdiff.priors.Prior"),
+        (
+            ["check", "prior", "gaussian", "--shape", "1", "9999999", "9999999"],
+            "--shape: expected what fits in",
+        ),
+        (["check", "prior", "gaussian", "--samples", "99999999999"], "--samples: expected what fits in the memory"),
+        (["check", "operator", "mine.py:fails"], "error: mine.py:26: RuntimeError: no weights"),
+        (["sample", "gaussian", "--n", "99999999999", "--out", "o.png"], "--n: expected what fits in the memory"),
+        (["sample", "gaussian", "--size", "99999999", "--out", "o.png"], "--n, --size: expected what fits in the mem"),
+        (["sample", "mine.py:fails", "--out", "o.png"], "error: mine.py:26: RuntimeError: no weights"),
         (["demo", "--threads", "0"], "--threads: expected an integer >= 1"),
         (["demo", "--out", "photo.png"], "--out: expected a folder"),
         (["demo", "--seed", "-1"], "--seed: expected an integer >= 0"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..memory import check_fits
 from ..registry import unknown
 from ..specs import parse_spec
 from . import terminal
@@ -44,7 +45,8 @@ class CheckRequest:
         from .request import check_at_least, check_out
 
         if self.kind not in KINDS:
-            raise ValueError(unknown("kind of thing to check", self.kind, KINDS))
+            hint = "; solvers are graded: invdiff grade" if self.kind.startswith("solver") else ""
+            raise ValueError(unknown("kind of thing to check", self.kind, KINDS) + hint)
         for option, given in (("--images", self.images), ("--out", self.out), ("--samples", self.samples or None)):
             if self.kind != "prior" and given is not None:
                 raise ValueError(f"{option}: goes with check prior, got check {self.kind}; leave it out")
@@ -53,6 +55,8 @@ class CheckRequest:
         check_at_least("--threads", self.threads, 1)
         if self.shape is not None and min(self.shape) < 1:
             raise ValueError(f"--shape: expected three positive integers C H W, got {' '.join(map(str, self.shape))}")
+        if self.shape is not None:
+            check_fits("--shape", self.shape, "choose a smaller one")
         if self.out is not None:
             check_out(self.out, overwrite=True)
 
@@ -123,6 +127,7 @@ def _draw(request: CheckRequest, prior: Prior, device: str) -> torch.Tensor:
     from ..testing.prior_images import image_shape
 
     shape = image_shape(prior, request.shape)
+    check_fits("--samples", (request.samples, *shape), "ask for fewer")
     return Heun(steps=18)(prior, request.samples, shape=shape, seed=request.seed, device=device).samples
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from ..memory import check_fits
 from ..priors import load_prior
 from ..samplers.base import image_shape
 from ..samplers.command import build_sampler, default_shape, sample
@@ -66,6 +67,7 @@ def run(
     prior = load_prior(name)
     c, h, w = default_shape(prior)
     shape = image_shape("sample", prior, (channels or c, size or h, size or w))
+    check_fits("--n" if size is None else "--n, --size", (n, *shape), "ask for fewer, or smaller ones")
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("sample", total=None)

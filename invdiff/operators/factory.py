@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..memory import check_fits
 from ..registry import operators, unknown
 from .base import Operator
 from .builders import BUILDERS, Shape
@@ -103,16 +104,20 @@ def make_operator_for_measurement(
     image = BUILDERS[name].image_shape(shape, chosen) if name in BUILDERS else shape
     if size is not None:
         image = (image[0], *pair(name, "image_size", size))
+    check_fits(f"operator {name!r}: image", image, "check the operator's options")
     built = _build(name, image, chosen)
     if tuple(built.out_shape) != shape:
-        hint = (
-            f"give {shape[1]} angles, one for each row of the sinogram"
-            if name == "tomography"
-            else "give image_size=[height, width], or a measurement of that shape"
-        )
+        made = tuple(built.out_shape)
+        if name in ("tomography", "fan_beam"):
+            hint = f"give {shape[1]} angles, one for each row of the sinogram"
+        elif len(made) == 3 and made[0] != shape[0]:
+            hint = f"give a measurement of {made[0]} channel{'s' * (made[0] > 1)}{' (gray)' * (made[0] == 1)}; "
+            hint += "a clean image is corrupted first by --simulate"
+        else:
+            hint = "give image_size=[height, width], or a measurement of that shape"
         raise ValueError(
             f"operator {name!r}: expected measurements {shape}, the shape of the given one, "
-            f"but {built!r} makes {tuple(built.out_shape)}; {hint}"
+            f"but {built!r} makes {made}; {hint}"
         )
     return built
 

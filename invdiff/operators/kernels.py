@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..memory import check_fits
+
 
 def gaussian_kernel(std: float | tuple[float, float], size: int | tuple[int, int] | None = None) -> Tensor:
     """Return a sampled Gaussian.
@@ -32,11 +34,12 @@ def gaussian_kernel(std: float | tuple[float, float], size: int | tuple[int, int
     """
     stds = (std, std) if isinstance(std, (int, float)) else std
     sizes = (size, size) if isinstance(size, int) or size is None else size
-    axes = []
+    axes: list[Tensor] = []
     for s, n in zip(stds, sizes, strict=True):
         if not (math.isfinite(s) and s > 0):
             raise ValueError(f"gaussian_kernel: std: expected a positive number of pixels, got {s}")
         count = _size("gaussian_kernel", 2 * int(4 * s + 0.5) + 1 if n is None else n)
+        check_fits("gaussian_kernel: std", (count, *map(len, axes)), f"choose fewer than {s:g} pixels")
         t = torch.arange(count, dtype=torch.float64) - (count - 1) / 2
         g = torch.exp(-(t**2) / (2 * s * s))
         axes.append(g / g.sum())

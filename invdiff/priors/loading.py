@@ -57,8 +57,12 @@ def load_prior(name_or_path: str | Path, **options: object) -> Prior:
         raise ValueError(f"{text!r}: expected no options for an object, got {', '.join(chosen)}")
     if fault := attribute_fault(made):
         raise ValueError(f"{text!r}: {fault}; correct what {spec.name!r} returns")
-    prior: Prior = made
-    return prior
+    if not isinstance(made, Prior):
+        raise ValueError(
+            f"{text!r}: expected a Prior, got {type(made).__name__}; make it a subclass of invdiff.priors.Prior, or "
+            "wrap its denoiser with invdiff.priors.from_denoiser"
+        )
+    return made
 
 
 def _from_weights(path: Path, options: dict[str, object]) -> Prior:

@@ -207,9 +207,7 @@ class NetworkPrior(Prior):
             ValueError: if the metadata are of another format, or the weights are not those that it describes.
         """
         file = _find_weights(Path(path))
-        card = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-        if card.get("format") != FORMAT:
-            raise ValueError(f"NetworkPrior.load: {file.name}: expected format {FORMAT!r}, got {card.get('format')!r}")
+        card = _read_card(file.with_suffix(".json"))
         content = file.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         if digest != card["sha256"]:
@@ -217,9 +215,15 @@ class NetworkPrior(Prior):
                 f"NetworkPrior.load: {file.name}: expected SHA-256 {card['sha256'][:16]}..., got {digest[:16]}...; "
                 "the file is damaged or not the one that its card describes: install or export it again"
             )
-        network = UNet(UNetConfig(**card["network"]))
-        network.load_state_dict({k: v.to(torch.float32) for k, v in load_tensors(content).items()})
-        scaling = Preconditioning(**card["scaling"])
+        try:
+            network = UNet(UNetConfig(**card["network"]))
+            network.load_state_dict({k: v.to(torch.float32) for k, v in load_tensors(content).items()})
+            scaling = Preconditioning(**card["scaling"])
+        except (TypeError, ValueError, RuntimeError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{file.with_suffix('.json')}: expected the network and scaling of {file.name}: {why}; export it again"
+            ) from error
         return cls(
             network,
             tuple(card["shape"]),
@@ -229,6 +233,24 @@ class NetworkPrior(Prior):
             tile=tile,
             card=card,
         )
+
+
+def _read_card(file: Path) -> dict[str, Any]:
+    """Return the metadata of weights.
+
+    Raises:
+        ValueError: no metadata, of another format, or something missing.
+    """
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: expected JSON, got a damaged file: {error}; export the prior again") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        got = card.get("format") if isinstance(card, dict) else type(card).__name__
+        raise ValueError(f"{file}: expected format {FORMAT!r}, got {got!r}")
+    if missing := [k for k in ("sha256", "network", "scaling", "shape") if k not in card]:
+        raise ValueError(f"{file}: expected {', '.join(missing)}, found none; export the prior again")
+    return card
 
 
 def is_export(path: Path) -> bool:

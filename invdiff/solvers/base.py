@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
+from ..memory import check_fits
 from ..noise import Gaussian
 from ..operators.base import LinearOperator
 from ..priors.base import Prior, attribute_fault
@@ -284,7 +285,7 @@ class Solver(abc.ABC):
         """
         row = int((~good).nonzero()[0])
         image = run.problem.image_index[row]
-        advice = _prior_fault(run, _image(state)[row : row + 1], i) or (
+        advice = _fault(run, _image(state)[row : row + 1], i) or (
             f"lower {self.lower}={getattr(self, self.lower)}"
             if self.lower
             else "it has no step size to lower: check the values of the measurement and of prior.denoise"
@@ -296,6 +297,7 @@ class Solver(abc.ABC):
         for label, value, least in (("samples", samples, 1), ("seed", seed, 0), ("batch_size", batch_size or 1, 1)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name}: {label}: expected an integer >= {least}, got {value!r}")
+        check_fits(f"{name}: samples", (len(problem), samples, *problem.operator.in_shape), "ask for fewer")
         if fault := attribute_fault(prior):
             raise ValueError(f"{name}: prior: {fault}; correct {type(prior).__name__}")
         op = problem.operator
@@ -315,9 +317,13 @@ class Solver(abc.ABC):
             )
 
 
-def _prior_fault(run: Run, x: Tensor, i: int) -> str:
-    """Say so if the prior makes numbers that are not finite of finite images, about the `i`-th level; else ""."""
+def _fault(run: Run, x: Tensor, i: int) -> str:
+    """Say so if prior or operator make numbers that are not finite of finite images, near the `i`-th level; else ""."""
     x = x.reshape(-1, *x.shape[-3:])  # of a cloud of particles
+    operator = run.problem.operator
+    if not bool(operator(x.clamp(0, 1)).isfinite().all()):
+        name = type(operator).__name__
+        return f"{name} gives NaN or infinity for images in [0, 1]: invdiff check operator"
     for sigma in (s for s in run.levels[max(0, i - 1) : i + 2] if s > 0):
         if not bool(run.prior.denoise(x, sigma).isfinite().all()):
             name = type(run.prior).__name__

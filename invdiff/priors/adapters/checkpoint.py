@@ -7,6 +7,7 @@ PyTorch's older files are pickles, which can call any function while they are re
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,12 +68,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
             warnings.simplefilter("ignore")  # old files name storage classes that torch has replaced
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if not _is_pickle(path):
+            raise _damaged(path) from error
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        code = f" ({found[1]})" if found else ""
         raise ValueError(
-            f"{path}: prior: expected tensors alone, got a pickle that runs code when it is read "
-            f"({_first_line(error)}), which invdiff refuses; {_CONVERT}"
+            f"{path}: prior: expected tensors alone, got a pickle that runs code when it is read{code}, which invdiff "
+            f"refuses; {_CONVERT}"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
-        raise ValueError(f"{path}: prior: expected what torch.save wrote: {_first_line(error)}") from error
+    except Exception as error:  # of a file that is no pickle, anything may come
+        raise _damaged(path) from error
     tensors = _tensors(content)
     if not tensors:
         raise ValueError(
@@ -82,13 +87,30 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, _unwrap(tensors), content if isinstance(content, Mapping) else {})
 
 
+def _is_pickle(path: Path) -> bool:
+    """Return whether a file begins as a pickle of protocol 2 or higher does, or as a zip that holds one."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return start[:1] == b"\x80" or start == b"PK\x03\x04"
+
+
+def _damaged(path: Path) -> ValueError:
+    return ValueError(
+        f"{path}: prior: expected weights that torch.save wrote, got {path.stat().st_size} bytes of something else, or "
+        "damaged; fetch or save the file again"
+    )
+
+
 def _read_safetensors(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (it is no mapping)
             return Checkpoint(path, _unwrap(tensors), {}, file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: prior: expected a safetensors file: {_first_line(error)}") from error
+        raise ValueError(
+            f"{path}: prior: expected a safetensors file, got a damaged one ({_first_line(error)}); fetch or save it "
+            "again"
+        ) from error
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:

@@ -84,9 +84,13 @@ def call_with_options(function: Callable[..., Any], options: Mapping[str, object
     """
     parameters = inspect.signature(function).parameters
     hints = get_type_hints(getattr(function, "func", function)) if options else {}
-    for name, value in options.items():
+    for name in options:
         if name not in parameters:
             raise ValueError(unknown(f"option of {what}", name, parameters))
+    for name, p in parameters.items():
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and name not in options:
+            raise ValueError(f"{what}: {name}: expected a value, which it needs, got none; give {name}=VALUE behind it")
+    for name, value in options.items():
         if name in hints and not _fits(value, hints[name]):
             raise ValueError(f"{what}: {name}: expected {_words(hints[name])}, got {value!r}")
     return function(**options)
@@ -125,6 +129,8 @@ def _why(file: Checkpoint) -> str:
         hint = ", as latent diffusion models have, which are no priors of images"
     elif file.has("conv_in.weight", "time_embedding.linear_1.weight"):
         hint = ", the weights of a diffusers model alone: give its folder, with config.json and its scheduler"
+    elif any(k.startswith("decoder.0.0.") for k in names) and file.path.suffix == ".safetensors":
+        hint = f", as invdiff train exports them, but not their metadata: put {file.path.stem}.json beside the file"
     return f"{len(names)} tensors named {_some(names)}{hint}"
 
 

@@ -1,0 +1,41 @@
+"""Whether what is asked for can fit in this machine's memory, told before hours or the machine are spent on it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+
+BYTES = 4
+"""Of one value, in float32."""
+
+
+def check_fits(what: str, sizes: Iterable[int], advice: str) -> None:
+    """Raise unless an array of float32 fits in the memory of this machine.
+
+    Args:
+        what: argument or option that asks for it, for the message.
+        sizes: of the array.
+        advice: what to do instead.
+
+    Raises:
+        ValueError: it does not fit.
+
+    Example:
+        >>> check_fits("samples", (10**9, 3, 512, 512), "ask for fewer")
+        Traceback (most recent call last):
+        ...
+        ValueError: samples: expected what fits in the memory, got 1000000000 x 3 x 512 x 512 values; ask for fewer
+    """
+    known = tuple(sizes)
+    if BYTES * math.prod(known) > _memory():
+        shape = " x ".join(map(str, known))
+        raise ValueError(f"{what}: expected what fits in the memory, got {shape} values; {advice}")
+
+
+def _memory() -> float:
+    """Return the bytes of this machine's memory; infinity where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return math.inf
