@@ -90,7 +90,7 @@ class FPS(pf.ParticleSolver):
         first = a + sigma * spectrum.Vt(run.randn(c))
         clouds = self.clouds(c)
         z = pf.coefficients(spectrum, clouds)
-        return Filtered(pf.tilted_draw(spectrum, clouds, z, sigma, first, tau**2, run.randn(clouds)), first)
+        return Filtered(pf.tilted_draw(spectrum, clouds, z, sigma, first, tau**2, run.randn(clouds))[0], first)
 
     def step(self, run: Run, state: Filtered, i: int) -> Filtered:
         """Draw the next measurement, weigh by it, choose the survivors and move them."""
@@ -107,4 +107,4 @@ class FPS(pf.ParticleSolver):
             return Filtered(mean + spectrum.V(pf.flat(exact)).reshape(mean.shape), data)
         index = pf.survivors(run, pf.log_potential(z, data, s**2 + tau**2), self.resample)
         mean, z = pf.pick(mean, index), pf.pick(z, index)
-        return Filtered(pf.tilted_draw(spectrum, mean, z, s, data, tau**2, run.randn(mean)), data)
+        return Filtered(pf.tilted_draw(spectrum, mean, z, s, data, tau**2, run.randn(mean))[0], data)

@@ -124,7 +124,7 @@ def whitened(problem: Problem, data: SingularData | None, x: Tensor, variance: f
     else:
         e = data.misfit(x)
         c = e * data.inverse(rho)  # v s w
-        pull = data.spectrum.V(c).div_(variance)
+        pull = data.spectrum.V(c) / variance
         power = squared(c) / variance**2
         rest = torch.zeros_like(power)
         if noise.std > 0:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,6 +36,13 @@ from .checks import check_number
 from .levels import level_range
 from .singular import compact
 from .start import center
+
+
+class Weighed(NamedTuple):
+    """Clouds `(N, P, C, H, W)` and their coefficients `V^T x`, `(N, P, *coefficients)`."""
+
+    x: Tensor
+    z: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +103,7 @@ class MCGDiff(pf.ParticleSolver):
         assert problem.operator.svd is not None
         return pf.with_levels(levels, problem.noise.std / compact(problem.operator.svd.s).double().cpu().flatten())
 
-    def start(self, run: Run) -> Tensor:
+    def start(self, run: Run) -> Weighed:
         """Draw from the prior at `sigma_T`, `N(c, sigma_T^2 I)`, tilted by `g_T`."""
         spectrum, a, tau = pf.spectral_data(run)
         c = self.clouds(center(run.problem, run.prior))
@@ -104,10 +111,11 @@ class MCGDiff(pf.ParticleSolver):
         variance = self._variance(run, tau, 0, below=0)
         run.log_evidence = pf.log_outside(run, spectrum, tau)
         run.log_evidence = run.log_evidence + pf.log_potential(z[:, :1], a, run.levels[0] ** 2 + variance)[:, 0]
-        return pf.tilted_draw(spectrum, c, z, run.levels[0], a, variance, run.randn(c))
+        return Weighed(*pf.tilted_draw(spectrum, c, z, run.levels[0], a, variance, run.randn(c)))
 
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+    def step(self, run: Run, state: Weighed, i: int) -> Weighed:
         """Weigh, choose the survivors, and move them."""
+        x = state.x
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         spectrum, a, tau = pf.spectral_data(run)
         # Freed coefficients keep their weights: at level i those count that still do at level i + 1.
@@ -117,14 +125,15 @@ class MCGDiff(pf.ParticleSolver):
         mean = torch.lerp(x0, x, c)
         z = pf.coefficients(spectrum, mean)
         s_data = s if sigma_next > 0 else sigma  # of the transition in the coefficients that a potential acts on
-        log_w = pf.log_potential(z, a, s_data**2 + after) - pf.log_potential(pf.coefficients(spectrum, x), a, now)
+        log_w = pf.log_potential(z, a, s_data**2 + after) - pf.log_potential(state.z, a, now)
         assert run.log_evidence is not None
         run.log_evidence = run.log_evidence + pf.log_mean(log_w)
         index = pf.survivors(run, log_w, self.resample)
         mean, z = pf.pick(mean, index), pf.pick(z, index)
         if sigma_next == 0:
-            return mean + spectrum.V(pf.flat(torch.where(after.isfinite(), a[:, None] - z, 0))).reshape(mean.shape)
-        return pf.tilted_draw(spectrum, mean, z, s, a, after, run.randn(mean))
+            change = torch.where(after.isfinite(), a[:, None] - z, 0)
+            return Weighed(mean + spectrum.V(pf.flat(change)).reshape(mean.shape), z + change)
+        return Weighed(*pf.tilted_draw(spectrum, mean, z, s, a, after, run.randn(mean)))
 
     def _variance(self, run: Run, tau: Tensor, i: int, below: int) -> Tensor:
         """Return the variances of the potential at level i, infinite for what is free at the level `below`."""

@@ -249,7 +249,7 @@ def log_potential(z: Tensor, a: Tensor, variance: Tensor) -> Tensor:
 
 def tilted_draw(
     spectrum: Spectrum, mean: Tensor, z: Tensor, s: float, a: Tensor, variance: Tensor, noise: Tensor
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Draw from the transition `N(m, s^2 I)` tilted by the potentials `N(a_i; (V^T x)_i, g_i^2)`.
 
     Args:
@@ -260,15 +260,19 @@ def tilted_draw(
         a: where the potentials stand, `(N, *coefficients)`.
         variance: `g^2`, like those of `log_potential`; infinite where no potential acts.
         noise: standard normal, like `mean`.
+
+    Returns:
+        The draw, like `mean`, and its coefficients, like `z`.
     """
     gain = s**2 / (s**2 + variance)  # 0 where no potential acts
-    if gain.numel() == 0 or float(gain.max()) == 0:
-        return mean + s * noise
     # V^T noise is standard normal: the coefficient that replaces another one reuses its noise.
     e = coefficients(spectrum, noise)
+    if gain.numel() == 0 or float(gain.max()) == 0:
+        return torch.add(mean, noise, alpha=s), torch.add(z, e, alpha=s)
     spread = (1 - gain).sqrt_().sub_(1).mul_(s)  # g s / sqrt(s^2 + g^2) - s
     change = (a[:, None] - z).mul_(gain.to(z)).addcmul_(spread.to(z), e)
-    return torch.add(mean, noise, alpha=s).add_(spectrum.V(flat(change)).reshape(mean.shape))
+    x = torch.add(mean, noise, alpha=s).add_(spectrum.V(flat(change)).reshape(mean.shape))
+    return x, e.mul_(s).add_(z).add_(change)
 
 
 def log_outside(run: Run, spectrum: Spectrum, tau: Tensor) -> Tensor:

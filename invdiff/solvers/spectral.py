@@ -90,5 +90,5 @@ def spectral_step(run: Run, x: Tensor, x0: Tensor, sigma: float, sigma_next: flo
     b0 = spectrum.Vt(x0)
     change = torch.addcmul((d - b0).mul_(to_data), to_noise, spectrum.Vt(n))
     if keep > 0:
-        change.addcmul_(seen, spectrum.Vt(x).sub_(b0), value=-keep / sigma)
+        change.addcmul_(seen, spectrum.Vt(x) - b0, value=-keep / sigma)
     return free.add_(spectrum.V(change))

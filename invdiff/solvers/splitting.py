@@ -158,7 +158,7 @@ def data_draw(run: Run, v: Tensor, tau: float, *, moves: int) -> Tensor:
         s = noise_std(run)
         moved = torch.add(v, run.randn(v), alpha=tau)
         noise = run.randn(problem.measurement).mul_(s)
-        return correction(run, moved, (s / tau) ** 2, noise).add_(moved)
+        return moved + correction(run, moved, (s / tau) ** 2, noise)
     return _metropolis(run, v, tau, moves)
 
 

@@ -13,6 +13,7 @@ from invdiff.priors import GaussianPrior, MixturePrior, load_prior
 from invdiff.problem import Problem, simulate
 from invdiff.solvers import MCGDiff, Run
 from invdiff.solvers import particles as pf
+from invdiff.solvers.mcgdiff import Weighed
 from invdiff.streams import Streams, generator
 from invdiff.testing import check_solver, exact_problems, grade_solver
 from invdiff.testing.exact import MatrixOperator, mixture_problem
@@ -44,7 +45,8 @@ def test_is_the_authors_algorithm_in_their_coordinates() -> None:
     for i in range(5):
         run = Run(problem, prior, levels, Streams([generator(3)]))
         run.log_evidence = torch.zeros(1, dtype=torch.float64)
-        got = q.T @ solver.step(run, x, i)[0].flatten(1).T
+        state = Weighed(x, pf.coefficients(pf.spectral_data(run)[0], x))
+        got = q.T @ solver.step(run, state, i).x[0].flatten(1).T
 
         now, after = 1 / (1 + levels[i] ** 2), 1 / (1 + levels[i + 1] ** 2)
         atau = 1 / (1 + tau**2)

@@ -113,7 +113,9 @@ def test_tilted_transition_is_bayes_rule(noisy: bool) -> None:
     p = 40_000
     mean = m.expand(1, p, 5, 1, 1)
     z = pf.coefficients(spectrum, mean)
-    x = pf.tilted_draw(spectrum, mean, z, s, a, tau**2, run.randn(mean))[0].flatten(1)
+    moved, after = pf.tilted_draw(spectrum, mean, z, s, a, tau**2, run.randn(mean))
+    torch.testing.assert_close(after, pf.coefficients(spectrum, moved))
+    x = moved[0].flatten(1)
     total = float(pf.log_potential(z, a, s**2 + tau**2)[0, 0] + pf.log_outside(run, spectrum, tau)[0])
     assert total == pytest.approx(float(exact.log_evidence), abs=1e-9)
     error = (exact.covariance[0].diagonal() / p).sqrt()
