@@ -321,6 +321,8 @@ def _fault(run: Run, x: Tensor, i: int) -> str:
     """Say so if prior or operator make numbers that are not finite of finite images, near the `i`-th level; else ""."""
     x = x.reshape(-1, *x.shape[-3:])  # of a cloud of particles
     operator = run.problem.operator
+    if tuple(x.shape[1:]) != tuple(operator.in_shape):
+        return ""
     if not bool(operator(x.clamp(0, 1)).isfinite().all()):
         name = type(operator).__name__
         return f"{name} gives NaN or infinity for images in [0, 1]: invdiff check operator"

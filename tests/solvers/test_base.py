@@ -174,6 +174,18 @@ def test_what_a_prior_returns_is_the_priors_fault(returns: Callable[[Tensor], ob
     assert "invdiff check prior" in str(caught.value)
 
 
+class Nowhere(Squares):
+    def forward(self, x: Tensor) -> Tensor:
+        return x / 0
+
+
+def test_numbers_that_are_not_finite_are_the_operators_fault() -> None:
+    problem = Problem(Nowhere(), Gaussian(0.1), torch.rand(3, 1, 4, 5))
+    result = SOLVERS["dps"](steps=2)(problem, load_prior("gaussian"))
+    assert result.status == "diverged"
+    assert result.message.endswith("Nowhere gives NaN or infinity for images in [0, 1]: invdiff check operator")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
