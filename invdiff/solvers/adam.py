@@ -54,3 +54,21 @@ def adam_step(
     second = torch.addcmul(betas[1] * moments.second, gradient, gradient, value=1 - betas[1])
     size = second.sqrt().mul_((1 - betas[1] ** k) ** -0.5).add_(eps)
     return torch.addcdiv(x, first, size, value=-rate / (1 - betas[0] ** k)), Moments(first, second)
+
+
+class Descent(NamedTuple):
+    """The state of a solver that descends: an image, `(N, C, H, W)`, and Adam's moments."""
+
+    image: Tensor
+    first: Tensor
+    second: Tensor
+
+    @classmethod
+    def at(cls, image: Tensor) -> Descent:
+        """Return the state before the first step."""
+        return cls(image, *Moments.zeros(image))
+
+    def down(self, gradient: Tensor, k: int, rate: float) -> Descent:
+        """Return the state after step `k`, from 1; see `adam_step`. The second moment has a memory of 100 steps."""
+        image, moments = adam_step(self.image, gradient, Moments(self.first, self.second), k, rate, betas=(0.9, 0.99))
+        return Descent(image, *moments)

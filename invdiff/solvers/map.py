@@ -13,20 +13,15 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
-from .adam import Moments, adam_step
+from .adam import Descent
 from .base import Run, Solver
 from .checks import check_count, check_number
-from .reddiff import Point
-from .splitting import first_estimate, likelihood_problem
-
-BETAS = (0.9, 0.99)
+from .splitting import first_estimate, likelihood_score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,32 +72,17 @@ class MAP(Solver):
         high = min(self.sigma_max * r, prior.sigma_max)
         return geometric_levels(self.steps, min(max(self.sigma_min * r, prior.sigma_min), high), high)
 
-    def start(self, run: Run) -> Point:
+    def start(self, run: Run) -> Descent:
         """Return the first estimate."""
-        x = first_estimate(run)
-        return Point(x, *Moments.zeros(x))
+        return Descent.at(first_estimate(run))
 
-    def step(self, run: Run, x: Point, i: int) -> Point:
+    def step(self, run: Run, x: Descent, i: int) -> Descent:
         """Take one step of Adam."""
-        sigma, image = run.levels[i], x.mu
+        sigma, image = run.levels[i], x.image
         g = image - run.denoise(image, sigma) - sigma**2 * likelihood_score(run, image)
-        rate = self.rate * run.unit * (1 + math.cos(math.pi * i / self.steps)) / 2
-        image, moments = adam_step(image, g / run.unit, Moments(x.first, x.second), i + 1, rate, betas=BETAS)
-        return Point(image, *moments)
+        return x.down(g / run.unit, i + 1, falling(self.rate, i, self.steps) * run.unit)
 
 
-def likelihood_score(run: Run, x: Tensor, *, std: float | None = None) -> Tensor:
-    """Return `grad log p(y | x)` of each image, like `x`; noiseless data count as almost noiseless.
-
-    Args:
-        run: the batch.
-        x: images, `(N, C, H, W)`.
-        std: standard deviation in the place of Gaussian noise's own.
-    """
-    problem = likelihood_problem(run)
-    if std is not None:
-        problem = Problem(problem.operator, Gaussian(std), problem.measurement, problem.image_index)
-    with torch.enable_grad():
-        leaf = x.detach().requires_grad_()
-        (g,) = torch.autograd.grad(problem.log_likelihood(leaf).sum(), leaf)
-    return g
+def falling(rate: float, i: int, steps: int) -> float:
+    """Return a step size that falls from `rate` towards zero along half a cosine."""
+    return rate * (1 + math.cos(math.pi * i / steps)) / 2

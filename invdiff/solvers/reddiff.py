@@ -13,27 +13,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..priors.base import Prior
 from ..problem import Problem
-from .adam import Moments, adam_step
+from .adam import Descent
 from .base import Run, Solver
 from .checks import check_count, check_number
 from .guidance import data_pull
 from .levels import ddpm_levels
 from .splitting import first_estimate
-
-
-class Point(NamedTuple):
-    """The image and Adam's moments."""
-
-    mu: Tensor
-    first: Tensor
-    second: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +73,14 @@ class REDdiff(Solver):
         """Return levels uniform in the time of the variance-preserving SDE."""
         return ddpm_levels(self.steps, prior)
 
-    def start(self, run: Run) -> Point:
+    def start(self, run: Run) -> Descent:
         """Return the first estimate."""
-        mu = first_estimate(run)
-        return Point(mu, *Moments.zeros(mu))
+        return Descent.at(first_estimate(run))
 
-    def step(self, run: Run, x: Point, i: int) -> Point:
+    def step(self, run: Run, x: Descent, i: int) -> Descent:
         """Take one step of Adam."""
-        sigma, mu = run.levels[i], x.mu
+        sigma, mu = run.levels[i], x.image
         prior_side = mu - run.denoise(torch.add(mu, run.randn(mu), alpha=sigma), sigma)
         share = -math.prod(run.problem.operator.in_shape) / max(1, run.problem.observations) / run.unit
         g = torch.add(self.weight / run.unit * prior_side, data_pull(run, mu), alpha=share)
-        mu, moments = adam_step(mu, g, Moments(x.first, x.second), i + 1, self.rate * run.unit, betas=(0.9, 0.99))
-        return Point(mu, *moments)
+        return x.down(g, i + 1, self.rate * run.unit)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from invdiff import Problem, simulate
 from invdiff.noise import Gaussian, Poisson
-from invdiff.operators import Identity, Inpainting, Operator
+from invdiff.operators import GammaCurve, HighDynamicRange, Identity, Inpainting, Operator
 from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior
 from invdiff.solvers import DCPS, MAP, MGDM, MGPS, Langevin, PlugAndPlay, REDdiff, Run, Solver
@@ -75,6 +75,27 @@ def test_pnp_comes_near_the_mean(smooth: tuple[Problem, GaussianPrior]) -> None:
     error = ((x - exact.mean) / exact.std).square().mean().sqrt()
     assert error < 0.35
     assert error < 0.5 * ((start - exact.mean) / exact.std).square().mean().sqrt()
+
+
+def test_pnp_descends_to_where_both_sides_balance(smooth: tuple[Problem, GaussianPrior]) -> None:
+    """Under a nonlinear operator, `s^-2 J^T (y - A x) sigma^2 = lambda (x - E[x_0 | x])` at the last level."""
+    _, prior = smooth
+    truth = prior.sample(1, torch.Generator().manual_seed(3), torch.float64)
+    problem = simulate(GammaCurve((1, 2, 3), gamma=1.5), truth, 0.05)
+    solver = PlugAndPlay(steps=1000, weight=0.5, rate=0.02)
+    x = solver(problem, prior).samples[0].requires_grad_()
+    sigma = float(solver.levels(problem, prior)[-2])
+    (score,) = torch.autograd.grad(problem.log_likelihood(x).sum(), x)
+    data, pull = sigma**2 * score, 0.5 * (x - prior.denoise(x, sigma)).detach()
+    torch.testing.assert_close(data, pull, rtol=0, atol=0.02 * float(pull.abs().max()))
+    assert float(pull.abs().max()) > 1e-3
+
+
+def test_pnp_goes_beyond_the_level_at_which_a_sensor_clips() -> None:
+    """A scene of 0.9, known to be 0.6 to 1.2 bright, seen by a sensor that saturates at 0.75: not 0.75."""
+    prior = GaussianPrior(torch.full((1, 4, 4), 0.9, dtype=torch.float64), 0.15**2 * torch.eye(16, dtype=torch.float64))
+    problem = simulate(HighDynamicRange((1, 4, 4)), torch.full((1, 1, 4, 4), 0.9, dtype=torch.float64), 0.02)
+    assert float(PlugAndPlay(steps=24)(problem, prior).mean.mean()) > 0.85
 
 
 def test_langevin_converges_to_the_posterior(smooth: tuple[Problem, GaussianPrior]) -> None:
