@@ -321,7 +321,7 @@ def _bad_input(failure: Exception) -> tuple[int, str] | None:
         return 2, named
     crowded = isinstance(failure, RuntimeError) and "can't allocate memory" in str(failure)  # torch's on a CPU
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError" or crowded:
-        return 1, "out of memory; lower --samples or --batch-size, or take a smaller image"
+        return 1, "out of memory; lower --samples, --batch-size or the number of steps, or take a smaller image"
     if place := in_file_of_user(failure):
         why = f": {failure}" if str(failure) else ""
         return 2, f"{place}: {type(failure).__name__}{why}; see all of it with: invdiff --traceback ..."

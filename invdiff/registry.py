@@ -99,6 +99,8 @@ class UnknownNameError(KeyError, ValueError):
 
 def unknown(kind: str, name: str, known: Any) -> str:
     """Return the message for an unknown name: the nearest known one, or all of them."""
+    if name.endswith(".py"):
+        return f"{kind} {name!r}: expected path/to/file.py:Name, got no name behind the file"
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
@@ -162,7 +164,7 @@ def load_from_file(spec: str) -> Any:
             raise ValueError(f"{path_text}: fails to import: {type(error).__name__}: {error}") from error
     module = sys.modules[module_name]
     if not hasattr(module, name):
-        public = [k for k in vars(module) if not k.startswith("_")]
+        public = [k for k, v in vars(module).items() if getattr(v, "__module__", None) == module_name]
         raise ValueError(f"{path_text}: {unknown('name', name, public)}")
     return getattr(module, name)
 

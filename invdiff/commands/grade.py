@@ -9,7 +9,7 @@ from ..registry import operators
 from ..specs import Spec
 from . import terminal
 from .noises import make_noise, parse_noise
-from .request import check_at_least, check_name
+from .request import check_at_least, check_name, check_writable
 
 if TYPE_CHECKING:
     from ..testing.exact import ExactProblem
@@ -67,6 +67,8 @@ def run(
         raise FileNotFoundError(f"--out: no folder {str(out.parent)!r}; make it first")
     if out is not None and out.is_dir():
         raise IsADirectoryError(f"--out: expected the name of a file, got the folder {str(out)!r}; name one in it")
+    if out is not None:
+        check_writable(out.parent)
     import torch
 
     from ..benchmarks import grade

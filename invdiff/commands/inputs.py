@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..images import ARRAYS, check_finite, load_array, load_image_and_mask, load_mask
+from ..memory import check_fits
 from .request import PHOTOGRAPHIC, Request, check_exists
 
 
@@ -93,12 +94,14 @@ def read_angles(text: str) -> tuple[float, ...]:
         count = int(text)
         if count < 1:
             raise ValueError(f"--angles: expected at least 1 angle, got {count}")
+        check_fits("--angles", (count, 1024), "choose fewer")  # rays of an angle
         return tuple(180.0 * i / count for i in range(count))
     parts = text.split(":")
     if len(parts) == 3 and all(_is_number(p) for p in parts):
         start, stop, step = map(float, parts)
         if step == 0 or not all(map(math.isfinite, (start, stop, step))) or (stop - start) / step <= 0:
             raise ValueError(f"--angles: expected start:stop:step with a step towards the stop, got {text!r}")
+        check_fits("--angles", (math.ceil((stop - start) / step), 1024), "choose a larger step")
         # The tolerance keeps 0:180:0.1 from gaining an angle to rounding.
         return tuple(start + step * i for i in range(math.ceil((stop - start) / step - 1e-9)))
     path = Path(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from . import terminal
+from .request import check_writable
 
 
 def run(folder: Path, *, out: Path | None, png: bool, metric: str, suite: str | None) -> None:
@@ -24,6 +25,8 @@ def run(folder: Path, *, out: Path | None, png: bool, metric: str, suite: str | 
     """
     if out is not None and not out.parent.is_dir():
         raise FileNotFoundError(f"--out: no folder {str(out.parent)!r}; make it first")
+    if out is not None:
+        check_writable(out.parent)
     from ..benchmarks.report import write_figures, write_report
 
     page = write_report(folder, out, metric=metric, suite=suite)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,5 +129,15 @@ def check_out(out: Path, *, overwrite: bool) -> None:
     if (out / RESULT).exists() and not overwrite:
         raise FileExistsError(f"--out: {str(out)!r} holds an earlier result; add --overwrite, or choose another folder")
     home = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    if not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
-        raise PermissionError(f"--out: cannot write in {str(home)!r}; choose another folder")
+    check_writable(home)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise a PermissionError unless files can be made in a folder; what permissions say is not the whole of it."""
+    try:
+        if not folder.is_dir():
+            raise NotADirectoryError
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(f"--out: cannot write in {str(folder)!r}; choose another folder") from error

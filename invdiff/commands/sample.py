@@ -16,6 +16,7 @@ from ..samplers.command import build_sampler, default_shape, sample
 from ..specs import Spec
 from . import terminal
 from .inputs import pick_device
+from .request import check_writable
 
 DIVERGED = 3
 
@@ -58,6 +59,7 @@ def run(
     """
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"--out: no folder {str(out.parent)!r}; make it first")
+    check_writable(out.absolute().parent)
     if out.suffix.lower() not in Image.registered_extensions():
         raise ValueError(f"--out: expected an image file such as sheet.png, got {out.name!r}; name one")
     if threads is not None:

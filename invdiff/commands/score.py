@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from . import terminal
+from .request import check_writable
 
 
 def run(truth: Path, estimate: Path, *, metrics: str, out: Path | None, overwrite: bool) -> None:
@@ -25,6 +26,8 @@ def run(truth: Path, estimate: Path, *, metrics: str, out: Path | None, overwrit
         raise FileExistsError(f"--out: {str(out)!r} is there already; add --overwrite, or choose another name")
     if out is not None and not out.parent.is_dir():
         raise FileNotFoundError(f"--out: no folder {str(out.parent)!r}; make it first")
+    if out is not None:
+        check_writable(out.parent)
     from ..benchmarks.scoring import score_folders, table, write_csv
 
     scores = score_folders(truth, estimate, [name.strip() for name in metrics.split(",") if name.strip()])

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ..specs import parse_spec, split_specs
 from . import terminal
-from .request import check_at_least
+from .request import check_at_least, check_writable
 
 T = TypeVar("T")
 
@@ -65,6 +65,7 @@ def run(
         raise ValueError(f"--out: expected a file that ends in .toml, got {str(out)!r}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out: no folder {str(out.parent)!r}; make it first")
+    check_writable(out.parent)
     if out.exists() and not overwrite and out != Path(suite):
         raise FileExistsError(f"--out: {str(out)!r} is there already; add --overwrite, or choose another name")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...memory import check_fits
 from ..base import Operator
 from ..fan_beam import FanBeamTomography
 from ..files import read_array
@@ -91,5 +92,6 @@ def angles_deg(owner: str, angles: int | Sequence[float] | str | Tensor | None, 
     if isinstance(angles, int):
         if angles < 1:
             raise ValueError(f"{owner}: angles: expected a positive number of them, got {angles}")
+        check_fits(f"{owner}: angles", (angles, 1024), "choose fewer")  # rays of an angle
         return [start + (stop - start) * i / angles for i in range(angles)]
     return angles
