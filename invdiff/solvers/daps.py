@@ -7,8 +7,15 @@ wrong turn at a high level can be undone at a lower one:
     x0_y    ~ p(y | x_0) N(x_0; x0_hat, r_t^2 I)
     x_{t-1} = x0_y + sigma_{t-1} n
 
-with `r_t` the spread of `p(x_0 | x_t)`, taken to be a share `c` of that of a white Gaussian prior of the data's
-standard deviation `v`, `c^2 / r_t^2 = 1 / sigma_t^2 + 1 / v^2`. Pixels tell of each other, so that it is narrower.
+with `r_t` the spread of `p(x_0 | x_t)`. A white Gaussian prior of the data's standard deviation `v` would have
+`1 / w_t^2 = 1 / sigma_t^2 + 1 / v^2`; pixels tell of each other, so that it is narrower. How much, the state itself
+tells: `x_t - E[x_0 | x_t]` is orthogonal to what the denoiser leaves open, hence
+
+    E ||x_0 - E[x_0 | x_t]||^2 = d sigma_t^2 - E ||x_t - E[x_0 | x_t]||^2,      d pixels.
+
+The first step of the flow has asked for that estimate, so that it costs nothing. Noise of variance `2 sigma_t^4 / d`
+stands in it: it is averaged with `w_t^2`, by the inverse variances, that of `w_t^2` being taken for `w_t^4 / 64`. It
+corrects itself: where draws were too wide, `x_t` has more noise than `sigma_t`, and the next spread is narrower.
 """
 
 from __future__ import annotations
@@ -17,6 +24,7 @@ import itertools
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..priors.base import Prior
@@ -25,9 +33,12 @@ from ..schedules import karras_levels
 from ..transitions import ddim_step
 from .base import Run, Solver
 from .checks import check_number
+from .singular import squared
 from .splitting import data_draw
 
 LEVELS = (0.01, 100.0)  # lowest and highest noise level, for data on [-1, 1]
+LEAST = 0.15  # of the spread of white images
+CAUTION = 1 / 64  # variance of the error around that of white images, before anything is seen, in squares of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +48,8 @@ class DAPS(Solver):
     Attributes:
         steps: number of noise levels; the authors take 200, and 50 for their fast version.
         inner: Euler steps of the probability flow at each level; the authors take 5, and 2 for their fast version.
-        spread: `c`; the authors' is 1, in effect.
+        spread: factor of `r_t`.
+        matched: whether `r_t` is the denoiser's error, as above; else it is `w_t`.
         moves: length of the Markov chain for operators or noise that are not linear and Gaussian; the authors take 100.
 
     References:
@@ -49,9 +61,11 @@ class DAPS(Solver):
         Langevin steps too short to reach their stationary law, and stops at level 0.1: its samples are points near the
         mode, with too little spread. Here the noise is the problem's, the draw is exact for a linear operator and
         Gaussian noise and has Metropolis' test for others, and the levels go down to 0.01. Their `r_t = sigma_t` is
-        wider than any image at high levels, and at low ones adds noise that the denoiser is not told of: with it an
-        exact draw loses 6 dB against the pseudo-inverse on a photograph of half the width and height, where 0.6 of it
-        gains 1 dB. On Gaussian priors that costs bias, 0.3 posterior standard deviations for 0.15.
+        wider than any image at high levels, and at low ones adds noise that the denoiser is not told of, which their
+        short chains hardly draw. With an exact draw even `w_t` is too wide: on a photograph of 64 x 64 pixels, blurred
+        or shrunk, it ends 4 and 6 dB below the measurement, and matched 2 and 1 dB above. On exact problems matching
+        changes little: images gain (variance 1.35 and 1.20 of the posterior's, for 1.44 and 1.25), the mixture of 25
+        modes has bias 1.0 for 0.9.
 
     Example:
         >>> DAPS(steps=200, inner=5).evaluations
@@ -60,7 +74,8 @@ class DAPS(Solver):
 
     steps: int = 50
     inner: int = 2
-    spread: float = 0.6
+    spread: float = 1.0
+    matched: bool = True
     moves: int = 50
 
     def __post_init__(self) -> None:
@@ -84,7 +99,27 @@ class DAPS(Solver):
         """Follow the flow to a clean image, draw with the data, and noise the draw."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         flow = karras_levels(self.inner, min(max(run.levels[-2], run.prior.sigma_min), sigma), sigma).tolist()
-        for high, low in itertools.pairwise(flow):
-            x = ddim_step(x, run.denoise(x, high), high, low, 0.0, None)
-        spread = self.spread / math.hypot(1 / sigma, 1 / run.prior.std)
-        return data_draw(run, x, spread, moves=self.moves) + sigma_next * run.randn(x)
+        spread: float | Tensor = self.spread / math.hypot(1 / sigma, 1 / run.prior.std)
+        for k, (high, low) in enumerate(itertools.pairwise(flow)):
+            x0 = run.denoise(x, high)
+            if k == 0 and self.matched:
+                spread = self.spread * matched_spread(x, x0, sigma, run.prior.std)
+            x = ddim_step(x, x0, high, low, 0.0, None)
+        return torch.add(data_draw(run, x, spread, moves=self.moves), run.randn(x), alpha=sigma_next)
+
+
+def matched_spread(x: Tensor, x0: Tensor, sigma: float, std: float) -> Tensor:
+    """Return `r_t` of each image, `(N,)`, float64: at most that of white images, at least `LEAST` of it.
+
+    Args:
+        x: `x_t`, `(N, C, H, W)`.
+        x0: `E[x_0 | x_t]`, like `x`.
+        sigma: level of `x_t`.
+        std: standard deviation of the data.
+    """
+    pixels = x[0].numel()
+    white = 1 / (1 / sigma**2 + 1 / std**2)
+    error = sigma**2 - squared(x - x0) / pixels
+    trust = 1 / (1 + 2 * sigma**4 / (pixels * CAUTION * white**2))
+    variance = white + trust * (error - white)
+    return variance.clamp(LEAST**2 * white, white).sqrt()

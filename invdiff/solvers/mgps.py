@@ -42,7 +42,9 @@ class MGPS(Solver):
     Differs:
         The authors' code also starts each fit, at high levels, from a second fit at the lowest level (`warm_start`);
         here it starts at the mean of `p_m`. Their Adam steps have one absolute size, which at low levels is far above
-        the spread of `p_m` and ends as noise; here they are in units of it.
+        the spread of `p_m` and ends as noise; here they are in units of it. With whole units, three steps
+        end as noise where a blur hides it: a photograph of 64 x 64 pixels 2 dB below the blurred one, with halves 2 dB
+        above.
 
     Example:
         >>> MGPS(steps=50, moves=2).evaluations
@@ -52,7 +54,7 @@ class MGPS(Solver):
     steps: int = 100
     moves: int = 3
     alpha: float = 0.5
-    rate: float = 1.0
+    rate: float = 0.5
 
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
     lower: ClassVar[str] = "rate"

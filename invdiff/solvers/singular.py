@@ -61,18 +61,24 @@ class SingularData:
         """Return `e = d - s V^T x`, `(N, *coefficients)`, for images `(N, C, H, W)`."""
         return torch.addcmul(self.d, self.spectrum.Vt(x), self.s, value=-1)
 
-    def inverse(self, rho: float) -> Tensor:
-        """Return `s / (s^2 + rho)`, like `s`, or `1 / s` where it counts for `rho = 0`."""
+    def inverse(self, rho: float | Tensor) -> Tensor:
+        """Return `s / (s^2 + rho)`, like `s`, or `1 / s` where it counts for `rho = 0`.
+
+        Args:
+            rho: non-negative weight, or positive ones, `(N,)`: the result then has a row for each.
+        """
+        if isinstance(rho, Tensor):
+            return self.s / (self.s.square() + rho.to(self.s).reshape(-1, *[1] * self.s.ndim))
         if rho > 0:
             return self.s / (self.s.square() + rho)
         return torch.where(self.seen, 1 / torch.where(self.seen, self.s, 1), 0)
 
-    def correction(self, x: Tensor, rho: float, noise: Tensor | None = None) -> Tensor:
+    def correction(self, x: Tensor, rho: float | Tensor, noise: Tensor | None = None) -> Tensor:
         """Return `(A^T A + rho I)^{-1} A^T (y + n - A x)`, like `x`; for `rho = 0` with `A^+` in its place.
 
         Args:
             x: images, `(N, C, H, W)`.
-            rho: non-negative weight.
+            rho: non-negative weight, or positive ones, `(N,)`.
             noise: `n`, like the measurement; none unless given.
         """
         e = self.misfit(x)

@@ -30,7 +30,7 @@ from ..operators.linalg import least_squares
 from ..problem import Problem
 from ..transitions import langevin_log_acceptance
 from .base import Run
-from .guidance import data_pull
+from .guidance import data_pull, image_scale
 from .singular import short_cut
 from .start import center
 
@@ -51,13 +51,13 @@ def is_conjugate(problem: Problem) -> bool:
     return isinstance(problem.operator, LinearOperator) and isinstance(problem.noise, Gaussian)
 
 
-def correction(run: Run, x: Tensor, rho: float, noise: Tensor | None = None) -> Tensor:
+def correction(run: Run, x: Tensor, rho: float | Tensor, noise: Tensor | None = None) -> Tensor:
     """Return `(A^T A + rho I)^{-1} A^T (y + n - A x)`, like `x`, or `A^+ (y + n - A x)` where `rho` is 0.
 
     Args:
         run: the batch, with a linear operator.
         x: images, `(N, C, H, W)`.
-        rho: non-negative weight.
+        rho: non-negative weight, or positive ones, `(N,)`.
         noise: `n`, like the measurement; none unless given.
     """
     operator, data = run.problem.operator, short_cut(run)
@@ -67,7 +67,7 @@ def correction(run: Run, x: Tensor, rho: float, noise: Tensor | None = None) -> 
     residual = run.problem.residual(x)
     if noise is not None:
         residual = residual + (noise if operator.observed is None else noise * operator.observed.to(noise))
-    if rho == 0:
+    if not isinstance(rho, Tensor) and rho == 0:
         return operator.pinv(residual)
     if operator.svd is not None:
         return operator.tikhonov(residual, rho)
@@ -76,21 +76,22 @@ def correction(run: Run, x: Tensor, rho: float, noise: Tensor | None = None) -> 
     squared = (residual.flatten(1) ** 2).sum(1)
     scale = (b.flatten(1) ** 2).sum(1) / torch.where(squared > 0, squared, 1)
     least = torch.where(scale > 0, scale, 1) * torch.finfo(b.dtype).eps * 10
-    return operator.solve(b, torch.clamp(least, min=rho))
+    return operator.solve(b, torch.maximum(least, torch.as_tensor(rho).to(least)))
 
 
-def data_mode(run: Run, v: Tensor, tau: float, *, noise_scale: float = 1.0) -> Tensor:
+def data_mode(run: Run, v: Tensor, tau: float | Tensor, *, noise_scale: float = 1.0) -> Tensor:
     """Return the mode of `p(y | x) N(x; v, tau^2 I)` for Gaussian noise, the proximal step at `v`, like `v`.
 
     Args:
         run: the batch.
         v: centres, `(N, C, H, W)`.
-        tau: standard deviation around them, positive.
+        tau: standard deviation around them, positive, a number or one for each image, `(N,)`.
         noise_scale: factor of the noise's standard deviation.
     """
     problem = run.problem
     if isinstance(problem.operator, LinearOperator):
-        rho = (noise_scale * noise_std(run) / tau) ** 2
+        s = noise_scale * noise_std(run)
+        rho = (s / tau) ** 2 if s > 0 else 0.0
         return v + correction(run, v, rho)
     rho = (noise_scale * noise_std(run, floor=True) / tau) ** 2
     x, value = v, _objective(problem, v, v, rho)
@@ -99,12 +100,12 @@ def data_mode(run: Run, v: Tensor, tau: float, *, noise_scale: float = 1.0) -> T
     return x
 
 
-def _objective(problem: Problem, x: Tensor, v: Tensor, rho: float) -> Tensor:
+def _objective(problem: Problem, x: Tensor, v: Tensor, rho: float | Tensor) -> Tensor:
     misfit = problem.residual(x).double().flatten(1).square().sum(1)
     return misfit + rho * (x - v).double().flatten(1).square().sum(1)
 
 
-def _gauss_newton(problem: Problem, x: Tensor, v: Tensor, rho: float, value: Tensor) -> tuple[Tensor, Tensor]:
+def _gauss_newton(problem: Problem, x: Tensor, v: Tensor, rho: float | Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     """Minimise the linearised objective, then go as far towards there as the true objective falls."""
     # Reverse mode only: J^T u is linear in u, and its derivative along d is J d. Not every operator has forward mode.
     with torch.enable_grad():
@@ -141,7 +142,7 @@ def first_estimate(run: Run) -> Tensor:
     return data_mode(run, mean, run.prior.std) if isinstance(run.problem.noise, Gaussian) else mean
 
 
-def data_draw(run: Run, v: Tensor, tau: float, *, moves: int) -> Tensor:
+def data_draw(run: Run, v: Tensor, tau: float | Tensor, *, moves: int) -> Tensor:
     """Return a draw from `p(y | x) N(x; v, tau^2 I)`, normalised, like `v`.
 
     It is exact for a linear operator and Gaussian noise. Otherwise it is the end of a Markov chain of which it is the
@@ -150,19 +151,19 @@ def data_draw(run: Run, v: Tensor, tau: float, *, moves: int) -> Tensor:
     Args:
         run: the batch.
         v: centres, `(N, C, H, W)`.
-        tau: standard deviation around them, positive.
+        tau: standard deviation around them, positive, a number or one for each image, `(N,)`.
         moves: length of the chain.
     """
     problem = run.problem
     if is_conjugate(problem):
         s = noise_std(run)
-        moved = torch.add(v, run.randn(v), alpha=tau)
+        moved = v + run.randn(v).mul_(image_scale(torch.as_tensor(tau), v))
         noise = run.randn(problem.measurement).mul_(s)
-        return moved + correction(run, moved, (s / tau) ** 2, noise)
+        return moved + correction(run, moved, (s / tau) ** 2 if s > 0 else 0.0, noise)
     return _metropolis(run, v, tau, moves)
 
 
-def _metropolis(run: Run, v: Tensor, tau: float, moves: int) -> Tensor:
+def _metropolis(run: Run, v: Tensor, tau: float | Tensor, moves: int) -> Tensor:
     problem = likelihood_problem(run)
 
     def value_and_score(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,7 +177,7 @@ def _metropolis(run: Run, v: Tensor, tau: float, moves: int) -> Tensor:
     x = data_mode(run, v, tau) if isinstance(problem.noise, Gaussian) else v
     value, score = value_and_score(x)
     # The first step is the size at which the gradient would move the image by its spread; the chain then adapts it.
-    log_gamma = torch.full((len(v),), 2.0, dtype=torch.float64).to(v.device) * torch.log(torch.tensor(0.3 * tau))
+    log_gamma = 2 * (0.3 * torch.as_tensor(tau, dtype=torch.float64).to(v.device)).log().expand(len(v))
     for k in range(moves):
         gamma = log_gamma.exp()
         wide = gamma.reshape(shape).to(x)

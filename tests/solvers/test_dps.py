@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from odd_operators import MatrixRows
 from torch import Tensor
 
 from invdiff import Problem, simulate
@@ -50,14 +51,6 @@ def _reference(
     return (x.detach() + 1) / 2
 
 
-class Rows(LinearOperator):
-    def __init__(self, a: Tensor) -> None:
-        self.a, self.in_shape, self.out_shape = a, (1, 2, 3), (len(a),)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1) @ self.a.T
-
-
 def test_is_the_authors_algorithm_in_their_coordinates() -> None:
     g = torch.Generator().manual_seed(0)
     root = torch.randn(6, 6, generator=g, dtype=torch.float64)
@@ -66,7 +59,7 @@ def test_is_the_authors_algorithm_in_their_coordinates() -> None:
     prior = GaussianPrior(torch.rand(1, 2, 3, generator=g, dtype=torch.float64), cov / cov.diagonal().mean() * 0.25**2)
     a = torch.randn(4, 6, generator=g, dtype=torch.float64)
     y = a @ prior.mean.flatten() + torch.randn(4, generator=g, dtype=torch.float64)
-    problem = Problem(Rows(a), Gaussian(0.05), y[None])
+    problem = Problem(MatrixRows(a), Gaussian(0.05), y[None])
     solver = DPS(steps=40, scale=1.0)  # small enough for the bound on the step not to matter
 
     # r = prior.std / 0.5 = 1/2 is the length of one unit of [-1, 1].

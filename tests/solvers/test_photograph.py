@@ -62,7 +62,7 @@ MARGINS: dict[str, tuple[float, float, float]] = {
     "pinv": (-0.5, -17.3, -0.5),  # the floor itself, but for the blur, whose inverse blows noise up
     "dps": (18.2, 2.2, 0.5),
     "diffpir": (17.0, 2.6, 0.9),
-    "daps": (17.7, 1.9, 0.6),
+    "daps": (18.3, 1.8, 0.5),
     "pnpdm": (19.5, 1.5, 1.2),
     "mcgdiff": (16.3, 3.1, 1.8),
     "pigdm": (18.1, 2.5, 1.2),
@@ -84,7 +84,7 @@ MARGINS: dict[str, tuple[float, float, float]] = {
     "pnp": (19.8, 4.0, 2.5),
     "reddiff": (18.2, 3.3, 1.8),
     "map": (20.5, 2.8, 2.0),
-    "mgps": (19.5, -2.5, -0.2),
+    "mgps": (19.6, 1.3, 0.6),
     "mgdm": (19.7, -2.2, 1.3),
     "dcps": (18.3, -0.1, 0.4),
     "langevin": (18.1, -5.1, -0.5),
@@ -92,7 +92,7 @@ MARGINS: dict[str, tuple[float, float, float]] = {
 }
 """Decibels above `floor` for inpainting, deblurring and super-resolution: half a decibel less than was measured.
 
-A single sample may stand below the blurred image (`mgps`, `mgdm`). Annealed Langevin (`ald`, `langevin`) leaves noise
+A single sample may stand below the blurred image (`mgdm`). Annealed Langevin (`ald`, `langevin`) leaves noise
 where the blur lets nothing through, and replacement (`ilvr`, `mcg`, `score_sde`) takes the data for nearly noiseless:
 with noise of 0.02 they stay below the blurred image, far above its inverse.
 """

@@ -6,27 +6,21 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from odd_operators import MatrixRows
 from torch import Tensor
 
 from invdiff import Problem, simulate
 from invdiff.noise import Gaussian, Poisson
-from invdiff.operators import Identity, Inpainting, LinearOperator, Operator
+from invdiff.operators import Identity, Inpainting, Operator
 from invdiff.posterior import ExactPosterior
-from invdiff.priors import GaussianPrior
+from invdiff.priors import GaussianPrior, photograph_gaussian
 from invdiff.solvers import DAPS, DiffPIR, PnPDM, Run, Solver
+from invdiff.solvers.daps import matched_spread
 from invdiff.solvers.splitting import data_draw, data_mode
 from invdiff.streams import Streams, generator
 from invdiff.testing import exact_problems, grade_solver
 
 STD = 0.05
-
-
-class Rows(LinearOperator):
-    def __init__(self, a: Tensor) -> None:
-        self.a, self.in_shape, self.out_shape = a, (1, 2, 3), (len(a),)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1) @ self.a.T
 
 
 class World:
@@ -41,7 +35,7 @@ class World:
         self.prior = GaussianPrior(mean, cov / cov.diagonal().mean() * 0.25**2)
         self.a = torch.randn(4, 6, generator=g, dtype=torch.float64)
         y = self.a @ self.prior.mean.flatten() + torch.randn(4, generator=g, dtype=torch.float64)
-        self.problem = Problem(Rows(self.a), Gaussian(STD), y[None])
+        self.problem = Problem(MatrixRows(self.a), Gaussian(STD), y[None])
         self.y = 2 * y - self.a.sum(1)
         self.mean, self.cov = 2 * self.prior.mean.flatten() - 1, 4 * self.prior.covariance
         self.stream = generator(7, 0, 0)
@@ -107,7 +101,28 @@ def test_daps_is_the_papers_algorithm_with_an_exact_draw() -> None:
             x = w.fuse(w.y + 2 * STD * w.noise(4), v, 2 * STD, r) + after * w.noise()
         return x
 
-    w.check(DAPS(steps=10, inner=2, spread=1.0), reference)
+    w.check(DAPS(steps=10, inner=2, matched=False), reference)
+
+
+def test_daps_takes_the_spread_of_a_clean_image_from_its_state() -> None:
+    """The mean square error of the denoiser is known for a Gaussian prior, and the state tells it."""
+    shape, sigma = (1, 32, 32), 0.1
+    prior = photograph_gaussian()
+    x0 = prior.sample(200, shape, generator(3), torch.float64)
+    x = x0 + sigma * torch.randn(x0.shape, generator=generator(4), dtype=torch.float64)
+    estimate = prior.denoise(x, sigma)
+    error = float((estimate - x0).square().mean())
+    white = 1 / (1 / sigma**2 + 1 / prior.std**2)
+    assert error < 0.7 * white  # pixels tell of each other
+    variance = matched_spread(x, estimate, sigma, prior.std).square()
+    chance = sigma**2 * math.sqrt(2 / x[0].numel() / len(x))
+    trust = float((variance.mean() - white) / (error - white))  # the rest is that of white images
+    assert 0.8 < trust < 1 + 5 * chance / (white - error)
+    noisy = x + 0.5 * sigma * torch.randn(x.shape, generator=generator(5), dtype=torch.float64)
+    narrower = matched_spread(noisy, prior.denoise(noisy, sigma), sigma, prior.std).square()
+    assert bool((narrower < variance).all())  # more noise than the level says
+    one = matched_spread(x[:1], estimate[:1], sigma, prior.std)
+    assert torch.equal(one, matched_spread(x, estimate, sigma, prior.std)[:1])
 
 
 def test_pnpdm_is_the_papers_algorithm() -> None:
