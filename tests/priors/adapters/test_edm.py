@@ -257,5 +257,7 @@ def test_what_is_refused(weights: Any, tmp_path: Path) -> None:
         load_prior(tmp_path / "part.pt")
     released = tmp_path / "edm-cifar10-32x32-uncond-vp.pkl"
     released.write_bytes(pickle.dumps({"ema": Config()}))
-    with pytest.raises(ValueError, match=r"runs code when it is read .* refuses; .*torch.save\(net.state_dict\(\)"):
+    with pytest.raises(
+        ValueError, match=r"runs code when it is read, which invdiff refuses; .*torch.save\(net.state_dict\(\)"
+    ):
         load_prior(released)

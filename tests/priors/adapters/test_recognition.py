@@ -75,7 +75,7 @@ def test_no_code_is_run_and_damage_is_said(tmp_path: Path) -> None:
     for name in ("bad.pt", "bad.safetensors", "bad.ckpt"):
         (tmp_path / name).write_bytes(b"PK\x03\x04 no archive")
         with pytest.raises(
-            ValueError, match=r"prior: expected (what torch.save wrote|a safetensors file|tensors alone)"
+            ValueError, match=r"prior: expected (weights that torch.save wrote|a safetensors file|tensors alone)"
         ):
             load_prior(tmp_path / name)
     torch.save({"weights": [1, 2]}, tmp_path / "bad.pt")
