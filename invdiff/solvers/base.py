@@ -249,7 +249,9 @@ class Solver(abc.ABC):
     def _loop(self, run: Run, advance: Callable[[], None]) -> tuple[Tensor, str]:
         """Walk down the levels; rows that diverge keep their last finite state."""
         with torch.no_grad():
-            steps, bound = len(run.levels) - 1, 1e3 * max(1.0, run.levels[0], run.prior.std)
+            steps = len(run.levels) - 1
+            # What takes no steps cannot diverge: the inverse of a blur may be that large.
+            bound = 1e3 * max(1.0, run.levels[0], run.prior.std) if steps else math.inf
             x, failure = self.start(run), ""
             good = _inside(_image(x), bound)
             if not bool(good.all()):

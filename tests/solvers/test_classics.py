@@ -9,8 +9,8 @@ from torch import Tensor
 
 from invdiff import load_prior, simulate
 from invdiff.metrics import psnr
-from invdiff.operators import Blur, Identity, Inpainting, Operator
-from invdiff.solvers import DeepImagePrior, TotalVariation
+from invdiff.operators import Blur, Identity, Inpainting, Operator, gaussian_kernel
+from invdiff.solvers import DeepImagePrior, PseudoInverse, TotalVariation
 from invdiff.solvers.hourglass import Hourglass
 from invdiff.solvers.tv import gradient, gradient_adjoint
 
@@ -27,6 +27,16 @@ def drawing(side: int, channels: int = 1) -> Tensor:
 
 def variation(x: Tensor) -> Tensor:
     return gradient(x).square().sum((1, 2)).sqrt().sum()
+
+
+def test_a_pseudo_inverse_that_blows_noise_up_has_not_diverged() -> None:
+    x = drawing(32)
+    problem = simulate(Blur((1, 32, 32), kernel=gaussian_kernel(1.5), border="circular"), x, 0.02)
+    result = PseudoInverse()(problem, load_prior("gaussian"))
+    assert result.status == "ok", result.message
+    assert float(result.samples.abs().max()) > 1e3
+    residual = problem.residual(result.samples[:, 0])  # what the inverse leaves out, below 1e-6 of the largest
+    assert float(residual.square().mean()) < 0.02**2
 
 
 def test_gradient_and_its_adjoint_pass_the_dot_test() -> None:
