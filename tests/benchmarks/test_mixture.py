@@ -75,7 +75,7 @@ def test_published_settings() -> None:
     for k, level in enumerate(own):
         i = min(range(len(run.levels)), key=lambda i: abs(run.levels[i] - float(level)))
         expected = 1e-2 * (1 + float(level) ** 2)
-        assert float(solver._variance(run, tau, i)[k]) == pytest.approx(expected, rel=1e-9)
+        assert float(solver._variance(run, tau, i, below=i)[k]) == pytest.approx(expected, rel=1e-9)
     assert run.levels[0] == pytest.approx(156.6, rel=1e-3)
 
 
