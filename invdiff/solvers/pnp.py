@@ -7,6 +7,8 @@ with `sigma_k` falling geometrically to the noise of the measurement. For a nonl
 one after the other but descended together, by a step of Adam down
 
     g_k = -sigma_k^2 grad log p(y | x) + lambda (x - E[x_0 | x_sigma_k = x])
+
+and the last `E[x_0 | x]` is what comes out, as above.
 """
 
 from __future__ import annotations
@@ -94,5 +96,8 @@ class PlugAndPlay(Solver):
         if isinstance(x, Tensor):
             return run.denoise(data_mode(run, x, sigma / math.sqrt(self.weight)), sigma)
         image = x.image
-        g = self.weight * (image - run.denoise(image, sigma)) - sigma**2 * likelihood_score(run, image)
+        estimate = run.denoise(image, sigma)
+        if i == self.steps - 1:
+            return x._replace(image=estimate)
+        g = self.weight * (image - estimate) - sigma**2 * likelihood_score(run, image)
         return x.down(g / run.unit, i + 1, falling(self.rate, i, self.steps) * run.unit)

@@ -83,8 +83,10 @@ def test_pnp_descends_to_where_both_sides_balance(smooth: tuple[Problem, Gaussia
     truth = prior.sample(1, torch.Generator().manual_seed(3), torch.float64)
     problem = simulate(GammaCurve((1, 2, 3), gamma=1.5), truth, 0.05)
     solver = PlugAndPlay(steps=1000, weight=0.5, rate=0.02)
-    x = solver(problem, prior).samples[0].requires_grad_()
+    z = solver(problem, prior).samples[0]
     sigma = float(solver.levels(problem, prior)[-2])
+    widened = torch.eye(6, dtype=torch.float64) + sigma**2 * torch.linalg.inv(prior.covariance)
+    x = (prior.mean + ((z - prior.mean).flatten() @ widened).reshape(1, 1, 2, 3)).requires_grad_()  # z = E[x_0 | x]
     (score,) = torch.autograd.grad(problem.log_likelihood(x).sum(), x)
     data, pull = sigma**2 * score, 0.5 * (x - prior.denoise(x, sigma)).detach()
     torch.testing.assert_close(data, pull, rtol=0, atol=0.02 * float(pull.abs().max()))
