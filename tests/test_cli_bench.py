@@ -43,7 +43,7 @@ def test_a_run_prints_its_leaderboard_and_goes_on(
     assert re.match(r"denoising +PSNR dB +SSIM +evaluations +seconds", lines[0])
     assert [line.split()[0] for line in lines if line.startswith("  ")].count("dps:steps=3") == 2
     assert max(map(len, said.out.splitlines()[:-4])) <= 80
-    assert "6 of 6 cells done now in" in said.out and "beside the solves" in said.out
+    assert "6 of 6 cells done now in" in said.out and "on top of the solves" in said.out
     assert (out / "results.csv").exists() and "6/6" in said.err
     assert main(["bench", tiny, "--out", str(out), "--threads", "1", "--images", "2", "--solvers", "pinv,exact"]) == 0
     assert "4 of 8 cells done now" in capsys.readouterr().out

@@ -152,7 +152,7 @@ def _conclude(summary: Summary, out: Path, size: int) -> None:
     if summary.ran:
         extra = ""
         if size == 1 and summary.solves:
-            extra = f", {summary.seconds / summary.solves - 1:.1%} beside the solves"
+            extra = f", {summary.seconds / summary.solves - 1:.1%} on top of the solves"
         terminal.line(f"{summary.ran} of {len(summary.rows)} cells done now in {summary.seconds:.0f} s{extra}.")
     else:
         terminal.line(f"All {len(summary.rows)} cells were done before.")
