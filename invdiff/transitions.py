@@ -62,6 +62,20 @@ def ddim_step(x: Tensor, x0: Tensor, sigma: float, sigma_next: float, eta: float
     return torch.add(mean, noise, alpha=s)
 
 
+def consistent_step(x: Tensor, x0: Tensor, sigma: float, sigma_next: float, rate: float, noise: Tensor) -> Tensor:
+    """Return a state at level `sigma_next`, in `[0, sigma]`: the share `rate` of the way to `x0`, and the noise due.
+
+    The share is at least `1 - sigma_next / sigma`, for less would leave more noise than there may be.
+
+    References:
+        Adversarial Score Matching and Improved Sampling for Image Generation (Jolicoeur-Martineau et al., 2021),
+        https://arxiv.org/abs/2009.05475, algorithm 2.
+    """
+    rate = max(rate, 1 - sigma_next / sigma)
+    due = math.sqrt(max(sigma_next**2 - (1 - rate) ** 2 * sigma**2, 0.0))
+    return torch.add(torch.lerp(x, x0, rate), noise, alpha=due)
+
+
 def tweedie_score(x: Tensor, x0: Tensor, sigma: float) -> Tensor:
     """Return the score `(x_0 - x) / sigma^2` that belongs to the estimate `x0 = E[x_0 | x_sigma = x]`."""
     return (x0 - x) / sigma**2

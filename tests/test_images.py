@@ -74,22 +74,12 @@ def test_every_mode_of_pillow(tmp_path: Path, mode: str) -> None:
         via = {"LA": "L", "PA": "P"}.get(mode)
         picture = (picture.convert(via) if via else picture).convert(mode)
         path = tmp_path / ("x.jpg" if mode in ("CMYK", "YCbCr") else "x.tif" if mode != "P" else "x.png")
-        if mode == "PA":
-            pytest.skip("no format of Pillow writes it") if not _can_save(picture, path) else None
         picture.save(path)
     x = load_image(path)
     assert x.shape[1] == (1 if mode in ("1", "L", "LA", "I", "I;16", "F") else 3)
     assert x.shape[-2:] == (H, W)
     assert 0 <= float(x.min()) <= float(x.max()) <= 1
     assert float(x.max()) > 0.5
-
-
-def _can_save(picture: Image.Image, path: Path) -> bool:
-    try:
-        picture.save(path)
-    except OSError:
-        return False
-    return True
 
 
 def test_a_palette_of_grays_is_gray(tmp_path: Path) -> None:

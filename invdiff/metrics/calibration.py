@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..problem import mean_and_variance
 from .shapes import check_samples
 
 
@@ -45,7 +46,7 @@ def coverage_curve(samples: Tensor, ref: Tensor, levels: Sequence[float]) -> Ten
     from scipy.stats import t
 
     count = samples.shape[1]
-    mean, variance = _moments(draws)
+    mean, variance = mean_and_variance(draws)
     unit = ((1 + 1 / count) * variance).sqrt().flatten(1)
     error = (mean - truth).abs().flatten(1)
     rows = [(error <= float(t.ppf((1 + level) / 2, count - 1)) * unit).double().mean(1) for level in levels]
@@ -144,7 +145,7 @@ def spread_skill_ratio(samples: Tensor, ref: Tensor) -> Tensor:
         tensor([1.7320], dtype=torch.float64)
     """
     draws, truth = check_samples("spread_skill_ratio", samples, ref)
-    mean, variance = _moments(draws)
+    mean, variance = mean_and_variance(draws)
     spread = (1 + 1 / draws.shape[1]) * variance.flatten(1).mean(1)
     return (spread / (mean - truth).square().flatten(1).mean(1)).sqrt()
 
@@ -176,7 +177,7 @@ def spread_skill_curve(samples: Tensor, ref: Tensor, *, bins: int = 10) -> tuple
     draws, truth = check_samples("spread_skill_curve", samples, ref)
     if not 1 <= bins <= truth.numel():
         raise ValueError(f"spread_skill_curve: bins: expected 1 to {truth.numel()}, the number of pixels, got {bins}")
-    mean, variance = _moments(draws)
+    mean, variance = mean_and_variance(draws)
     variance = (1 + 1 / draws.shape[1]) * variance.flatten()
     error = (mean - truth).square().flatten()
     order = variance.argsort(stable=True)
@@ -217,12 +218,3 @@ def rank_histogram(samples: Tensor, ref: Tensor) -> Tensor:
     steps = torch.zeros(len(draws), draws.shape[1] + 2, dtype=torch.float64, device=draws.device)
     steps.scatter_add_(1, below, share).scatter_add_(1, below + ties + 1, -share)
     return steps.cumsum(1)[:, :-1]
-
-
-def _moments(draws: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance over the samples, with S - 1 in the denominator, `(B, C, H, W)` each.
-
-    `Tensor.var` over a dimension that is not the last one is some fifty times slower.
-    """
-    mean = draws.mean(1)
-    return mean, (draws - mean[:, None]).square_().sum(1) / (draws.shape[1] - 1)

@@ -30,7 +30,7 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..priors.composition import log_density_of
 from ..schedules import Spacing, geometric_levels, scaled_levels
-from ..transitions import ddim_step, langevin_log_acceptance, langevin_step, tweedie_score
+from ..transitions import consistent_step, ddim_step, langevin_log_acceptance, langevin_step, tweedie_score
 from .base import Sampler, Walk
 
 
@@ -150,16 +150,6 @@ class AnnealedLangevin(Sampler):
             else:
                 x = langevin_step(x, tweedie_score(x, x0, sigma), self.rate * sigma**2, walk.randn())
         return walk.denoise(x, sigma) if self.clean and sigma_next == 0 else x
-
-
-def consistent_step(x: Tensor, x0: Tensor, sigma: float, sigma_next: float, rate: float, noise: Tensor) -> Tensor:
-    """Return a state at level `sigma_next`, in `[0, sigma]`: the share `rate` of the way to `x0`, and the noise due.
-
-    The share is at least `1 - sigma_next / sigma`, for less would leave more noise than there may be.
-    """
-    rate = max(rate, 1 - sigma_next / sigma)
-    due = math.sqrt(max(sigma_next**2 - (1 - rate) ** 2 * sigma**2, 0.0))
-    return torch.add(torch.lerp(x, x0, rate), noise, alpha=due)
 
 
 @dataclass(frozen=True, kw_only=True)

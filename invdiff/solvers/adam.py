@@ -8,6 +8,7 @@ Each entry has a step of its own, so that no image of a batch depends on another
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -72,3 +73,8 @@ class Descent(NamedTuple):
         """Return the state after step `k`, from 1; see `adam_step`. The second moment has a memory of 100 steps."""
         image, moments = adam_step(self.image, gradient, Moments(self.first, self.second), k, rate, betas=(0.9, 0.99))
         return Descent(image, *moments)
+
+
+def falling(rate: float, i: int, steps: int) -> float:
+    """Return a step size that falls from `rate` towards zero along half a cosine."""
+    return rate * (1 + math.cos(math.pi * i / steps)) / 2

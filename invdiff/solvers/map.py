@@ -9,7 +9,6 @@ level it moves to one of the posterior's.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +17,7 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
-from .adam import Descent
+from .adam import Descent, falling
 from .base import Run, Solver
 from .checks import check_count, check_number
 from .splitting import first_estimate, likelihood_score
@@ -81,8 +80,3 @@ class MAP(Solver):
         sigma, image = run.levels[i], x.image
         g = image - run.denoise(image, sigma) - sigma**2 * likelihood_score(run, image)
         return x.down(g / run.unit, i + 1, falling(self.rate, i, self.steps) * run.unit)
-
-
-def falling(rate: float, i: int, steps: int) -> float:
-    """Return a step size that falls from `rate` towards zero along half a cosine."""
-    return rate * (1 + math.cos(math.pi * i / steps)) / 2

@@ -23,10 +23,9 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
-from .adam import Descent
+from .adam import Descent, falling
 from .base import Run, Solver
 from .checks import check_count, check_number
-from .map import falling
 from .splitting import data_mode, first_estimate, is_conjugate, likelihood_score
 
 

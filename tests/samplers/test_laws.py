@@ -25,8 +25,8 @@ from invdiff.samplers import (
     ReverseSDE,
     Sampler,
 )
-from invdiff.samplers.langevin import consistent_step
 from invdiff.schedules import VE, SubVP
+from invdiff.transitions import consistent_step
 
 D = torch.float64
 Analytic = GaussianPrior | MixturePrior
