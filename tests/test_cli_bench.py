@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from invdiff.benchmarks.store import FILE, Row, Store
+from invdiff.benchmarks.execution.store import FILE, Row, Store
 from invdiff.cli import main
 from invdiff.images import save_image
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from ..atomic import atomic_path
 from ..registry import unknown
+from .execution.rows import Row, plain_json
 from .leaderboard import Line, figures, leaderboard
 from .metrics import METRICS
-from .rows import Row, plain_json
 
 FILES = {"csv": "results.csv", "parquet": "results.parquet", "latex": "results.tex"}
 """Names of the files, by kind of export."""

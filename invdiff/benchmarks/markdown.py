@@ -20,12 +20,12 @@ from pathlib import Path
 
 from ..atomic import atomic_path
 from ..registry import peers, unknown
+from .execution.rows import Row
+from .execution.runner import plan
+from .execution.store import Store
 from .leaderboard import Line, leaderboard
 from .metrics import METRICS
-from .rows import Row
-from .runner import plan
 from .statistics import Estimate, compare, mean_interval
-from .store import Store
 from .suite import Suite, load_suite
 
 METRIC = "psnr"

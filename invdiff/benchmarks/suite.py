@@ -47,8 +47,8 @@ from ..registry import unknown
 from ..solvers.base import Solver
 from ..specs import canonical, parse_spec, with_options
 from .baselines import solver_class
+from .images import BUILT_IN
 from .metrics import check_names
-from .sources import BUILT_IN
 from .tasks import make_task
 
 RULES = 1
@@ -60,7 +60,7 @@ class Data:
     """Which images.
 
     Attributes:
-        source: one of `invdiff.benchmarks.sources.BUILT_IN`, or a folder.
+        source: one of `invdiff.benchmarks.images.BUILT_IN`, or a folder.
         images: how many; all files of a folder unless given.
         size: side in pixels; files of a folder keep theirs unless given.
         channels: 1 or 3.

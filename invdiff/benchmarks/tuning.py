@@ -27,8 +27,8 @@ from ..solvers import Solver
 from ..solvers.options import parameters
 from ..specs import Spec, canonical, with_options
 from .baselines import solver_class
-from .fingerprint import fingerprint
-from .sources import BUILT_IN, Picture, draw, load_pictures
+from .execution.fingerprint import fingerprint
+from .images import BUILT_IN, Picture, draw, load_pictures
 from .spaces import Range, space
 from .suite import Suite
 from .tasks import Task

@@ -14,11 +14,11 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from ..benchmarks.execution.pools.local import open_pool
+from ..benchmarks.execution.runner import Progress, Summary, run_suite
+from ..benchmarks.execution.store import FILE, Store
 from ..benchmarks.export import check_kind, export
 from ..benchmarks.leaderboard import Line, figures, leaderboard
-from ..benchmarks.pools import open_pool
-from ..benchmarks.runner import Progress, Summary, run_suite
-from ..benchmarks.store import FILE, Store
 from ..benchmarks.suite import Suite, load_suite
 from ..registry import is_weights, priors
 from ..specs import parse_spec, split_specs

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from invdiff.benchmarks import markdown
-from invdiff.benchmarks.pools import Serial
-from invdiff.benchmarks.runner import run_suite
+from invdiff.benchmarks.execution.pools.local import Serial
+from invdiff.benchmarks.execution.runner import run_suite
 from invdiff.benchmarks.suite import Data, Suite
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from invdiff import Reconstruction, simulate
-from invdiff.benchmarks.gallery import pictures
+from invdiff.benchmarks.execution.gallery import pictures
 from invdiff.benchmarks.metrics import Outcome
 from invdiff.benchmarks.reliability import BINS, LEVELS, reliability
 from invdiff.metrics import coverage, rank_histogram

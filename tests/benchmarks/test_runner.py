@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from invdiff.benchmarks.job import Job
-from invdiff.benchmarks.job import run as run_job
-from invdiff.benchmarks.pools import Finished, Processes, open_pool
-from invdiff.benchmarks.runner import plan, run_suite, suite_file
-from invdiff.benchmarks.store import Row, Store
+from invdiff.benchmarks.execution.job import Job
+from invdiff.benchmarks.execution.job import run as run_job
+from invdiff.benchmarks.execution.pools.local import Finished, Processes, open_pool
+from invdiff.benchmarks.execution.runner import plan, run_suite, suite_file
+from invdiff.benchmarks.execution.store import Row, Store
 from invdiff.benchmarks.suite import Data, Suite, load_suite
 from invdiff.benchmarks.tasks import make_task
 from invdiff.metrics import psnr

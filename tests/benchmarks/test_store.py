@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from invdiff.benchmarks import store as module
-from invdiff.benchmarks.store import Cell, Row, Store, StoreError
+from invdiff.benchmarks.execution import store as module
+from invdiff.benchmarks.execution.store import Cell, Row, Store, StoreError
 
 
 def cell(**changes: object) -> Cell:
@@ -92,7 +92,7 @@ def test_a_silent_owner_elsewhere_loses_its_claim(tmp_path: Path, monkeypatch: p
 def test_a_dead_process_loses_its_claim_at_once(tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.path[:0] = sys.argv[2:];"
-        "from invdiff.benchmarks.store import Store; from test_store import cell;"
+        "from invdiff.benchmarks.execution.store import Store; from test_store import cell;"
         "assert Store.open(sys.argv[1]).claim(cell()); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)], check=True)

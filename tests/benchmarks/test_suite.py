@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from invdiff.benchmarks.runner import plan
-from invdiff.benchmarks.sources import load_pictures
+from invdiff.benchmarks.execution.runner import plan
+from invdiff.benchmarks.images import load_pictures
 from invdiff.benchmarks.suite import Data, Suite, built_in_suites, load_suite, parse_suite
 from invdiff.benchmarks.tasks import make_task
 from invdiff.images import save_image

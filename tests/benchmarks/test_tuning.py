@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from invdiff import registry
-from invdiff.benchmarks.sources import load_pictures
+from invdiff.benchmarks.images import load_pictures
 from invdiff.benchmarks.spaces import SPACES, Range, space
 from invdiff.benchmarks.suite import Data, Suite, load_suite
 from invdiff.benchmarks.tasks import make_task

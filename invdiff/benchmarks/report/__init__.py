@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...atomic import atomic_path
-from ..rows import Row
-from ..store import Store
+from ..execution.rows import Row
+from ..execution.store import Store
 from .reproduce import reproduction
 from .summary import Summary, summarise
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...figures import heat
-from ..rows import Pictures, Row
+from ..execution.rows import Pictures, Row
 from .summary import Summary
 
 SAMPLES = 3

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..rows import Row
+from ..execution.rows import Row
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...registry import unknown
+from ..execution.rows import Row
 from ..metrics import METRICS, Metric
-from ..rows import Row
 from ..statistics import Comparison, Estimate, compare, holm, mean_interval, ranks
 
 SIGNIFICANT = 0.05

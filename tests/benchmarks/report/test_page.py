@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from invdiff.benchmarks.execution.store import Store
 from invdiff.benchmarks.report import write_figures, write_report
-from invdiff.benchmarks.store import Store
 from invdiff.cli import main
 
 BROWSER = next((b for name in ("chromium", "chromium-browser", "google-chrome") if (b := shutil.which(name))), None)

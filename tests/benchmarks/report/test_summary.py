@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from invdiff.benchmarks.execution.rows import Row
 from invdiff.benchmarks.reliability import LEVELS
 from invdiff.benchmarks.report import read, summarise
 from invdiff.benchmarks.report.calibration import curves
 from invdiff.benchmarks.report.pictures import error_map, gallery, scenes
 from invdiff.benchmarks.report.summary import Summary
 from invdiff.benchmarks.report.tables import matrix, settings, task_table, too_few
-from invdiff.benchmarks.rows import Row
 from invdiff.benchmarks.statistics import compare
 
 ORDER = ["dps:steps=100", "diffpir:steps=20", "dps:steps=20", "ddrm:steps=20", "tv", "measurement"]

@@ -27,7 +27,7 @@ from typing import Self
 
 import torch
 
-from .job import Job, Result, run
+from ..job import Job, Result, run
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def open_pool(
         OSError: no scheduler, or no worker, answers.
     """
     if scheduler is not None:
-        from .cluster import Cluster
+        from .dask import Cluster
 
         return Cluster(scheduler, device, threads)
     share = threads or max(1, torch.get_num_threads() // workers)

@@ -24,17 +24,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .. import __version__
-from ..operators.base import LinearOperator
-from ..priors import Prior, load_prior
-from ..problem import Problem, Reconstruction
-from ..solvers.base import NEEDS, Solver
+from ... import __version__
+from ...operators.base import LinearOperator
+from ...priors import Prior, load_prior
+from ...problem import Problem, Reconstruction
+from ...solvers.base import NEEDS, Solver
+from ..metrics import Outcome, score
+from ..suite import Entry
+from ..tasks import Task, make_task
 from .fingerprint import fingerprint
 from .gallery import pictures
-from .metrics import Outcome, score
 from .store import Cell, Pictures, Row
-from .suite import Entry
-from .tasks import Task, make_task
 
 _REASON = 300  # characters
 

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..atomic import atomic_path
-from ..priors import Prior, load_prior
+from ...atomic import atomic_path
+from ...priors import Prior, load_prior
+from ..images import Picture, load_pictures
+from ..suite import Suite
 from .fingerprint import fingerprint
 from .job import Job
-from .pools import Lost, Pool, open_pool
-from .sources import Picture, load_pictures
+from .pools.local import Lost, Pool, open_pool
 from .store import Cell, Row, Store, StoreError
-from .suite import Suite
 
 POLL = 1.0
 """Seconds between two looks at cells that another run is at."""

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .metrics import Outcome
-from .reliability import reliability
+from ..metrics import Outcome
+from ..reliability import reliability
 from .store import Pictures
 
 SAMPLES = 4

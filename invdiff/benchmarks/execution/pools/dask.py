@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from .job import Job, Result, run
-from .pools import Finished, Lost, Pool, cores
+from ..job import Job, Result, run
+from .local import Finished, Lost, Pool, cores
 
 PATIENCE = 30.0
 """Seconds to wait for the scheduler, and for its first worker."""

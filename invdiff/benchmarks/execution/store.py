@@ -40,7 +40,7 @@ from typing import Any
 
 import numpy as np
 
-from ..registry import unknown
+from ...registry import unknown
 from .rows import STATUSES, Cell, Pictures, Row, plain_json
 
 __all__ = ["FILE", "SCHEMA", "STATUSES", "Cell", "Pictures", "Row", "Store", "StoreError"]
@@ -236,7 +236,7 @@ class Store:
             connection.execute("DELETE FROM claims WHERE key = ?", (row.key,))
 
     def _keep(self, row: Row, pictures: Pictures) -> str:
-        from ..atomic import atomic_path
+        from ...atomic import atomic_path
 
         relative = f"{PICTURES}/{row.key[:2]}/{row.key[:24]}.npz"
         try:
