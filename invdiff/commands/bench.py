@@ -14,7 +14,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from ..benchmarks.execution.pools.local import open_pool
+from ..benchmarks.execution.pools.open import open_pool
 from ..benchmarks.execution.runner import Progress, Summary, run_suite
 from ..benchmarks.execution.store import FILE, Store
 from ..benchmarks.export import check_kind, export

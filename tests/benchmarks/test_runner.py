@@ -13,7 +13,9 @@ import torch
 
 from invdiff.benchmarks.execution.job import Job
 from invdiff.benchmarks.execution.job import run as run_job
-from invdiff.benchmarks.execution.pools.local import Finished, Processes, open_pool
+from invdiff.benchmarks.execution.pools.base import Finished
+from invdiff.benchmarks.execution.pools.local import Processes
+from invdiff.benchmarks.execution.pools.open import open_pool
 from invdiff.benchmarks.execution.runner import plan, run_suite, suite_file
 from invdiff.benchmarks.execution.store import Row, Store
 from invdiff.benchmarks.suite import Data, Suite, load_suite

@@ -20,7 +20,8 @@ from ..images import Picture, load_pictures
 from ..suite import Suite
 from .fingerprint import fingerprint
 from .job import Job
-from .pools.local import Lost, Pool, open_pool
+from .pools.base import Lost, Pool
+from .pools.open import open_pool
 from .store import Cell, Row, Store, StoreError
 
 POLL = 1.0

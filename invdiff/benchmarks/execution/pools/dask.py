@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..job import Job, Result, run
-from .local import Finished, Lost, Pool, cores
+from .base import Finished, Lost, Pool, cores
 
 PATIENCE = 30.0
 """Seconds to wait for the scheduler, and for its first worker."""

@@ -1,89 +1,17 @@
-"""Who does the work: this process, some processes of this machine, or an existing Dask cluster.
-
-A pool is given jobs while it has room, and asked what has become of them. It runs the same function on the same job
-wherever that is, and a worker that dies costs the job that it was at and no other:
-
-    with open_pool(workers=2, device="cpu") as pool:
-        while jobs or pool.busy:
-            while jobs and pool.room:
-                pool.submit(jobs.pop())
-            for job, result in pool.finished(timeout=1.0):
-                ...                                     # a Result, or a Lost that says how the worker died
-"""
+"""Pools on this machine: this process, or several processes that it starts."""
 
 from __future__ import annotations
 
-import abc
 import contextlib
-import dataclasses
-import os
 import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Self
 
-import torch
-
-from ..job import Job, Result, run
-
-
-@dataclass(frozen=True)
-class Lost:
-    """What is left of a job whose worker died."""
-
-    reason: str
-
-
-Finished = tuple[Job, Result | Lost]
-
-
-class Pool(abc.ABC):
-    """See the module.
-
-    Attributes:
-        size: how many jobs run at once.
-        threads: of torch that each of them has.
-        device: "cpu" or "cuda".
-    """
-
-    size: int = 1
-    threads: int = 1
-    device: str = "cpu"
-
-    @property
-    @abc.abstractmethod
-    def busy(self) -> int:
-        """How many jobs were submitted and have not been returned."""
-
-    @property
-    def room(self) -> bool:
-        """Whether another job may be submitted."""
-        return self.busy < self.size
-
-    @abc.abstractmethod
-    def submit(self, job: Job) -> None:
-        """Take a job."""
-
-    @abc.abstractmethod
-    def finished(self, timeout: float) -> Iterable[Finished]:
-        """Return what has been done, after waiting for some of it for at most `timeout` seconds."""
-
-    def close(self) -> None:  # noqa: B027
-        """Stop what is running."""
-
-    def __enter__(self) -> Self:
-        """Return the pool."""
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Close it."""
-        self.close()
-
-    def _placed(self, job: Job, worker: int = 0) -> Job:
-        return dataclasses.replace(job, threads=self.threads, device=self.device, worker=worker, workers=self.size)
+from ..job import Job, run
+from .base import Finished, Lost, Pool
 
 
 class Serial(Pool):
@@ -201,32 +129,3 @@ def _epitaph(code: int | None) -> str:
         hint = "; was there too little memory?" if name == "SIGKILL" else ""
         return f"its process was ended by {name}{hint}"
     return f"its process ended with code {code}"
-
-
-def open_pool(
-    *, workers: int = 1, scheduler: str | None = None, device: str = "cpu", threads: int | None = None
-) -> Pool:
-    """Return a pool.
-
-    Args:
-        workers: how many processes of this machine; 1 is this process itself.
-        scheduler: address of a Dask scheduler, `tcp://host:8786`, instead.
-        device: "cpu" or "cuda".
-        threads: for each worker; torch's own number shared evenly unless given.
-
-    Raises:
-        ValueError: an address that is none.
-        ImportError: no `dask.distributed`.
-        OSError: no scheduler, or no worker, answers.
-    """
-    if scheduler is not None:
-        from .dask import Cluster
-
-        return Cluster(scheduler, device, threads)
-    share = threads or max(1, torch.get_num_threads() // workers)
-    return Serial(device, share) if workers == 1 else Processes(workers, device, share)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
