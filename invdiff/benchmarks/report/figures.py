@@ -15,7 +15,7 @@ from PIL import Image
 from ...atomic import atomic_path
 from ...figures import Panel, comparison
 from ...images import write_picture
-from ..reliability import LEVELS
+from ..execution.gallery import LEVELS
 from .calibration import curves
 from .pictures import Scene, error_map, scenes, spread_of, std_map
 from .summary import Summary, known_metric

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ..reliability import LEVELS
+from ..execution.gallery import LEVELS
 from .calibration import Curves, curves
 from .pictures import Scene, gallery, is_kept, scenes
 from .reproduce import Reproduction

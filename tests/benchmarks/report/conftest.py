@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from skimage.data import chelsea, coffee
 
+from invdiff.benchmarks.execution.gallery import reliability
 from invdiff.benchmarks.execution.rows import Cell, Pictures, Row
 from invdiff.benchmarks.execution.store import Store
-from invdiff.benchmarks.reliability import reliability
 from invdiff.metrics import coverage, crps, psnr, spread_skill_ratio, ssim
 
 TASKS = ("denoising", "super_resolution:factor=4")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from invdiff.benchmarks.execution.gallery import LEVELS
 from invdiff.benchmarks.execution.rows import Row
-from invdiff.benchmarks.reliability import LEVELS
 from invdiff.benchmarks.report import read, summarise
 from invdiff.benchmarks.report.calibration import curves
 from invdiff.benchmarks.report.pictures import error_map, gallery, scenes

@@ -6,9 +6,8 @@ import numpy as np
 import torch
 
 from invdiff import Reconstruction, simulate
-from invdiff.benchmarks.execution.gallery import pictures
+from invdiff.benchmarks.execution.gallery import BINS, LEVELS, pictures, reliability
 from invdiff.benchmarks.metrics import Outcome
-from invdiff.benchmarks.reliability import BINS, LEVELS, reliability
 from invdiff.metrics import coverage, rank_histogram
 from invdiff.operators import Identity
 from invdiff.priors import photograph_gaussian
