@@ -17,8 +17,8 @@ from rich.text import Text
 from ..benchmarks.execution.pools.open import open_pool
 from ..benchmarks.execution.runner import Progress, Summary, run_suite
 from ..benchmarks.execution.store import FILE, Store
-from ..benchmarks.export import check_kind, export
-from ..benchmarks.leaderboard import Line, figures, leaderboard
+from ..benchmarks.results.export import check_kind, export
+from ..benchmarks.results.leaderboard import Line, figures, leaderboard
 from ..benchmarks.suite import Suite, load_suite
 from ..registry import is_weights, priors
 from ..specs import parse_spec, split_specs

@@ -28,7 +28,7 @@ def run(truth: Path, estimate: Path, *, metrics: str, out: Path | None, overwrit
         raise FileNotFoundError(f"--out: no folder {str(out.parent)!r}; make it first")
     if out is not None:
         check_writable(out.parent)
-    from ..benchmarks.scoring import score_folders, table, write_csv
+    from ..benchmarks.results.folders import score_folders, table, write_csv
 
     scores = score_folders(truth, estimate, [name.strip() for name in metrics.split(",") if name.strip()])
     if out is not None:

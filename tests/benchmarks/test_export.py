@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from invdiff.benchmarks.execution.store import Row
-from invdiff.benchmarks.export import export, latex
-from invdiff.benchmarks.leaderboard import figures, leaderboard
+from invdiff.benchmarks.results.export import export, latex
+from invdiff.benchmarks.results.leaderboard import figures, leaderboard
 
 
 def row(task: str, label: str, image: str, status: str = "ok", reason: str = "", **metrics: float) -> Row:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from invdiff.benchmarks.scoring import pairs, score_folders
+from invdiff.benchmarks.results.folders import pairs, score_folders
 from invdiff.cli import main
 
 NAMES = ("cat", "cup", "dog")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from invdiff.benchmarks.statistics import Estimate, compare, holm, mean_interval, ranks
+from invdiff.benchmarks.results.intervals import Estimate, compare, holm, mean_interval, ranks
 
 
 @pytest.mark.parametrize(("images", "seeds"), [(5, 1), (8, 3), (20, 2)])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ...registry import unknown
 from ..execution.rows import Row
 from ..metrics import METRICS, Metric
-from ..statistics import Comparison, Estimate, compare, holm, mean_interval, ranks
+from ..results.intervals import Comparison, Estimate, compare, holm, mean_interval, ranks
 
 SIGNIFICANT = 0.05
 """Level of the paired tests, corrected for the number of solvers."""

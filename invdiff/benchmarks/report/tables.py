@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..statistics import Estimate
+from ..results.intervals import Estimate
 from .summary import SIGNIFICANT, Entry, Summary, TaskSummary, known_metric
 
 

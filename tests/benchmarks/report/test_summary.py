@@ -19,7 +19,7 @@ from invdiff.benchmarks.report.calibration import curves
 from invdiff.benchmarks.report.pictures import error_map, gallery, scenes
 from invdiff.benchmarks.report.summary import Summary
 from invdiff.benchmarks.report.tables import matrix, settings, task_table, too_few
-from invdiff.benchmarks.statistics import compare
+from invdiff.benchmarks.results.intervals import compare
 
 ORDER = ["dps:steps=100", "diffpir:steps=20", "dps:steps=20", "ddrm:steps=20", "tv", "measurement"]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from ..atomic import atomic_path
-from ..images import ARRAYS, load_image
-from ..metrics import check_lpips, lpips, psnr, ssim
-from ..registry import unknown
-from .metrics import METRICS
-from .statistics import Estimate, mean_interval
+from ...atomic import atomic_path
+from ...images import ARRAYS, load_image
+from ...metrics import check_lpips, lpips, psnr, ssim
+from ...registry import unknown
+from ..metrics import METRICS
+from .intervals import Estimate, mean_interval
 
 SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": psnr, "ssim": ssim, "lpips": lpips}
 """Metrics of an image beside the true one, by their names in `invdiff.benchmarks.metrics`."""

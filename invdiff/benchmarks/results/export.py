@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..atomic import atomic_path
-from ..registry import unknown
-from .execution.rows import Row, plain_json
+from ...atomic import atomic_path
+from ...registry import unknown
+from ..execution.rows import Row, plain_json
+from ..metrics import METRICS
 from .leaderboard import Line, figures, leaderboard
-from .metrics import METRICS
 
 FILES = {"csv": "results.csv", "parquet": "results.parquet", "latex": "results.tex"}
 """Names of the files, by kind of export."""

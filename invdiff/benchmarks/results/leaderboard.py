@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .execution.rows import Row
-from .metrics import METRICS
+from ..execution.rows import Row
+from ..metrics import METRICS
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The rows of a store as a page of Markdown: solvers by tasks, one solver against another, and each task by itself.
 
-    python -m invdiff.benchmarks.markdown FOLDER --best pnp:steps=49 --against dps:steps=1000 --out docs/benchmarks.md
+    python -m invdiff.benchmarks.results.markdown_page FOLDER --best pnp:steps=49 --against dps:steps=1000 --out docs/benchmarks.md
 
 The rows are those of the suite that was run last in the folder, as it was resolved. What stands in the file above the
 line `<!-- measured -->` is kept: a page may begin with what a reader should know.
@@ -18,15 +18,15 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..atomic import atomic_path
-from ..registry import peers, unknown
-from .execution.rows import Row
-from .execution.runner import plan
-from .execution.store import Store
+from ...atomic import atomic_path
+from ...registry import peers, unknown
+from ..execution.rows import Row
+from ..execution.runner import plan
+from ..execution.store import Store
+from ..metrics import METRICS
+from ..suite import Suite, load_suite
+from .intervals import Estimate, compare, mean_interval
 from .leaderboard import Line, leaderboard
-from .metrics import METRICS
-from .statistics import Estimate, compare, mean_interval
-from .suite import Suite, load_suite
 
 METRIC = "psnr"
 MARK = "<!-- measured -->"
@@ -245,7 +245,9 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the page from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m invdiff.benchmarks.markdown", description="results as Markdown")
+    parser = argparse.ArgumentParser(
+        prog="python -m invdiff.benchmarks.results.markdown_page", description="results as Markdown"
+    )
     parser.add_argument("folder", type=Path, help="of invdiff bench --out")
     parser.add_argument("--suite", help="file in the folder, suite-*.toml; the newest unless given")
     parser.add_argument("--best", nargs="*", default=[], help="solvers as the suite lists them")
