@@ -71,7 +71,7 @@ def run(
         check_writable(out.parent)
     import torch
 
-    from ..benchmarks import grade
+    from ..benchmarks.studies import exact_grades as grade
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -5,7 +5,9 @@
 - `sde`: the reverse-time SDE, with and without Langevin's corrections.
 - `ode`: the probability flow by Euler, by Heun with EDM's churn, and by adaptive solvers.
 - `likelihood`: `log_prob` along the probability flow.
-- `command`: sheets of samples; `python -m invdiff.samplers` compares all samplers on a mixture whose law is known.
+- `command`: sheets of samples.
+
+`python -m invdiff.benchmarks.studies samplers` compares all samplers on a mixture whose law is known.
 """
 
 from ..registry import samplers

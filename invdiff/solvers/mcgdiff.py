@@ -65,7 +65,7 @@ class MCGDiff(pf.ParticleSolver):
         In the paper's VP coordinates the variance of a potential is `1 - (1 - kappa) abar_t / abar_tau`; divided by
         `abar_t` it is the one above, with `r = 1`. Levels are in geometric progression, which halves the error of a
         few steps on the authors' mixtures; theirs are about uniform in `1 / sqrt(1 + sigma^2)`, see
-        `invdiff.benchmarks.mixture`. Levels are moved onto the
+        `invdiff.benchmarks.studies.mixture`. Levels are moved onto the
         `tau_i`, as in the paper; where these are more than half of the levels, each `tau_i` is rounded to the nearest
         level instead. The authors' code begins with particles of the prior; this begins, as the paper, with the prior
         tilted by `g_T`. One of their two programs divides `g` out again where a coefficient is set free and weighs

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from invdiff.benchmarks import cost
+from invdiff.benchmarks.studies import step_cost as cost
 from invdiff.priors import Prior
 from invdiff.problem import Problem
 from invdiff.solvers import DPS, MMPS, DiffPIR, Run, Solver

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from invdiff.benchmarks.denoising import compare, cost, folder_photographs, markdown, psnr
+from invdiff.benchmarks.studies.denoisers import compare, cost, folder_photographs, markdown, psnr
 from invdiff.priors.network import NetworkPrior, Preconditioning
 from invdiff.priors.unet import UNet, UNetConfig
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from invdiff.benchmarks import grade
+from invdiff.benchmarks.studies import exact_grades as grade
 from invdiff.cli import main
 from invdiff.solvers import DPS, DeepImagePrior, MCGDiff, PseudoInverse
 from invdiff.testing import exact_problems

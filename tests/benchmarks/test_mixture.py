@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from invdiff.benchmarks import grade
-from invdiff.benchmarks import mixture as m
+from invdiff.benchmarks.studies import exact_grades as grade
+from invdiff.benchmarks.studies import mixture as m
 from invdiff.solvers import MCGDiff
 from invdiff.solvers import particles as pf
 

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("deepinv")
 
-from invdiff.benchmarks.peers import main
+from invdiff.benchmarks.studies.operator_speed import main
 
 
 def test_parts_make_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

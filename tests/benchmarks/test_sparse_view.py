@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from invdiff.benchmarks.sparse_view import classical, folder_slices, main, measure
+from invdiff.benchmarks.studies.sparse_view import classical, folder_slices, main, measure
 from invdiff.metrics import psnr
 from invdiff.operators import Tomography
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from invdiff.benchmarks.studies.samplers import Row, contestants, to_markdown, two_modes
 from invdiff.priors import GaussianPrior
 from invdiff.samplers import SAMPLERS
 from invdiff.samplers.command import default_shape, sample, sheet, write_sheet
-from invdiff.samplers.table import Row, contestants, to_markdown, two_modes
 
 
 def test_a_sheet_shows_each_image_where_it_belongs() -> None:
@@ -73,7 +73,7 @@ def test_the_table_has_every_sampler() -> None:
 
 @pytest.mark.slow
 def test_the_table_ranks_as_it_should() -> None:
-    from invdiff.samplers.table import compare
+    from invdiff.benchmarks.studies.samplers import compare
 
     rows = {r.sampler: r for r in compare(2000)}
     floor = rows["exact samples (floor)"].distance

@@ -1,6 +1,7 @@
 """The rows of a store as a page of Markdown: solvers by tasks, one solver against another, and each task by itself.
 
-    python -m invdiff.benchmarks.results.markdown_page FOLDER --best pnp:steps=49 --against dps:steps=1000 --out docs/benchmarks.md
+    python -m invdiff.benchmarks.results.markdown_page FOLDER --best pnp:steps=49 --against dps:steps=1000 \
+        --out docs/benchmarks.md
 
 The rows are those of the suite that was run last in the folder, as it was resolved. What stands in the file above the
 line `<!-- measured -->` is kept: a page may begin with what a reader should know.

@@ -1,6 +1,6 @@
 """Gaussian denoising of photographs, side by side with classical denoisers, and what one evaluation costs.
 
-    python -m invdiff.benchmarks.denoising [--prior photo] [--photos FOLDER] [--limit N] [--json FILE]
+    python -m invdiff.benchmarks.studies denoisers [--prior photo] [--photos FOLDER] [--limit N] [--json FILE]
 
 Every method sees the same noisy images (seeded, not clipped). Classical methods are given the true noise level, as the
 prior is. PSNR is that of the result clipped to [0, 1], its mean over images in dB.
@@ -25,8 +25,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..priors import Prior, embedded, load_prior
-from ..priors.network import NetworkPrior
+from ...priors import Prior, embedded, load_prior
+from ...priors.network import NetworkPrior
 
 LEVELS = (15, 25, 50)
 SKIMAGE = ("astronaut", "coffee", "chelsea", "rocket")
@@ -207,7 +207,9 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m invdiff.benchmarks.denoising", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m invdiff.benchmarks.studies denoisers", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--prior", default="photo", help="name or path of a prior of colour images")
     parser.add_argument("--photos", type=Path, help="folder of held-out photographs")
     parser.add_argument("--limit", type=int, help="how many of them, evenly chosen")
@@ -231,7 +233,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n" + "\n".join(f"{k}: {v:.3g}" for k, v in result["cost"].items()))
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

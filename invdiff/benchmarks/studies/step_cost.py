@@ -1,6 +1,6 @@
 """What a solver step costs beside the bare network evaluations that it makes.
 
-    python -m invdiff.benchmarks.cost [--solvers dps,diffpir] [--tasks inpainting,deblurring] [--threads 1]
+    python -m invdiff.benchmarks.studies step_cost [--solvers dps,diffpir] [--tasks inpainting,deblurring] [--threads 1]
         [--rows cost.json] [--out docs/cost.md] [--alone]
 
 A prior that takes notes stands between the solver and the network: which evaluations a step made, on how many images,
@@ -32,13 +32,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .. import registry
-from ..atomic import atomic_path
-from ..operators import Blur, Downsample, Inpainting, LinearOperator, gaussian_kernel
-from ..priors import Prior, load_prior
-from ..problem import Problem, simulate
-from ..solvers import Solver, make_solver
-from ..streams import generator
+from ... import registry
+from ...atomic import atomic_path
+from ...operators import Blur, Downsample, Inpainting, LinearOperator, gaussian_kernel
+from ...priors import Prior, load_prior
+from ...problem import Problem, simulate
+from ...solvers import Solver, make_solver
+from ...streams import generator
 
 BOUND = 0.03  # what a step may cost beyond its evaluations
 SIDE = 256
@@ -306,7 +306,7 @@ def markdown(rows: Sequence[Cost]) -> str:
         "Jacobian, are counted for one step; step and bare evaluations alternate in one run, times are medians, and "
         "`over` is the median of their differences over the bare time. `before` is what comes before the first step "
         "beside that step, `after` what comes after the last one. Particle methods have two particles. Made by "
-        "`python -m invdiff.benchmarks.cost`."
+        "`python -m invdiff.benchmarks.studies step_cost`."
     )
     count = f"{len(rows) - len(over)} of {len(rows)} rows are within {100 * BOUND:g} %."
     table = [HEAD, ["---"] * len(HEAD), *map(cells, sorted(rows, key=lambda r: -r.over))]
@@ -333,7 +333,9 @@ def add_rows(path: Path, rows: Sequence[Cost]) -> list[Cost]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure from the command line."""
     known = [n for n in registry.solvers if n not in WITHOUT]
-    parser = argparse.ArgumentParser(prog="python -m invdiff.benchmarks.cost", description="The cost of a step.")
+    parser = argparse.ArgumentParser(
+        prog="python -m invdiff.benchmarks.studies step_cost", description="The cost of a step."
+    )
     parser.add_argument("--solvers", default=",".join(known), help="names with commas between; all unless given")
     parser.add_argument("--tasks", default="inpainting,deblurring,superresolution", help="names with commas between")
     parser.add_argument("--prior", default="photo", help="name or path")
@@ -369,7 +371,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

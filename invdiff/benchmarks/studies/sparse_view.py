@@ -1,6 +1,6 @@
 """Sparse-view CT of held-out slices, side by side with filtered back-projection and total variation.
 
-    python -m invdiff.benchmarks.sparse_view --slices FOLDER [--limit N] [--prior ct] [--solvers tv dps diffpir]
+    python -m invdiff.benchmarks.studies sparse_view --slices FOLDER [--limit N] [--prior ct] [--solvers tv dps diffpir]
 
 The measurement is `y = A x + n` of parallel rays at `views` angles over half a turn, with `n` Gaussian at 1 % of the
 root mean square of the clean sinogram; it is seeded by the slice, and the same for every method. PSNR is that of the
@@ -25,16 +25,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..metrics import psnr, ssim
-from ..operators import Tomography
-from ..operators.tomography import Filter
-from ..priors import Prior
-from ..problem import Problem, simulate
-from ..reconstruction import reconstruct
-from ..registry import solvers
-from ..solvers import make_solver
-from ..specs import parse_spec
-from .denoising import find_prior
+from ...metrics import psnr, ssim
+from ...operators import Tomography
+from ...operators.tomography import Filter
+from ...priors import Prior
+from ...problem import Problem, simulate
+from ...reconstruction import reconstruct
+from ...registry import solvers
+from ...solvers import make_solver
+from ...specs import parse_spec
+from .denoisers import find_prior
 
 WEIGHTS = (0.05, 0.1, 0.15, 0.2, 0.3)
 
@@ -134,7 +134,7 @@ def markdown(rows: Sequence[Row]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
-        prog="python -m invdiff.benchmarks.sparse_view", description=__doc__.split("\n")[0]
+        prog="python -m invdiff.benchmarks.studies sparse_view", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--slices", type=Path, required=True, help="folder of held-out slices, PNG")
     parser.add_argument("--pattern", default="*.png", help="which files of it")
@@ -153,7 +153,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(markdown(rows))
     if options.json is not None:
         options.json.write_text(json.dumps([dataclasses.asdict(r) for r in rows], indent=1), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,7 @@
 """Our operators beside those of deepinv, in one run: medians of interleaved repeats, and how exact they are.
 
-    python -m invdiff.benchmarks.peers operators [--threads 1 2] [--repeats 7] [--quick] [--out FILE.md]
-        [--only tomography blur downsample memory accuracy] [--rows FILE.json]
+    python -m invdiff.benchmarks.studies operator_speed operators [--threads 1 2] [--repeats 7] [--quick]
+        [--out FILE.md] [--only tomography blur downsample memory accuracy] [--rows FILE.json]
 
 The whole takes minutes, most of them deepinv's. `--only` measures a part, and `--rows` keeps what was measured in a
 file, so that several short runs on a quiet machine make one table.
@@ -31,8 +31,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..atomic import atomic_path
-from ..operators import Blur, Downsample, LinearOperator, Tomography, gaussian_kernel
+from ...atomic import atomic_path
+from ...operators import Blur, Downsample, LinearOperator, Tomography, gaussian_kernel
 
 TIMED = ("tomography", "blur", "downsample")
 GROUPS = (*TIMED, "memory", "accuracy")
@@ -256,7 +256,8 @@ def table(records: Sequence[dict[str, Any]], repeats: int) -> str:
     lines = [
         "# Operators beside deepinv",
         "",
-        f"`python -m invdiff.benchmarks.peers operators`: medians in milliseconds of up to {repeats} repeats in turns, "
+        f"`python -m invdiff.benchmarks.studies operator_speed operators`: "
+        f"medians in milliseconds of up to {repeats} repeats in turns, "
         f"float32, CPU. torch {torch.__version__}, deepinv {deepinv.__version__}, Python {platform.python_version()}, "
         f"{os.cpu_count()} cores.",
         "",
@@ -283,7 +284,7 @@ def _place(name: str) -> tuple[int, str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the comparison from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m invdiff.benchmarks.peers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m invdiff.benchmarks.studies operator_speed", description=__doc__)
     what = parser.add_subparsers(dest="what", required=True)
     speed = what.add_parser("operators", help="time operators beside deepinv's")
     speed.add_argument("--threads", type=int, nargs="+", default=[1, 2])
@@ -312,7 +313,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.out is not None:
         with atomic_path(chosen.out) as path:
             path.write_text(text)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,8 @@
 """How wrong is each solver: its samples against exact posteriors, as a table.
 
-    python -m invdiff.benchmarks.grade [--solvers dps,mcgdiff] [--out docs/grades.md]
-    python -m invdiff.benchmarks.grade --suite mcgdiff --solvers mcgdiff,dps [--seeds 20] [--d-x 8,80] [--d-y 1,2,4]
+    python -m invdiff.benchmarks.studies exact_grades [--solvers dps,mcgdiff] [--out docs/grades.md]
+    python -m invdiff.benchmarks.studies exact_grades --suite mcgdiff --solvers mcgdiff,dps
+        [--seeds 20] [--d-x 8,80] [--d-y 1,2,4]
 
 The suite `exact` runs solvers with their defaults on `invdiff.testing.exact_problems`. The suite `mcgdiff` is the
 experiment of Cardoso et al. (2024) with a mixture of 25 Gaussians: see `mixture`. Every solver sees the same problems,
@@ -16,12 +17,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import registry
-from ..atomic import atomic_path
-from ..solvers import Solver
-from ..solvers.base import NEEDS
-from ..testing import exact_problems, grade_solver
-from ..testing.exact import ExactProblem
+from ... import registry
+from ...atomic import atomic_path
+from ...solvers import Solver
+from ...solvers.base import NEEDS
+from ...testing import exact_problems, grade_solver
+from ...testing.exact import ExactProblem
 from .mixture import SAMPLES, STEPS, Say, Table, mixture_suite
 
 SUITES = ("exact", "mcgdiff")
@@ -155,7 +156,9 @@ def run(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a suite from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m invdiff.benchmarks.grade", description="How wrong is each solver.")
+    parser = argparse.ArgumentParser(
+        prog="python -m invdiff.benchmarks.studies exact_grades", description="How wrong is each solver."
+    )
     parser.add_argument("--suite", default="exact", choices=SUITES)
     parser.add_argument("--solvers", help="names with commas between")
     parser.add_argument("--samples", type=int, default=256, help="of each image, for the suite exact")
@@ -175,7 +178,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"grade: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,21 +11,25 @@ samples; no sampler can be told from a perfect one below it.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..metrics import sliced_wasserstein
-from ..priors import MixturePrior
-from ..schedules import VE, SubVP
-from ..streams import generator
-from .base import Sampler
-from .ddim import DDIM, Ancestral
-from .langevin import ULA, AnnealedLangevin, AnnealedMALA
-from .ode import AdaptiveODE, Euler, Heun
-from .sde import PredictorCorrector, ReverseSDE
+from ...atomic import atomic_path
+from ...metrics import sliced_wasserstein
+from ...priors import MixturePrior
+from ...samplers.base import Sampler
+from ...samplers.ddim import DDIM, Ancestral
+from ...samplers.langevin import ULA, AnnealedLangevin, AnnealedMALA
+from ...samplers.ode import AdaptiveODE, Euler, Heun
+from ...samplers.sde import PredictorCorrector, ReverseSDE
+from ...schedules import VE, SubVP
+from ...streams import generator
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def to_page(rows: list[Row], n: int, seed: int) -> str:
     """Return the table with what it says and the command that makes it."""
     head = f"""# Samplers on a mixture of two modes
 
-`python -m invdiff.samplers --n {n} --seed {seed} --out docs/samplers.md`
+`python -m invdiff.benchmarks.studies samplers --n {n} --seed {seed} --out docs/samplers.md`
 
 {n} samples of each sampler from a mixture of two modes of weights 0.7 and 0.3 over two pixels, whose scores are exact.
 Distance is sliced Wasserstein-1 to exact samples, in standard deviations of the mixture; below the floor, the distance
@@ -148,3 +152,26 @@ def show(rows: list[Row]) -> None:
     for r in rows:
         table.add_row(r.sampler, str(r.nfe), f"{r.distance:.4f}", f"{r.weight:.3f}", f"{r.seconds:.2f}")
     Console().print(table)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compare all samplers on the mixture: evaluations and sliced Wasserstein distance."""
+    parser = argparse.ArgumentParser(
+        prog="python -m invdiff.benchmarks.studies samplers", description="All samplers on a mixture."
+    )
+    parser.add_argument("--n", type=int, default=4000, help="samples of each sampler, at least 2")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    parser.add_argument("--out", type=Path, help="write Markdown to this file as well")
+    args = parser.parse_args(argv)
+    if args.n < 2 or args.seed < 0:
+        parser.error(f"expected --n >= 2 and --seed >= 0, got {args.n} and {args.seed}")
+    rows = compare(args.n, args.seed)
+    if args.markdown:
+        print(to_markdown(rows), end="")
+    else:
+        show(rows)
+    if args.out is not None:
+        with atomic_path(args.out) as temporary:
+            temporary.write_text(to_page(rows, args.n, args.seed), encoding="utf-8")
+    return 0

@@ -30,16 +30,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import registry
-from ..metrics import sliced_wasserstein
-from ..noise import Gaussian
-from ..posterior import ExactPosterior
-from ..priors import MixturePrior, Prior
-from ..problem import Problem
-from ..schedules import Chain, Spacing
-from ..solvers import MCGDiff, Solver
-from ..solvers import particles as pf
-from ..testing.exact import ExactProblem, MatrixOperator
+from ... import registry
+from ...metrics import sliced_wasserstein
+from ...noise import Gaussian
+from ...posterior import ExactPosterior
+from ...priors import MixturePrior, Prior
+from ...problem import Problem
+from ...schedules import Chain, Spacing
+from ...solvers import MCGDiff, Solver
+from ...solvers import particles as pf
+from ...testing.exact import ExactProblem, MatrixOperator
 
 STEPS, SAMPLES, SLICES = 20, 2000, 1000
 PUBLISHED = {

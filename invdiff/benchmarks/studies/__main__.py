@@ -1,0 +1,29 @@
+"""`python -m invdiff.benchmarks.studies NAME`: the programs that make the tables of docs/."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from pathlib import Path
+
+from ...registry import unknown
+
+NAMES = sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if not m.name.startswith("_"))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the study that the first argument names with the others."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"python -m invdiff.benchmarks.studies NAME [OPTIONS]; NAME is one of {', '.join(NAMES)}")
+        return 0 if arguments else 2
+    name, *rest = arguments
+    if name not in NAMES:
+        print(f"studies: {unknown('study', name, NAMES)}", file=sys.stderr)
+        return 2
+    return int(importlib.import_module(f"{__package__}.{name}").main(rest) or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
