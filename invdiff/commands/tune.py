@@ -72,10 +72,10 @@ def run(
     import torch
 
     from ..atomic import atomic_path
-    from ..benchmarks.spaces import Range
     from ..benchmarks.suite import load_suite
     from ..benchmarks.tasks import make_task
-    from ..benchmarks.tuning import Plan, tune, validation_pictures, with_outcomes
+    from ..benchmarks.tuning.spaces import Range
+    from ..benchmarks.tuning.study import Plan, tune, validation_pictures, with_outcomes
     from ..priors import load_prior
 
     if threads is not None:

@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..registry import unknown
-from ..solvers import Solver
-from ..solvers.options import parameters
+from ...registry import unknown
+from ...solvers import Solver
+from ...solvers.options import parameters
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..metrics import psnr
-from ..phantoms import body
-from ..priors.base import Prior
-from ..problem import Problem
-from ..solvers import Solver
-from ..solvers.options import parameters
-from ..specs import Spec, canonical, with_options
-from .baselines import solver_class
-from .execution.fingerprint import fingerprint
-from .images import BUILT_IN, Picture, draw, load_pictures
+from ...metrics import psnr
+from ...phantoms import body
+from ...priors.base import Prior
+from ...problem import Problem
+from ...solvers import Solver
+from ...solvers.options import parameters
+from ...specs import Spec, canonical, with_options
+from ..baselines import solver_class
+from ..execution.fingerprint import fingerprint
+from ..images import BUILT_IN, Picture, draw, load_pictures
+from ..suite import Suite
+from ..tasks import Task
 from .spaces import Range, space
-from .suite import Suite
-from .tasks import Task
 
 DEFAULT = "default"
 """Mark of the trial that has the solver's own parameters."""
