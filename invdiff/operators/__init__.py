@@ -32,7 +32,9 @@ physics
 from .adapters import from_deepinv, to_deepinv
 from .algebra import Adjoint, Chain, Composition, Scaled, Sum
 from .base import LinearOperator, Operator, Spectrum
-from .blur import Blur
+from .blurs.blur import Blur
+from .blurs.kernels import gaussian_kernel, motion_kernel, uniform_kernel
+from .blurs.space_varying import SpaceVaryingBlur, tile_weights
 from .color import Demosaic, Grayscale
 from .downsample import Downsample
 from .fan_beam import FanBeamTomography
@@ -41,12 +43,10 @@ from .gain import Gain
 from .identity import Identity
 from .inpainting import Inpainting, box_mask, random_mask
 from .jpeg import JPEG
-from .kernels import gaussian_kernel, motion_kernel, uniform_kernel
 from .mri import MRI, cartesian_mask
 from .nonlinear import GammaCurve, HighDynamicRange, NonlinearBlur, PhaseRetrieval
 from .sensing import CompressedSensing
 from .separable import Separable
-from .space_varying_blur import SpaceVaryingBlur, tile_weights
 from .stack import NonlinearStack, Stack, stack
 from .tomography import Projection, Tomography
 

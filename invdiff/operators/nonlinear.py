@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .base import Operator
-from .blur import Blur, Border
+from .blurs.blur import Blur, Border
 from .separable import image_shape
 
 TOE = 1e-3

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ...registry import unknown
 from ..base import Operator
-from ..blur import Blur, Border
+from ..blurs.blur import Blur, Border
+from ..blurs.kernels import gaussian_kernel, motion_kernel, uniform_kernel
+from ..blurs.space_varying import SpaceVaryingBlur, tile_weights
 from ..downsample import Downsample
 from ..files import kernel_from_file
-from ..kernels import gaussian_kernel, motion_kernel, uniform_kernel
 from ..nonlinear import NonlinearBlur
-from ..space_varying_blur import SpaceVaryingBlur, tile_weights
 from ..values import integer, pair
 from .base import Shape
 

@@ -19,8 +19,8 @@ import math
 import torch
 from torch import Tensor
 
-from ._constants import Constant, linear
-from .base import LinearOperator, Spectrum
+from .._constants import Constant, linear
+from ..base import LinearOperator, Spectrum
 
 
 class Mirrored(LinearOperator):

@@ -24,11 +24,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from ._constants import Constant, linear
-from .base import LinearOperator, Spectrum
-from .linalg import conjugate_gradients
+from .._constants import Constant, linear
+from ..base import LinearOperator, Spectrum
+from ..linalg import conjugate_gradients
+from ..separable import SVD_LIMIT, Separable, image_shape
 from .mirrored import Mirrored, is_symmetric
-from .separable import SVD_LIMIT, Separable, image_shape
 
 Border = Literal["circular", "reflect", "zero", "valid"]
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._constants import Constant
-from .base import LinearOperator
+from .._constants import Constant
+from ..base import LinearOperator
+from ..separable import image_shape
 from .blur import Blur, Border
-from .separable import image_shape
 
 
 class SpaceVaryingBlur(LinearOperator):

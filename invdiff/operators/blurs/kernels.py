@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..memory import check_fits
+from ...memory import check_fits
 
 
 def gaussian_kernel(std: float | tuple[float, float], size: int | tuple[int, int] | None = None) -> Tensor:

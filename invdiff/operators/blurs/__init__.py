@@ -1,0 +1,1 @@
+"""Blurs: convolution with any kernel and border, kernels, blurs that differ from place to place."""

@@ -1,0 +1,1 @@
+"""Operators made of operators: sums, products and stacks, functions, separable maps."""

@@ -1,0 +1,1 @@
+"""Adapters between our operators and the physics of deepinv, both ways."""

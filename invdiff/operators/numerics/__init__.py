@@ -1,0 +1,1 @@
+"""Linear algebra without images: iterative solves, sparse maps, constants."""
