@@ -77,7 +77,7 @@ def run(request: CheckRequest) -> int:
 
 
 def _check_operator(request: CheckRequest) -> int:
-    from ..operators.factory import make_operator
+    from ..operators.builders.factory import make_operator
     from ..testing.operator import check_operator
 
     spec = parse_spec(request.spec)

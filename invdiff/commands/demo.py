@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..figures import Panel, comparison
 from ..images import save_image, write_picture
-from ..operators.factory import make_operator
+from ..operators.builders.factory import make_operator
 from ..priors import load_prior
 from ..problem import simulate
 from ..reconstruction import DEFAULT_PRIOR, DEFAULT_SOLVER

@@ -88,7 +88,7 @@ def _problem(spec: Spec, shape: tuple[int, int, int], noise: str) -> dict[str, E
     """Return the problem of an operator, by its name."""
     import torch
 
-    from ..operators.factory import make_operator
+    from ..operators.builders.factory import make_operator
     from ..testing.exact import operator_problem
 
     operator = make_operator(spec.name, shape, spec.options)

@@ -6,7 +6,7 @@ import inspect
 
 from .. import registry
 from ..operators.builders import BUILDERS
-from ..operators.factory import SHAPE_NAMES
+from ..operators.builders.factory import SHAPE_NAMES
 
 
 def describe(kind: str, name: str) -> str:

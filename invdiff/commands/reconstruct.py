@@ -18,7 +18,7 @@ from ..images import write_picture
 from ..metrics import coverage, psnr, ssim
 from ..noise import Noise
 from ..operators import LinearOperator, Operator
-from ..operators.factory import make_operator, make_operator_for_measurement
+from ..operators.builders.factory import make_operator, make_operator_for_measurement
 from ..priors import load_prior
 from ..priors.base import Prior
 from ..problem import Problem, Reconstruction, simulate

@@ -10,7 +10,7 @@ from PIL import Image
 
 from invdiff.operators import Blur, Inpainting, Tomography, gaussian_kernel
 from invdiff.operators.builders import BUILDERS
-from invdiff.operators.factory import make_operator, make_operator_for_measurement
+from invdiff.operators.builders.factory import make_operator, make_operator_for_measurement
 from invdiff.registry import operators
 
 CASES: list[tuple[str, tuple[int, int, int], dict[str, Any]]] = [

@@ -16,10 +16,10 @@ from ..blurs.blur import Blur, Border
 from ..blurs.kernels import gaussian_kernel, motion_kernel, uniform_kernel
 from ..blurs.space_varying import SpaceVaryingBlur, tile_weights
 from ..downsample import Downsample
-from ..files import kernel_from_file
 from ..nonlinear import NonlinearBlur
-from ..values import integer, pair
 from .base import Shape
+from .files import kernel_from_file
+from .values import integer, pair
 
 
 def blur_kernel(

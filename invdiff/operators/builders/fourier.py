@@ -7,11 +7,11 @@ from typing import Any
 from torch import Tensor
 
 from ..base import Operator
-from ..files import mask_from_file
 from ..mri import MRI, cartesian_mask
 from ..nonlinear import PhaseRetrieval
-from ..values import number
 from .base import Shape
+from .files import mask_from_file
+from .values import number
 
 
 def mri(

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ..base import Operator
 from ..color import Demosaic, Grayscale
-from ..files import mask_from_file
 from ..identity import Identity
 from ..inpainting import Inpainting, box_mask, random_mask
-from ..values import number, pair
 from .base import Shape
+from .files import mask_from_file
+from .values import number, pair
 
 
 def identity(shape: Shape) -> Operator:

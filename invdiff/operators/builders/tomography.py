@@ -10,9 +10,9 @@ from torch import Tensor
 from ...memory import check_fits
 from ..base import Operator
 from ..fan_beam import FanBeamTomography
-from ..files import read_array
 from ..tomography import Tomography
 from .base import Shape
+from .files import read_array
 
 
 def tomography(

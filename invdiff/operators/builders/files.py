@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..registry import unknown
+from ...registry import unknown
 
 
 def kernel_from_file(path: str) -> Tensor:

@@ -16,11 +16,11 @@ from typing import Any
 
 from torch import Tensor
 
-from ..memory import check_fits
-from ..registry import operators, unknown
-from .base import Operator
-from .builders import BUILDERS, Shape
-from .separable import image_shape as _shape
+from ...memory import check_fits
+from ...registry import operators, unknown
+from ..base import Operator
+from ..separable import image_shape as _shape
+from . import BUILDERS, Shape
 from .values import pair
 
 SHAPE_NAMES = ("in_shape", "image_shape", "shape")
