@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .noise import Gaussian, Independent, Noise, StackedNoise
 from .operators.base import Operator
-from .operators.stack import NonlinearStack, Stack
+from .operators.composed.stack import NonlinearStack, Stack
 from .streams import generator
 
 

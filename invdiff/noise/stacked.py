@@ -2,7 +2,7 @@
 
     p(y_1, y_2, ... | x) = p_1(y_1 | A_1 x) p_2(y_2 | A_2 x) ...
 
-The measurement is the row `(n,)` that `invdiff.operators.stack` makes of them.
+The measurement is the row `(n,)` that `invdiff.operators.composed.stack` makes of them.
 """
 
 from __future__ import annotations

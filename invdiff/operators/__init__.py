@@ -30,15 +30,17 @@ physics
 """
 
 from .adapters import from_deepinv, to_deepinv
-from .algebra import Adjoint, Chain, Composition, Scaled, Sum
 from .base import LinearOperator, Operator, Spectrum
 from .blurs.blur import Blur
 from .blurs.kernels import gaussian_kernel, motion_kernel, uniform_kernel
 from .blurs.space_varying import SpaceVaryingBlur, tile_weights
 from .color import Demosaic, Grayscale
+from .composed.algebra import Adjoint, Chain, Composition, Scaled, Sum
+from .composed.functions import Function, LinearFunction, Matrix
+from .composed.separable import Separable
+from .composed.stack import NonlinearStack, Stack, stack
 from .downsample import Downsample
 from .fan_beam import FanBeamTomography
-from .functions import Function, LinearFunction, Matrix
 from .gain import Gain
 from .identity import Identity
 from .inpainting import Inpainting, box_mask, random_mask
@@ -46,8 +48,6 @@ from .jpeg import JPEG
 from .mri import MRI, cartesian_mask
 from .nonlinear import GammaCurve, HighDynamicRange, NonlinearBlur, PhaseRetrieval
 from .sensing import CompressedSensing
-from .separable import Separable
-from .stack import NonlinearStack, Stack, stack
 from .tomography import Projection, Tomography
 
 __all__ = [

@@ -104,7 +104,7 @@ class Operator(abc.ABC):
             >>> Operator.from_function(lambda x: x.clamp(max=0.5), (1, 2, 2))(torch.ones(1, 1, 2, 2)).max()
             tensor(0.5000)
         """
-        from .functions import Function
+        from .composed.functions import Function
 
         return Function(f, in_shape, out_shape=out_shape)
 
@@ -133,7 +133,7 @@ class Operator(abc.ABC):
 
     def __matmul__(self, other: Any) -> Any:
         """Return the composition `x -> self(other(x))` of two operators, of which one at least is not linear."""
-        from .algebra import Chain
+        from .composed.algebra import Chain
 
         return Chain(self, other) if isinstance(other, Operator) else NotImplemented
 
@@ -206,7 +206,7 @@ class LinearOperator(Operator):
             >>> LinearOperator.from_function(lambda x: x.sum(1, keepdim=True), (3, 2, 2)).out_shape
             (1, 2, 2)
         """
-        from .functions import LinearFunction
+        from .composed.functions import LinearFunction
 
         return LinearFunction(f, in_shape, out_shape=out_shape, adjoint=adjoint)
 
@@ -229,7 +229,7 @@ class LinearOperator(Operator):
             >>> LinearOperator.from_matrix(torch.ones(1, 4), (1, 2, 2))(torch.ones(1, 1, 2, 2))
             tensor([[4.]])
         """
-        from .functions import Matrix
+        from .composed.functions import Matrix
 
         return Matrix(matrix, in_shape, out_shape=out_shape)
 
@@ -257,7 +257,7 @@ class LinearOperator(Operator):
     @property
     def T(self) -> LinearOperator:
         """The adjoint as an operator."""
-        from .algebra import Adjoint
+        from .composed.algebra import Adjoint
 
         return Adjoint(self)
 
@@ -324,13 +324,13 @@ class LinearOperator(Operator):
 
     def __matmul__(self, other: Any) -> Any:
         """Return the composition `x -> self(other(x))`, linear if `other` is."""
-        from .algebra import Composition
+        from .composed.algebra import Composition
 
         return Composition(self, other) if isinstance(other, LinearOperator) else super().__matmul__(other)
 
     def __add__(self, other: LinearOperator) -> LinearOperator:
         """Return the sum `x -> self(x) + other(x)`."""
-        from .algebra import Sum
+        from .composed.algebra import Sum
 
         return Sum(self, other) if isinstance(other, LinearOperator) else NotImplemented
 
@@ -344,7 +344,7 @@ class LinearOperator(Operator):
 
     def __mul__(self, factor: float) -> LinearOperator:
         """Return the scaled operator `x -> factor * self(x)`."""
-        from .algebra import Scaled
+        from .composed.algebra import Scaled
 
         return Scaled(self, factor) if isinstance(factor, (int, float)) else NotImplemented
 

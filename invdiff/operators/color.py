@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ._constants import Constant
 from .base import LinearOperator, Spectrum
-from .separable import image_shape
+from .shapes import image_shape
 
 
 def row_orthogonal_spectrum(a: LinearOperator, gain: float, *, device: torch.device | None = None) -> Spectrum:

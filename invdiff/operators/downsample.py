@@ -19,7 +19,8 @@ from torch import Tensor
 
 from ._constants import Constant
 from .base import LinearOperator, Spectrum
-from .separable import Separable, image_shape
+from .composed.separable import Separable
+from .shapes import image_shape
 
 
 class Downsample(LinearOperator):

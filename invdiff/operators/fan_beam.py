@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .separable import image_shape
+from .shapes import image_shape
 from .tomography import MEMORY, Filter, Projection, angular_weights, interpolated, positive, ramp_filtered, row
 
 if TYPE_CHECKING:

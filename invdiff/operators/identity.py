@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .base import LinearOperator, Spectrum
-from .separable import image_shape
+from .shapes import image_shape
 
 
 def _same(x: Tensor) -> Tensor:

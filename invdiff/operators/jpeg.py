@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ._constants import Constant
 from .base import Operator
-from .separable import image_shape
+from .shapes import image_shape
 
 LUMA = (
     (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55), (14, 13, 16, 24, 40, 57, 69, 56),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ._constants import Constant, linear
 from .base import LinearOperator, Spectrum
-from .separable import image_shape
+from .shapes import image_shape
 
 
 class MRI(LinearOperator):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .base import Operator
 from .blurs.blur import Blur, Border
-from .separable import image_shape
+from .shapes import image_shape
 
 TOE = 1e-3
 """Shift that keeps the slope of a gamma curve finite at black."""

@@ -17,8 +17,8 @@ from torch import Tensor
 from ._constants import Constant, linear
 from .base import LinearOperator, Spectrum
 from .color import row_orthogonal_spectrum
-from .functions import Matrix
-from .separable import image_shape
+from .composed.functions import Matrix
+from .shapes import image_shape
 
 
 class CompressedSensing(LinearOperator):

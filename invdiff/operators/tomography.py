@@ -24,7 +24,7 @@ from ._constants import Constant
 from .base import LinearOperator
 from .linalg import conjugate_gradients
 from .rays import Rays
-from .separable import image_shape
+from .shapes import image_shape
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -26,8 +26,9 @@ from torch import Tensor
 
 from .._constants import Constant, linear
 from ..base import LinearOperator, Spectrum
+from ..composed.separable import SVD_LIMIT, Separable
 from ..linalg import conjugate_gradients
-from ..separable import SVD_LIMIT, Separable, image_shape
+from ..shapes import image_shape
 from .mirrored import Mirrored, is_symmetric
 
 Border = Literal["circular", "reflect", "zero", "valid"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .._constants import Constant
 from ..base import LinearOperator
-from ..separable import image_shape
+from ..shapes import image_shape
 from .blur import Blur, Border
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from ...memory import check_fits
 from ...registry import operators, unknown
 from ..base import Operator
-from ..separable import image_shape as _shape
+from ..shapes import image_shape as _shape
 from . import BUILDERS, Shape
 from .values import pair
 

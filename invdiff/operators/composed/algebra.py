@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from .base import LinearOperator, Operator, Spectrum
+from ..base import LinearOperator, Operator, Spectrum
 from .separable import Separable
 
 

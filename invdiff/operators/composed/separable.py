@@ -16,8 +16,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ._constants import Constant, Movable, linear
-from .base import LinearOperator, Spectrum
+from .._constants import Constant, Movable, linear
+from ..base import LinearOperator, Spectrum
+from ..shapes import image_shape
 
 SVD_LIMIT = 2048
 """Longest side whose decomposition is computed: at 2048 it takes some seconds, once."""
@@ -127,18 +128,3 @@ class Separable(LinearOperator):
             U=lambda z: _two_sided(ur.like(z), z, uc.like(z)),
             Ut=lambda y: _two_sided(ur.like(y).T, y, uc.like(y).T),
         )
-
-
-def image_shape(owner: str, shape: object) -> tuple[int, int, int]:
-    """Return `shape` as three positive integers `(C, H, W)`.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    values = tuple(shape) if isinstance(shape, (tuple, list, torch.Size)) else ()
-    if len(values) != 3 or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in values):
-        raise ValueError(
-            f"{owner}: in_shape: expected three positive integers (C, H, W), got {shape!r}; "
-            "give the shape of one image, without the batch axis"
-        )
-    return values[0], values[1], values[2]

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..base import LinearOperator, Operator
 from .algebra import linear_operand
-from .base import LinearOperator, Operator
 
 
 class _Parts(Operator):

@@ -1,0 +1,20 @@
+"""Shapes of images, checked."""
+
+from __future__ import annotations
+
+import torch
+
+
+def image_shape(owner: str, shape: object) -> tuple[int, int, int]:
+    """Return `shape` as three positive integers `(C, H, W)`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    values = tuple(shape) if isinstance(shape, (tuple, list, torch.Size)) else ()
+    if len(values) != 3 or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in values):
+        raise ValueError(
+            f"{owner}: in_shape: expected three positive integers (C, H, W), got {shape!r}; "
+            "give the shape of one image, without the batch axis"
+        )
+    return values[0], values[1], values[2]
