@@ -23,7 +23,7 @@ from torch import Tensor
 
 from .noise import Gaussian
 from .operators.base import LinearOperator
-from .operators.linalg import conjugate_gradients
+from .operators.numerics.linalg import conjugate_gradients
 from .priors import GaussianPrior, MixturePrior, Prior, StationaryGaussianPrior
 from .problem import Problem
 from .streams import generator

@@ -29,7 +29,6 @@ physics
 `factory` and `builders` make them from names and options; `linalg` and `sparse` are what they compute with.
 """
 
-from .adapters import from_deepinv, to_deepinv
 from .base import LinearOperator, Operator, Spectrum
 from .blurs.blur import Blur
 from .blurs.kernels import gaussian_kernel, motion_kernel, uniform_kernel
@@ -39,6 +38,7 @@ from .composed.algebra import Adjoint, Chain, Composition, Scaled, Sum
 from .composed.functions import Function, LinearFunction, Matrix
 from .composed.separable import Separable
 from .composed.stack import NonlinearStack, Stack, stack
+from .deepinv.adapters import from_deepinv, to_deepinv
 from .downsample import Downsample
 from .fan_beam import FanBeamTomography
 from .gain import Gain

@@ -22,8 +22,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from ._constants import Movable
-from .linalg import conjugate_gradients, least_squares, power_iteration
+from .numerics.constants import Movable
+from .numerics.linalg import conjugate_gradients, least_squares, power_iteration
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ._constants import Constant
 from .base import LinearOperator, Spectrum
+from .numerics.constants import Constant
 from .shapes import image_shape
 
 

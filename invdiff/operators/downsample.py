@@ -17,9 +17,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ._constants import Constant
 from .base import LinearOperator, Spectrum
 from .composed.separable import Separable
+from .numerics.constants import Constant
 from .shapes import image_shape
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._constants import Constant
 from .base import LinearOperator, Spectrum
+from .numerics.constants import Constant
 
 
 class Gain(LinearOperator):

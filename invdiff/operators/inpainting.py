@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._constants import Constant
 from .base import LinearOperator, Spectrum
+from .numerics.constants import Constant
 
 
 class Inpainting(LinearOperator):

@@ -13,8 +13,8 @@ import math
 import torch
 from torch import Tensor
 
-from ._constants import Constant
 from .base import Operator
+from .numerics.constants import Constant
 from .shapes import image_shape
 
 LUMA = (

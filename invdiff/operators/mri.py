@@ -14,8 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._constants import Constant, linear
 from .base import LinearOperator, Spectrum
+from .numerics.constants import Constant, linear
 from .shapes import image_shape
 
 

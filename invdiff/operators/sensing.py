@@ -14,10 +14,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ._constants import Constant, linear
 from .base import LinearOperator, Spectrum
 from .color import row_orthogonal_spectrum
 from .composed.functions import Matrix
+from .numerics.constants import Constant, linear
 from .shapes import image_shape
 
 

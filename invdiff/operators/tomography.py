@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._constants import Constant
 from .base import LinearOperator
-from .linalg import conjugate_gradients
+from .numerics.constants import Constant
+from .numerics.linalg import conjugate_gradients
 from .rays import Rays
 from .shapes import image_shape
 

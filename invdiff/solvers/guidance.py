@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..noise import Gaussian
 from ..operators.base import LinearOperator, Operator
-from ..operators.linalg import conjugate_gradients, least_squares
+from ..operators.numerics.linalg import conjugate_gradients, least_squares
 from ..problem import Problem
 from .base import Run
 from .singular import SingularData, short_cut, squared

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..noise import Gaussian
 from ..operators.base import LinearOperator, Operator
-from ..operators.linalg import conjugate_gradients
+from ..operators.numerics.linalg import conjugate_gradients
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import karras_levels

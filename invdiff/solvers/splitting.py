@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ..noise import Gaussian
 from ..operators.base import LinearOperator
-from ..operators.linalg import least_squares
+from ..operators.numerics.linalg import least_squares
 from ..problem import Problem
 from ..transitions import langevin_log_acceptance
 from .base import Run

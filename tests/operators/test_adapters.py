@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from invdiff.operators import Blur, HighDynamicRange, Inpainting, LinearOperator, Tomography, gaussian_kernel
-from invdiff.operators.adapters import from_deepinv, to_deepinv
+from invdiff.operators.deepinv.adapters import from_deepinv, to_deepinv
 from invdiff.testing.operator import check_operator
 
 with warnings.catch_warnings():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from invdiff.operators import LinearOperator, Operator
-from invdiff.operators.linalg import conjugate_gradients, least_squares, power_iteration
+from invdiff.operators.numerics.linalg import conjugate_gradients, least_squares, power_iteration
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -24,10 +24,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from .._constants import Constant, linear
 from ..base import LinearOperator, Spectrum
 from ..composed.separable import SVD_LIMIT, Separable
-from ..linalg import conjugate_gradients
+from ..numerics.constants import Constant, linear
+from ..numerics.linalg import conjugate_gradients
 from ..shapes import image_shape
 from .mirrored import Mirrored, is_symmetric
 

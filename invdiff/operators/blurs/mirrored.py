@@ -19,8 +19,8 @@ import math
 import torch
 from torch import Tensor
 
-from .._constants import Constant, linear
 from ..base import LinearOperator, Spectrum
+from ..numerics.constants import Constant, linear
 
 
 class Mirrored(LinearOperator):

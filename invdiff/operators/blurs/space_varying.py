@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._constants import Constant
 from ..base import LinearOperator
+from ..numerics.constants import Constant
 from ..shapes import image_shape
 from .blur import Blur, Border
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._constants import Constant, Movable, linear
 from ..base import LinearOperator, Operator, Spectrum
-from ..sparse import SparseMatrix
+from ..numerics.constants import Constant, Movable, linear
+from ..numerics.sparse import SparseMatrix
 
 DENSE_LIMIT = 4096
 """Longest side of a dense matrix whose decomposition is computed."""

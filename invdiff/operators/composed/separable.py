@@ -16,8 +16,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from .._constants import Constant, Movable, linear
 from ..base import LinearOperator, Spectrum
+from ..numerics.constants import Constant, Movable, linear
 from ..shapes import image_shape
 
 SVD_LIMIT = 2048

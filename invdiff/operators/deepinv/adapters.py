@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._constants import Movable, linear
-from .base import LinearOperator, Operator
+from ..base import LinearOperator, Operator
+from ..numerics.constants import Movable, linear
 
 
 class _Layout:
@@ -233,7 +233,7 @@ def to_deepinv(operator: Operator, noise_model: Any = None) -> Any:
     """
     if not isinstance(operator, Operator):
         raise TypeError(f"to_deepinv: operator: expected an Operator, got {type(operator).__name__}")
-    from ._deepinv_physics import InvdiffLinearPhysics, InvdiffPhysics
+    from .physics import InvdiffLinearPhysics, InvdiffPhysics
 
     if isinstance(operator, LinearOperator):
         return InvdiffLinearPhysics(operator, noise_model)

@@ -8,7 +8,7 @@ import torch
 from deepinv.physics import LinearPhysics, Physics, ZeroNoise
 from torch import Tensor
 
-from .base import LinearOperator, Operator
+from ..base import LinearOperator, Operator
 
 
 class InvdiffPhysics(Physics):  # type: ignore[misc]

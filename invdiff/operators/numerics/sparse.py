@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._constants import Movable, linear
+from .constants import Movable, linear
 
 Arrays = tuple[Any, Any, Any, tuple[int, int]]
 """Values, indices of columns, where rows begin, and the shape: what scipy calls CSR."""
