@@ -40,7 +40,6 @@ from .composed.separable import Separable
 from .composed.stack import NonlinearStack, Stack, stack
 from .deepinv.adapters import from_deepinv, to_deepinv
 from .downsample import Downsample
-from .fan_beam import FanBeamTomography
 from .gain import Gain
 from .identity import Identity
 from .inpainting import Inpainting, box_mask, random_mask
@@ -48,7 +47,8 @@ from .jpeg import JPEG
 from .mri import MRI, cartesian_mask
 from .nonlinear import GammaCurve, HighDynamicRange, NonlinearBlur, PhaseRetrieval
 from .sensing import CompressedSensing
-from .tomography import Projection, Tomography
+from .tomography.fan_beam import FanBeamTomography
+from .tomography.parallel import Projection, Tomography
 
 __all__ = [
     "JPEG",

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ...metrics import psnr, ssim
 from ...operators import Tomography
-from ...operators.tomography import Filter
+from ...operators.tomography.parallel import Filter
 from ...priors import Prior
 from ...problem import Problem, simulate
 from ...reconstruction import reconstruct

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ...memory import check_fits
 from ..base import Operator
-from ..fan_beam import FanBeamTomography
-from ..tomography import Tomography
+from ..tomography.fan_beam import FanBeamTomography
+from ..tomography.parallel import Tomography
 from .base import Shape
 from .files import read_array
 

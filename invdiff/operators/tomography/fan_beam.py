@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .shapes import image_shape
-from .tomography import MEMORY, Filter, Projection, angular_weights, interpolated, positive, ramp_filtered, row
+from ..shapes import image_shape
+from .parallel import MEMORY, Filter, Projection, angular_weights, interpolated, positive, ramp_filtered, row
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

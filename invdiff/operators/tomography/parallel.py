@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .base import LinearOperator
-from .numerics.constants import Constant
-from .numerics.linalg import conjugate_gradients
+from ..base import LinearOperator
+from ..numerics.constants import Constant
+from ..numerics.linalg import conjugate_gradients
+from ..shapes import image_shape
 from .rays import Rays
-from .shapes import image_shape
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

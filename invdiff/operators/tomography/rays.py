@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .numerics.constants import Movable, linear
-from .numerics.sparse import csr_tensor
+from ..numerics.constants import Movable, linear
+from ..numerics.sparse import csr_tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
