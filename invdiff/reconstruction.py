@@ -9,7 +9,7 @@ from .priors.base import Prior
 from .problem import Problem, Reconstruction
 from .registry import solvers
 from .solvers import Solver, make_solver
-from .solvers.progress import Progress
+from .solvers.common.progress import Progress
 
 DEFAULT_PRIOR = "photo"
 GRAY_PRIOR = "photo-gray"

@@ -20,8 +20,9 @@ from ..posterior import ExactPosterior
 from ..priors import GaussianPrior, MixturePrior, Prior, StationaryGaussianPrior
 from ..problem import Problem, Reconstruction
 from ..registry import peers, solvers, unknown
-from ..solvers.base import Run, Solver
-from ..solvers.progress import Progress
+from ..solvers.base import Solver
+from ..solvers.common.progress import Progress
+from ..solvers.common.run import Run
 from ..streams import generator
 
 LARGEST = 4096

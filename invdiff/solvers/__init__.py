@@ -1,7 +1,8 @@
 """Posterior solvers, one paper a file: `solver(problem, prior, samples=4, seed=0)` gives a `Reconstruction`."""
 
 from .ald import ScoreALD
-from .base import Run, Solver
+from .base import Solver
+from .common.run import Run
 from .convolved import ConvolvedLikelihood
 from .daps import DAPS
 from .dcps import DCPS

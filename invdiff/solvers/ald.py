@@ -21,10 +21,11 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import langevin_step, tweedie_score
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .guidance import data_pull, gain
-from .levels import annealed_levels
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.guidance import data_pull, gain
+from .common.levels import annealed_levels
+from .common.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,11 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .guidance import corrected
-from .levels import annealed_levels
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.guidance import corrected
+from .common.levels import annealed_levels
+from .common.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

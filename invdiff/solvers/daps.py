@@ -31,10 +31,11 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import karras_levels
 from ..transitions import ddim_step
-from .base import Run, Solver
-from .checks import check_number
-from .singular import squared
-from .splitting import data_draw
+from .base import Solver
+from .common.checks import check_number
+from .common.run import Run
+from .common.singular import squared
+from .common.splitting import data_draw
 
 LEVELS = (0.01, 100.0)  # lowest and highest noise level, for data on [-1, 1]
 LEAST = 0.6  # of the spread of white images; with 0.15 a state with noise left in it loses sight of the data

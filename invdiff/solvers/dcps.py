@@ -23,11 +23,12 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_coefficients, langevin_step, tweedie_score
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .levels import ddpm_levels
-from .splitting import noise_std
-from .variational import fit
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.levels import ddpm_levels
+from .common.run import Run
+from .common.splitting import noise_std
+from .common.variational import fit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,11 +22,12 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import raise_noise
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .levels import ddpm_levels
-from .spectral import spectral_step
-from .travel import descents, travel, walk_levels
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.levels import ddpm_levels
+from .common.run import Run
+from .common.spectral import spectral_step
+from .common.time_travel import descents, travel, walk_levels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from ..priors.base import Prior
 from ..problem import Problem
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .levels import ddpm_levels
-from .spectral import spectral_start, spectral_step
-from .start import center
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.initial_state import center
+from .common.levels import ddpm_levels
+from .common.run import Run
+from .common.spectral import spectral_start, spectral_step
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,9 +24,10 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import VP
-from .base import Run, Solver
+from .base import Solver
+from .common.run import Run
+from .common.splitting import data_mode
 from .dps import DDPM_SIGMA
-from .splitting import data_mode
 
 
 @dataclass(frozen=True, kw_only=True)

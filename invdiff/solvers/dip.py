@@ -21,10 +21,11 @@ from torch import Tensor
 
 from ..priors.base import Prior
 from ..problem import Problem
-from .adam import Moments, adam_step
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .hourglass import Hourglass
+from .base import Solver
+from .common.adam import Moments, adam_step
+from .common.checks import check_count, check_number
+from .common.hourglass import Hourglass
+from .common.run import Run
 
 
 class Fit(NamedTuple):

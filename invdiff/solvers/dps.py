@@ -32,8 +32,9 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import vp_levels
 from ..transitions import ddim_step
-from .base import Run, Solver
-from .guidance import tweedie_gradient
+from .base import Solver
+from .common.guidance import tweedie_gradient
+from .common.run import Run
 
 PUBLISHED_SIZE, PUBLISHED_STEPS = 3 * 256 * 256, 1000
 DDPM_SIGMA = (0.01, 157.0)  # lowest and highest level of DDPM's linear chain of 1000 steps

@@ -22,10 +22,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from . import particles as pf
-from .base import Run
-from .checks import check_number
-from .start import center
+from .common import particles as pf
+from .common.checks import check_number
+from .common.initial_state import center
+from .common.run import Run
 
 
 class Filtered(NamedTuple):

@@ -17,10 +17,11 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .guidance import toward_data
-from .levels import ddpm_levels
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.guidance import toward_data
+from .common.levels import ddpm_levels
+from .common.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

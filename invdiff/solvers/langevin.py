@@ -23,9 +23,10 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
 from ..transitions import langevin_step, tweedie_score
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .splitting import likelihood_score, noise_std
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.run import Run
+from .common.splitting import likelihood_score, noise_std
 
 
 class Chain(NamedTuple):

@@ -17,10 +17,11 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
-from .adam import Descent, falling
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .splitting import first_estimate, likelihood_score
+from .base import Solver
+from .common.adam import Descent, falling
+from .common.checks import check_count, check_number
+from .common.run import Run
+from .common.splitting import first_estimate, likelihood_score
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,12 +30,12 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import Spacing, geometric_levels, scaled_levels
 from ..transitions import ddim_coefficients
-from . import particles as pf
-from .base import Run
-from .checks import check_number
-from .levels import level_range
-from .singular import compact
-from .start import center
+from .common import particles as pf
+from .common.checks import check_number
+from .common.initial_state import center
+from .common.levels import level_range
+from .common.run import Run
+from .common.singular import compact
 
 
 class Weighed(NamedTuple):

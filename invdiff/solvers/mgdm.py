@@ -23,11 +23,12 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import VP
 from ..transitions import ddim_step
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .levels import ddpm_levels, level_range
-from .splitting import likelihood_problem
-from .variational import bridge, fit
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.levels import ddpm_levels, level_range
+from .common.run import Run
+from .common.splitting import likelihood_problem
+from .common.variational import bridge, fit
 
 LEAST = 0.01  # the lowest time at which the data guide
 GOLDEN = 0.6180339887498949  # whose multiples fill (0, 1) evenly, however many there are

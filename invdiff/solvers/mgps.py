@@ -18,11 +18,12 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import VP
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .levels import ddpm_levels, level_range
-from .splitting import likelihood_problem
-from .variational import bridge, fit
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.levels import ddpm_levels, level_range
+from .common.run import Run
+from .common.splitting import likelihood_problem
+from .common.variational import bridge, fit
 
 
 @dataclass(frozen=True, kw_only=True)

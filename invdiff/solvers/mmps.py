@@ -29,9 +29,10 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import karras_levels
 from ..transitions import ddim_step, heun_step
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .levels import level_range
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.levels import level_range
+from .common.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,8 +31,9 @@ from ..operators.base import LinearOperator, Spectrum
 from ..priors.base import Prior
 from ..problem import Problem
 from ..streams import Streams
-from .base import Run, Solver
-from .checks import check_count, check_number
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,11 +35,12 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .guidance import bounded, dot, image_scale, tweedie_vjp, whitened
-from .levels import ddpm_levels
-from .singular import short_cut
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.guidance import bounded, dot, image_scale, tweedie_vjp, whitened
+from .common.levels import ddpm_levels
+from .common.run import Run
+from .common.singular import short_cut
 
 
 @dataclass(frozen=True, kw_only=True)

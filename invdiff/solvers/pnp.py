@@ -23,10 +23,11 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
-from .adam import Descent, falling
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .splitting import data_mode, first_estimate, is_conjugate, likelihood_score
+from .base import Solver
+from .common.adam import Descent, falling
+from .common.checks import check_count, check_number
+from .common.run import Run
+from .common.splitting import data_mode, first_estimate, is_conjugate, likelihood_score
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,9 +27,10 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import reverse_sde_step, tweedie_score
-from .base import Run, Solver
-from .replaced import noise_level
-from .splitting import data_draw
+from .base import Solver
+from .common.noise_models import noise_level
+from .common.run import Run
+from .common.splitting import data_draw
 
 
 @dataclass(frozen=True, kw_only=True)

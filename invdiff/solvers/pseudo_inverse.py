@@ -14,7 +14,8 @@ from torch import Tensor
 from ..operators.base import LinearOperator
 from ..priors.base import Prior
 from ..problem import Problem
-from .base import Run, Solver
+from .base import Solver
+from .common.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from ..priors.base import Prior
 from ..problem import Problem
-from .adam import Descent
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .guidance import data_pull
-from .levels import ddpm_levels
-from .splitting import first_estimate
+from .base import Solver
+from .common.adam import Descent
+from .common.checks import check_count, check_number
+from .common.guidance import data_pull
+from .common.levels import ddpm_levels
+from .common.run import Run
+from .common.splitting import first_estimate
 
 
 @dataclass(frozen=True, kw_only=True)

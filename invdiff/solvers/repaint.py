@@ -18,11 +18,12 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step, raise_noise
-from .base import Run, Solver
-from .checks import check_count
-from .guidance import toward_data
-from .levels import ddpm_levels
-from .travel import descents, travel, walk_levels
+from .base import Solver
+from .common.checks import check_count
+from .common.guidance import toward_data
+from .common.levels import ddpm_levels
+from .common.run import Run
+from .common.time_travel import descents, travel, walk_levels
 
 
 @dataclass(frozen=True, kw_only=True)

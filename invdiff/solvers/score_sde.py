@@ -23,10 +23,11 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import reverse_sde_step, tweedie_score
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .guidance import image_scale, toward_data
-from .levels import annealed_levels
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.guidance import image_scale, toward_data
+from .common.levels import annealed_levels
+from .common.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,11 +23,12 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step, tweedie_score
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_vjp
-from .levels import ddpm_levels
-from .singular import squared
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_vjp
+from .common.levels import ddpm_levels
+from .common.run import Run
+from .common.singular import squared
 
 
 @dataclass(frozen=True, kw_only=True)

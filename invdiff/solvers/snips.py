@@ -25,10 +25,11 @@ from torch import Tensor
 
 from ..priors.base import Prior
 from ..problem import Problem
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .levels import annealed_levels
-from .spectral import spectral_data
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.levels import annealed_levels
+from .common.run import Run
+from .common.spectral import spectral_data
 
 
 @dataclass(frozen=True, kw_only=True)

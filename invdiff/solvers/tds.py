@@ -27,11 +27,11 @@ from torch import Tensor
 from ..noise import Gaussian
 from ..operators.base import LinearOperator
 from ..transitions import ddim_coefficients
-from . import particles as pf
-from .base import Run
-from .checks import check_number
-from .guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_vjp
-from .start import center
+from .common import particles as pf
+from .common.checks import check_number
+from .common.guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_vjp
+from .common.initial_state import center
+from .common.run import Run
 
 
 class Twisted(NamedTuple):

@@ -23,9 +23,10 @@ from torch import Tensor
 from ..operators.base import LinearOperator
 from ..priors.base import Prior
 from ..problem import Problem
-from .base import Run, Solver
-from .checks import check_count, check_number
-from .splitting import noise_std
+from .base import Solver
+from .common.checks import check_count, check_number
+from .common.run import Run
+from .common.splitting import noise_std
 
 B = 1 / math.sqrt(8)  # one over a bound of the gradient's norm
 

@@ -32,12 +32,12 @@ from ..operators.base import LinearOperator
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
-from . import particles as pf
-from .base import Run
-from .guidance import dot, image_scale, tweedie_vjp, whitened
-from .levels import level_range
-from .singular import short_cut
-from .start import DROWNED, center
+from .common import particles as pf
+from .common.guidance import dot, image_scale, tweedie_vjp, whitened
+from .common.initial_state import DROWNED, center
+from .common.levels import level_range
+from .common.run import Run
+from .common.singular import short_cut
 from .tds import TDS, Twisted
 
 LEAST = 1e-3  # of the factor f: a network's Jacobian need not be positive

@@ -9,7 +9,7 @@ import torch
 from invdiff.benchmarks.studies import exact_grades as grade
 from invdiff.benchmarks.studies import mixture as m
 from invdiff.solvers import MCGDiff
-from invdiff.solvers import particles as pf
+from invdiff.solvers.common import particles as pf
 
 # What the authors' program computes, run on a CPU with torch 2: `torch.manual_seed(1 + 0)` and so on.
 TIMES = [0, 6, 13, 20, 28, 36, 45, 55, 66, 78, 92, 108, 127, 151, 182, 226, 299, 510, 755, 999]

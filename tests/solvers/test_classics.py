@@ -11,7 +11,7 @@ from invdiff import load_prior, simulate
 from invdiff.metrics import psnr
 from invdiff.operators import Blur, Identity, Inpainting, Operator, gaussian_kernel
 from invdiff.solvers import DeepImagePrior, PseudoInverse, TotalVariation
-from invdiff.solvers.hourglass import Hourglass
+from invdiff.solvers.common.hourglass import Hourglass
 from invdiff.solvers.tv import gradient, gradient_adjoint
 
 

@@ -13,9 +13,9 @@ from invdiff.operators import Blur, Identity, Inpainting, LinearOperator
 from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior, Prior
 from invdiff.solvers import MMPS, SDA, SNIPS, ConvolvedLikelihood, PiGDM, Run, ScoreALD, Solver
-from invdiff.solvers.guidance import whitened
+from invdiff.solvers.common.guidance import whitened
+from invdiff.solvers.common.singular import SingularData
 from invdiff.solvers.mmps import linearised
-from invdiff.solvers.singular import SingularData
 from invdiff.streams import Streams, generator
 from invdiff.testing.exact import mixture_problem
 

@@ -12,7 +12,7 @@ from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior, MixturePrior, load_prior
 from invdiff.problem import Problem, simulate
 from invdiff.solvers import MCGDiff, Run
-from invdiff.solvers import particles as pf
+from invdiff.solvers.common import particles as pf
 from invdiff.solvers.mcgdiff import Weighed
 from invdiff.streams import Streams, generator
 from invdiff.testing import check_solver, exact_problems, grade_solver

@@ -12,7 +12,7 @@ from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior
 from invdiff.problem import Problem
 from invdiff.solvers import Run
-from invdiff.solvers import particles as pf
+from invdiff.solvers.common import particles as pf
 from invdiff.streams import Streams, generator
 from invdiff.testing.exact import MatrixOperator
 

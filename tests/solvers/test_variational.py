@@ -12,7 +12,7 @@ from invdiff.operators import GammaCurve, HighDynamicRange, Identity, Inpainting
 from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior
 from invdiff.solvers import DCPS, MAP, MGDM, MGPS, Langevin, PlugAndPlay, REDdiff, Run, Solver
-from invdiff.solvers.variational import bridge, fit
+from invdiff.solvers.common.variational import bridge, fit
 from invdiff.streams import Streams, generator
 from invdiff.testing import exact_problems, grade_solver
 

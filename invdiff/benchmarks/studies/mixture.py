@@ -38,7 +38,7 @@ from ...priors import MixturePrior, Prior
 from ...problem import Problem
 from ...schedules import Chain, Spacing
 from ...solvers import MCGDiff, Solver
-from ...solvers import particles as pf
+from ...solvers.common import particles as pf
 from ...testing.exact import ExactProblem, MatrixOperator
 
 STEPS, SAMPLES, SLICES = 20, 2000, 1000

@@ -18,9 +18,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..noise import Gaussian
-from ..operators.base import Spectrum
-from .base import Run
+from ...noise import Gaussian
+from ...operators.base import Spectrum
+from .run import Run
 from .singular import singular_data
 
 

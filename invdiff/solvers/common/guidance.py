@@ -20,11 +20,11 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from ..noise import Gaussian
-from ..operators.base import LinearOperator, Operator
-from ..operators.numerics.linalg import conjugate_gradients, least_squares
-from ..problem import Problem
-from .base import Run
+from ...noise import Gaussian
+from ...operators.base import LinearOperator, Operator
+from ...operators.numerics.linalg import conjugate_gradients, least_squares
+from ...problem import Problem
+from .run import Run
 from .singular import SingularData, short_cut, squared
 
 ITERATIONS = 20  # of conjugate gradients, for operators without a spectrum: a step must stay cheap, so it stops early

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..operators.base import LinearOperator, Spectrum
-from ..problem import Problem
-from .base import Run
+from ...operators.base import LinearOperator, Spectrum
+from ...problem import Problem
+from .run import Run
 
 SEEN = 1e-6  # singular values below this share of the largest count as zero where one is divided by
 

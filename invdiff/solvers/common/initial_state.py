@@ -11,11 +11,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..noise import Gaussian
-from ..operators.base import LinearOperator
-from ..priors import Prior, photograph_gaussian
-from ..problem import Problem
-from .replaced import noise_level
+from ...noise import Gaussian
+from ...operators.base import LinearOperator
+from ...priors import Prior, photograph_gaussian
+from ...problem import Problem
+from .noise_models import noise_level
 
 DROWNED = 20.0  # sigma_max / std from which on the centre does not matter
 
@@ -31,7 +31,7 @@ def center(problem: Problem, prior: Prior) -> Tensor:
         return zeros
     if not isinstance(operator, LinearOperator) or operator.in_shape[0] not in (1, 3):
         return zeros + 0.5
-    from ..posterior import gaussian_mean
+    from ...posterior import gaussian_mean
 
     spread = Gaussian(max(noise_level(problem), 1e-2))
     return gaussian_mean(

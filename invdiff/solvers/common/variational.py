@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from .adam import Moments, adam_step
-from .base import Run
+from .run import Run
 
 
 def bridge(low: Tensor, high: Tensor, sigmas: tuple[float, float, float]) -> tuple[Tensor, float]:

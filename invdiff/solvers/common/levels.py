@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..priors.base import Prior
-from ..schedules import geometric_levels, vp_levels
+from ...priors.base import Prior
+from ...schedules import geometric_levels, vp_levels
 
 DDPM_SIGMA = (0.01, 157.0)  # lowest and highest level of DDPM's linear chain of 1000 steps
 

@@ -19,9 +19,9 @@ from collections.abc import Callable
 
 import torch
 
-from ..noise import Gaussian, Independent
-from ..problem import Problem, Reconstruction
-from ..whitening import White, whitened
+from ...noise import Gaussian, Independent
+from ...problem import Problem, Reconstruction
+from ...whitening import White, whitened
 from .progress import Progress
 
 

@@ -30,14 +30,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..noise import Gaussian
-from ..operators.base import Spectrum
-from ..priors.base import Prior
-from ..problem import Problem
-from ..schedules import geometric_levels
-from .base import BATCH_VALUES, Run, Solver
+from ...noise import Gaussian
+from ...operators.base import Spectrum
+from ...priors.base import Prior
+from ...problem import Problem
+from ...schedules import geometric_levels
+from ..base import BATCH_VALUES, Solver
 from .checks import check_count
 from .levels import level_range
+from .run import Run
 from .singular import compact, singular_data, squared
 
 Resampling: TypeAlias = Callable[[Tensor, Tensor], Tensor]

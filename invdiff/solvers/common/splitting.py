@@ -24,15 +24,15 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from ..noise import Gaussian
-from ..operators.base import LinearOperator
-from ..operators.numerics.linalg import least_squares
-from ..problem import Problem
-from ..transitions import langevin_log_acceptance
-from .base import Run
+from ...noise import Gaussian
+from ...operators.base import LinearOperator
+from ...operators.numerics.linalg import least_squares
+from ...problem import Problem
+from ...transitions import langevin_log_acceptance
 from .guidance import data_pull, image_scale
+from .initial_state import center
+from .run import Run
 from .singular import short_cut
-from .start import center
 
 NOISELESS = 1e-3  # noise, in units of data on [-1, 1], that stands for none where a density is needed
 NEWTON = 4  # Gauss-Newton steps

@@ -1,0 +1,1 @@
+"""Arithmetic and bookkeeping that several papers share."""
