@@ -252,19 +252,19 @@ SOLVERS: dict[str, SolverEntry] = {
 }
 PEERS: dict[str, SolverEntry] = {
     "deepinv.dps": SolverEntry(
-        "invdiff.solvers.peers:DeepinvDPS",
+        "invdiff.solvers.peers.deepinv:DeepinvDPS",
         "peer: DPS of deepinv, in the same run",
         paper="Chung et al. 2023",
         needs="vjp",
     ),
     "deepinv.ddrm": SolverEntry(
-        "invdiff.solvers.peers:DeepinvDDRM",
+        "invdiff.solvers.peers.deepinv:DeepinvDDRM",
         "peer: DDRM of deepinv, in the same run",
         paper="Kawar et al. 2022",
         needs="linear svd gaussian",
     ),
     "deepinv.diffpir": SolverEntry(
-        "invdiff.solvers.peers:DeepinvDiffPIR",
+        "invdiff.solvers.peers.deepinv:DeepinvDiffPIR",
         "peer: DiffPIR of deepinv, in the same run",
         paper="Zhu et al. 2023",
         needs="linear gaussian",

@@ -1,7 +1,7 @@
 """Posterior solvers, one paper a file: `solver(problem, prior, samples=4, seed=0)` gives a `Reconstruction`."""
 
 from .ald import ScoreALD
-from .base import Solver
+from .base import Solver, make_solver, parameters
 from .common.run import Run
 from .convolved import ConvolvedLikelihood
 from .daps import DAPS
@@ -20,7 +20,6 @@ from .mcgdiff import MCGDiff
 from .mgdm import MGDM
 from .mgps import MGPS
 from .mmps import MMPS
-from .options import make_solver, parameters
 from .pigdm import PiGDM
 from .pnp import PlugAndPlay
 from .pnpdm import PnPDM

@@ -8,6 +8,7 @@ of network evaluations, the progress bar and the watch for divergence.
 from __future__ import annotations
 
 import abc
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from ..noise import Gaussian
 from ..operators.base import LinearOperator
 from ..priors.base import Prior, attribute_fault
 from ..problem import Problem, Reconstruction
+from ..specs import with_options
 from ..streams import Streams, generator
 from ..whitening import whitened
 from .common.noise_models import solve_white, white_problems
@@ -314,3 +316,21 @@ def _gather_trace(runs: list[Run]) -> dict[str, Tensor]:
         length = min(h.shape[0] for h in have)
         out[name] = torch.cat([h[:length].double().cpu() for h in have], 1).mean(1)
     return out
+
+
+def parameters(solver: type[Solver]) -> dict[str, dataclasses.Field[object]]:
+    """Return the hyper-parameters of a solver class, by name."""
+    return {f.name: f for f in dataclasses.fields(solver)}
+
+
+def make_solver(cls: type[Solver], options: dict[str, object]) -> Solver:
+    """Build a solver from named options, as the command line and suites give them.
+
+    Args:
+        cls: the solver class.
+        options: values by name; integers are taken where floats are expected.
+
+    Raises:
+        ValueError: an unknown option (the message names the nearest known one) or a value of the wrong type.
+    """
+    return with_options(cls, options)

@@ -19,7 +19,7 @@ from invdiff.cli import main
 from invdiff.images import save_image
 from invdiff.priors import load_prior
 from invdiff.solvers import DPS
-from invdiff.solvers.options import parameters
+from invdiff.solvers.base import parameters
 
 NAMES = [*registry.solvers, *registry.peers]
 

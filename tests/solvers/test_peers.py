@@ -11,7 +11,7 @@ from invdiff.noise import Poisson
 from invdiff.operators import Blur, Downsample, Identity, Inpainting, LinearOperator, PhaseRetrieval, gaussian_kernel
 from invdiff.priors import GaussianPrior, Prior
 from invdiff.solvers import Solver
-from invdiff.solvers.peers import DeepinvDDRM, DeepinvDiffPIR, DeepinvDPS, _Spectral
+from invdiff.solvers.peers.deepinv import DeepinvDDRM, DeepinvDiffPIR, DeepinvDPS, _Spectral
 from invdiff.streams import generator
 
 PEERS = dict(registry.peers)

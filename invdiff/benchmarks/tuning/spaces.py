@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ...registry import unknown
 from ...solvers import Solver
-from ...solvers.options import parameters
+from ...solvers.base import parameters
 
 
 @dataclass(frozen=True)

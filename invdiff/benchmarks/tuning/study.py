@@ -24,7 +24,7 @@ from ...phantoms import body
 from ...priors.base import Prior
 from ...problem import Problem
 from ...solvers import Solver
-from ...solvers.options import parameters
+from ...solvers.base import parameters
 from ...specs import Spec, canonical, with_options
 from ..baselines import solver_class
 from ..execution.fingerprint import fingerprint

@@ -25,15 +25,15 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..noise import Gaussian
-from ..operators import to_deepinv
-from ..operators.base import LinearOperator, Spectrum
-from ..priors.base import Prior
-from ..problem import Problem
-from ..streams import Streams
-from .base import Solver
-from .common.checks import check_count, check_number
-from .common.run import Run
+from ...noise import Gaussian
+from ...operators import to_deepinv
+from ...operators.base import LinearOperator, Spectrum
+from ...priors.base import Prior
+from ...problem import Problem
+from ...streams import Streams
+from ..base import Solver
+from ..common.checks import check_count, check_number
+from ..common.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

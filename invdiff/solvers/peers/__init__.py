@@ -1,0 +1,1 @@
+"""Solvers of other libraries, as rows of the benchmark."""
