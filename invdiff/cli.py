@@ -112,7 +112,7 @@ def reconstruct(
 
     Example: invdiff reconstruct photo.png --operator blur:sigma=3 --noise 0.025 --out result
     """
-    from .commands.request import Request
+    from .commands.reconstruction.request import Request
     from .specs import parse_spec
 
     request = Request(
@@ -124,7 +124,7 @@ def reconstruct(
         command=shlex.join(["invdiff", *_argv]),
     )  # fmt: skip
     request.check()
-    from .commands.reconstruct import run
+    from .commands.reconstruction.run import run
 
     return run(request)
 
@@ -137,7 +137,7 @@ def demo(
     threads: Threads = None,
 ) -> int:
     """Inpaint and deblur a photograph, in under a minute and without a download."""
-    from .commands.request import check_at_least, check_out
+    from .commands.checks import check_at_least, check_out
 
     check_at_least("--seed", seed, 0)
     check_at_least("--threads", threads, 1)
@@ -170,7 +170,7 @@ def sample(
 
     Example: invdiff sample gaussian --sampler ddim --steps 50 --eta 0.5 --n 16 --out sheet.png
     """
-    from .commands.request import check_at_least, check_name
+    from .commands.checks import check_at_least, check_name
     from .registry import is_weights, priors
     from .specs import parse_spec
 
@@ -209,7 +209,7 @@ def train(
 
     Example: invdiff train --data photographs --out runs/mine
     """
-    from .commands.request import check_at_least
+    from .commands.checks import check_at_least
 
     check_at_least("--threads", threads, 1)
     check_at_least("--workers", workers, 1)

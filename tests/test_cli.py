@@ -15,9 +15,9 @@ from skimage.data import coffee
 
 import invdiff
 from invdiff.cli import main
-from invdiff.commands.inputs import read_angles
-from invdiff.commands.request import PHOTOGRAPHIC, SINOGRAMS
-from invdiff.commands.results import staged
+from invdiff.commands.reconstruction.inputs import read_angles
+from invdiff.commands.reconstruction.request import PHOTOGRAPHIC, SINOGRAMS
+from invdiff.commands.reconstruction.results import staged
 from invdiff.images import load_image
 from invdiff.noise import estimate_noise
 from invdiff.registry import operators

@@ -23,8 +23,8 @@ from ..benchmarks.suite import Suite, load_suite
 from ..registry import is_weights, priors
 from ..specs import parse_spec, split_specs
 from . import terminal
-from .inputs import pick_device
-from .request import check_at_least, check_name, check_out
+from .checks import check_at_least, check_name, check_out
+from .devices import pick_device
 
 INTERRUPTED = 130
 _SHOWN = ("psnr", "ssim")

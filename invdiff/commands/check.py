@@ -42,7 +42,7 @@ class CheckRequest:
 
     def check(self) -> None:
         """Raise a ValueError or OSError for what cannot work, before anything heavy is loaded."""
-        from .request import check_at_least, check_out
+        from .checks import check_at_least, check_out
 
         if self.kind not in KINDS:
             hint = "; solvers are graded: invdiff grade" if self.kind.startswith("solver") else ""
@@ -94,7 +94,7 @@ def _check_prior(request: CheckRequest) -> int:
     from ..priors import load_prior
     from ..testing.prior import check_prior
     from ..testing.prior_contract import check_attributes
-    from .inputs import pick_device
+    from .devices import pick_device
 
     device = pick_device(request.device)
     prior = load_prior(request.spec)

@@ -17,9 +17,9 @@ from ..problem import simulate
 from ..reconstruction import DEFAULT_PRIOR, DEFAULT_SOLVER
 from ..specs import Spec, parse_spec
 from . import terminal
-from .inputs import pick_device
-from .reconstruct import DIVERGED, Answer, build_solver, panels, solve
-from .results import environment, fields, staged, std_white, write_json, write_measurement
+from .devices import pick_device
+from .reconstruction.results import environment, fields, staged, std_white, write_json, write_measurement
+from .reconstruction.run import DIVERGED, Answer, build_solver, panels, solve
 
 NOISE = 0.025
 SAMPLES = 3

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from ..registry import operators
 from ..specs import Spec
 from . import terminal
-from .noises import make_noise, parse_noise
-from .request import check_at_least, check_name, check_writable
+from .checks import check_at_least, check_name, check_writable
+from .reconstruction.noises import make_noise, parse_noise
 
 if TYPE_CHECKING:
     from ..testing.exact import ExactProblem

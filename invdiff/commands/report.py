@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from . import terminal
-from .request import check_writable
+from .checks import check_writable
 
 
 def run(folder: Path, *, out: Path | None, png: bool, metric: str, suite: str | None) -> None:

@@ -15,8 +15,8 @@ from ..samplers.base import image_shape
 from ..samplers.command import build_sampler, default_shape, sample
 from ..specs import Spec
 from . import terminal
-from .inputs import pick_device
-from .request import check_writable
+from .checks import check_writable
+from .devices import pick_device
 
 DIVERGED = 3
 

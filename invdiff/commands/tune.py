@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ..specs import parse_spec, split_specs
 from . import terminal
-from .request import check_at_least, check_writable
+from .checks import check_at_least, check_writable
 
 T = TypeVar("T")
 

@@ -13,21 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..figures import Panel, comparison
-from ..images import write_picture
-from ..metrics import coverage, psnr, ssim
-from ..noise import Noise
-from ..operators import LinearOperator, Operator
-from ..operators.builders.factory import make_operator, make_operator_for_measurement
-from ..priors import load_prior
-from ..priors.base import Prior
-from ..problem import Problem, Reconstruction, simulate
-from ..reconstruction import DEFAULT_SOLVER, default_prior
-from ..registry import solvers
-from ..solvers import Solver, make_solver
-from ..specs import Spec
-from . import terminal
-from .inputs import Input, pick_device, read_angles, read_input
+from ...figures import Panel, comparison
+from ...images import write_picture
+from ...metrics import coverage, psnr, ssim
+from ...noise import Noise
+from ...operators import LinearOperator, Operator
+from ...operators.builders.factory import make_operator, make_operator_for_measurement
+from ...priors import load_prior
+from ...priors.base import Prior
+from ...problem import Problem, Reconstruction, simulate
+from ...reconstruction import DEFAULT_SOLVER, default_prior
+from ...registry import solvers
+from ...solvers import Solver, make_solver
+from ...specs import Spec
+from .. import terminal
+from ..devices import pick_device
+from .inputs import Input, read_angles, read_input
 from .noises import is_approximate, make_noise, noise_record
 from .request import PHOTOGRAPHIC, SINOGRAMS, Request
 from .results import environment, fields, is_picture, measurement_white, staged, std_white, write_arrays, write_json

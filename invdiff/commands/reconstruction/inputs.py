@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..images import ARRAYS, check_finite, load_array, load_image_and_mask, load_mask
-from ..memory import check_fits
-from .request import PHOTOGRAPHIC, Request, check_exists
+from ...images import ARRAYS, check_finite, load_array, load_image_and_mask, load_mask
+from ...memory import check_fits
+from ..checks import check_exists
+from .request import PHOTOGRAPHIC, Request
 
 
 @dataclass(frozen=True)
@@ -137,22 +138,3 @@ def _is_number(text: str) -> bool:
 def _comma(path: Path) -> str | None:
     """Return the separator of a text file of numbers."""
     return "," if "," in path.read_text(errors="replace")[:4096] else None
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of that name; "auto" is CUDA where there is one.
-
-    Raises:
-        ValueError: an unknown name, or a device that is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise ValueError(f"--device: expected auto, cpu, cuda or cuda:N, got {name!r}")
-    if kind == "cuda":
-        if not torch.cuda.is_available():
-            raise ValueError("--device cuda: torch finds no CUDA device here; use --device cpu")
-        if int(index or 0) >= torch.cuda.device_count():
-            raise ValueError(f"--device: expected one of {torch.cuda.device_count()} CUDA devices, got {name!r}")
-    return torch.device(name)

@@ -19,13 +19,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..registry import unknown
-from ..specs import Spec, parse_spec
+from ...registry import unknown
+from ...specs import Spec, parse_spec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..noise import Noise
+    from ...noise import Noise
 
 NOISES: dict[str, dict[str, float | None]] = {
     "gaussian": {"std": None},
@@ -120,7 +120,7 @@ def make_noise(text: str, y: Tensor, known: Tensor | None) -> Noise:
     Raises:
         ValueError: a measurement or a file that does not do.
     """
-    from .. import noise
+    from ... import noise
 
     spec = parse_noise(text)
     if spec is None:
@@ -138,7 +138,7 @@ def make_noise(text: str, y: Tensor, known: Tensor | None) -> Noise:
 def _read_map(path: Path, y: Tensor) -> Tensor:
     import torch
 
-    from ..images import check_finite, load_array
+    from ...images import check_finite, load_array
 
     array = load_array(path)
     check_finite(array, path)

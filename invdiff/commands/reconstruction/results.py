@@ -20,10 +20,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import __version__
-from ..images import save_image, write_picture
-from ..problem import Problem, Reconstruction
-from .request import RESULT
+from ... import __version__
+from ...images import save_image, write_picture
+from ...problem import Problem, Reconstruction
+from ..checks import RESULT
 
 
 @contextmanager

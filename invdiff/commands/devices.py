@@ -1,0 +1,24 @@
+"""The device that a command computes on."""
+
+from __future__ import annotations
+
+import torch
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" is CUDA where there is one.
+
+    Raises:
+        ValueError: an unknown name, or a device that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ValueError(f"--device: expected auto, cpu, cuda or cuda:N, got {name!r}")
+    if kind == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError("--device cuda: torch finds no CUDA device here; use --device cpu")
+        if int(index or 0) >= torch.cuda.device_count():
+            raise ValueError(f"--device: expected one of {torch.cuda.device_count()} CUDA devices, got {name!r}")
+    return torch.device(name)

@@ -1,0 +1,1 @@
+"""The parts of invdiff reconstruct: what was asked for, what is read, what is written."""
