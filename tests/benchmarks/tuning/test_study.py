@@ -178,7 +178,7 @@ def test_images_that_the_suite_scores_are_refused(tmp_path: Path) -> None:
         validation_pictures(suite, "photographs", 1, prior)
     folder = tmp_path / "mine"
     folder.mkdir()
-    shutil.copy(Path(__file__).parents[2] / "docs" / "demo.png", folder / "other.png")
+    shutil.copy(Path(__file__).parents[3] / "docs" / "demo.png", folder / "other.png")
     assert len(validation_pictures(suite, str(folder), 1, prior)) == 1
     save_image(scored[1].pixels[None], folder / "coffee.png")
     own = suite.changed(source=str(folder))
