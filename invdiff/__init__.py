@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .images import load_image, save_image
+    from .interface import reconstruct
     from .priors import load_prior
-    from .problem import Problem, Reconstruction, simulate
-    from .reconstruction import reconstruct
+    from .problem import Problem, simulate
+    from .reconstruction import Reconstruction
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Problem": "problem",
-    "Reconstruction": "problem",
+    "Reconstruction": "reconstruction",
     "simulate": "problem",
-    "reconstruct": "reconstruction",
+    "reconstruct": "interface",
     "load_prior": "priors",
     "load_image": "images",
     "save_image": "images",

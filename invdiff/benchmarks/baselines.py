@@ -18,7 +18,8 @@ from torch.nn.functional import interpolate
 
 from ..posterior import ExactPosterior
 from ..priors import GaussianPrior, MixturePrior, Prior, StationaryGaussianPrior
-from ..problem import Problem, Reconstruction
+from ..problem import Problem
+from ..reconstruction import Reconstruction
 from ..registry import peers, solvers, unknown
 from ..solvers.base import Solver
 from ..solvers.common.progress import Progress

@@ -29,7 +29,8 @@ from ..noise import Gaussian
 from ..operators import LinearOperator
 from ..posterior import ExactPosterior
 from ..priors import GaussianPrior, MixturePrior, Prior, StationaryGaussianPrior
-from ..problem import Problem, Reconstruction
+from ..problem import Problem
+from ..reconstruction import Reconstruction
 from ..registry import unknown
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..figures import Panel, comparison
 from ..images import save_image, write_picture
+from ..interface import DEFAULT_PRIOR, DEFAULT_SOLVER
 from ..operators.builders.factory import make_operator
 from ..priors import load_prior
 from ..problem import simulate
-from ..reconstruction import DEFAULT_PRIOR, DEFAULT_SOLVER
 from ..specs import Spec, parse_spec
 from . import terminal
 from .devices import pick_device

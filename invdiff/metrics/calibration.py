@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..problem import mean_and_variance
+from ..reconstruction import mean_and_variance
 from .shapes import check_samples
 
 

@@ -22,7 +22,8 @@ from ..memory import check_fits
 from ..noise import Gaussian
 from ..operators.base import LinearOperator
 from ..priors.base import Prior, attribute_fault
-from ..problem import Problem, Reconstruction
+from ..problem import Problem
+from ..reconstruction import Reconstruction
 from ..specs import with_options
 from ..streams import Streams, generator
 from ..whitening import whitened

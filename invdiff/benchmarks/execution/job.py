@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from ... import __version__
 from ...operators.base import LinearOperator
 from ...priors import Prior, load_prior
-from ...problem import Problem, Reconstruction
+from ...problem import Problem
+from ...reconstruction import Reconstruction
 from ...solvers.base import NEEDS, Solver
 from ..metrics import Outcome, score
 from ..suite import Entry

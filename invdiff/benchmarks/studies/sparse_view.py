@@ -25,12 +25,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...interface import reconstruct
 from ...metrics import psnr, ssim
 from ...operators import Tomography
 from ...operators.tomography.parallel import Filter
 from ...priors import Prior
 from ...problem import Problem, simulate
-from ...reconstruction import reconstruct
 from ...registry import solvers
 from ...solvers import make_solver
 from ...specs import parse_spec

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from ... import __version__
 from ...images import save_image, write_picture
-from ...problem import Problem, Reconstruction
+from ...problem import Problem
+from ...reconstruction import Reconstruction
 from ..checks import RESULT
 
 

@@ -15,14 +15,15 @@ from torch import Tensor
 
 from ...figures import Panel, comparison
 from ...images import write_picture
+from ...interface import DEFAULT_SOLVER, default_prior
 from ...metrics import coverage, psnr, ssim
 from ...noise import Noise
 from ...operators import LinearOperator, Operator
 from ...operators.builders.factory import make_operator, make_operator_for_measurement
 from ...priors import load_prior
 from ...priors.base import Prior
-from ...problem import Problem, Reconstruction, simulate
-from ...reconstruction import DEFAULT_SOLVER, default_prior
+from ...problem import Problem, simulate
+from ...reconstruction import Reconstruction
 from ...registry import solvers
 from ...solvers import Solver, make_solver
 from ...specs import Spec

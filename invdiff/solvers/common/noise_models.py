@@ -20,7 +20,8 @@ from collections.abc import Callable
 import torch
 
 from ...noise import Gaussian, Independent
-from ...problem import Problem, Reconstruction
+from ...problem import Problem
+from ...reconstruction import Reconstruction
 from ...whitening import White, whitened
 from .progress import Progress
 

@@ -1,0 +1,76 @@
+"""From a problem to its reconstruction in one call, by names or by objects."""
+
+from __future__ import annotations
+
+import inspect
+
+from .priors import load_prior
+from .priors.base import Prior
+from .problem import Problem
+from .reconstruction import Reconstruction
+from .registry import solvers
+from .solvers import Solver, make_solver
+from .solvers.common.progress import Progress
+
+DEFAULT_PRIOR = "photo"
+GRAY_PRIOR = "photo-gray"
+DEFAULT_SOLVER = "dps"
+
+
+def default_prior(in_shape: tuple[int, ...]) -> str:
+    """Return the prior of images `(C, H, W)` when none is named: the network of photographs, colour or gray."""
+    return {3: DEFAULT_PRIOR, 1: GRAY_PRIOR}.get(in_shape[0], "gaussian")
+
+
+def reconstruct(
+    problem: Problem,
+    prior: Prior | str | None = None,
+    solver: Solver | str = DEFAULT_SOLVER,
+    *,
+    samples: int = 1,
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: bool | Progress = False,
+    **options: object,
+) -> Reconstruction:
+    """Draw samples of the posterior `p(x | y)`.
+
+    Args:
+        problem: operator, noise and measurements.
+        prior: a `Prior`, or what `load_prior` takes; by default `photo` for three channels and `photo-gray` for one.
+        solver: a `Solver`, or a name of `invdiff.registry.solvers`.
+        samples: how many samples of each image.
+        seed: non-negative integer.
+        batch_size: how many samples are drawn at once.
+        progress: whether to show a progress bar.
+        **options: hyper-parameters of a solver that is given by name.
+
+    Returns:
+        Samples `(B, S, C, H, W)`, their mean and standard deviation, and how they were made.
+
+    Raises:
+        ValueError: unknown names or options, or a problem that the solver cannot do.
+
+    Example:
+        >>> import torch
+        >>> from invdiff import simulate
+        >>> from invdiff.operators import Identity
+        >>> problem = simulate(Identity((1, 8, 8)), torch.full((1, 1, 8, 8), 0.5), noise=0.1)
+        >>> reconstruct(problem, "gaussian", "dps", steps=5).samples.shape
+        torch.Size([1, 1, 1, 8, 8])
+    """
+    if isinstance(solver, str):
+        cls = solvers[solver]
+        if not (inspect.isclass(cls) and issubclass(cls, Solver)):
+            raise ValueError(f"{solver!r}: expected a subclass of invdiff.solvers.Solver, got {cls!r}")
+        solver = make_solver(cls, options)
+    elif options:
+        raise ValueError(
+            f"reconstruct: {sorted(options)[0]!r}: options go with a solver given by name; "
+            f"set them on the {type(solver).__name__} object"
+        )
+    if prior is None:
+        prior = default_prior(problem.operator.in_shape)
+    p = load_prior(prior) if isinstance(prior, str) else prior
+    p = p.to(problem.measurement.device)
+    return solver(problem, p, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
