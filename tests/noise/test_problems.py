@@ -28,8 +28,8 @@ from invdiff.operators import (
     LinearOperator,
     Tomography,
     gaussian_kernel,
+    stack,
 )
-from invdiff.operators.composed import stack
 from invdiff.posterior import ExactPosterior, gaussian_mean
 from invdiff.priors import GaussianPrior, photograph_gaussian
 from invdiff.registry import solvers

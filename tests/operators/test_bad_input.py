@@ -25,8 +25,8 @@ from invdiff.operators import (
     LinearOperator,
     Tomography,
     gaussian_kernel,
+    stack,
 )
-from invdiff.operators.composed import stack
 
 SHAPE = (3, 8, 9)
 A = Identity(SHAPE)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from invdiff.benchmarks.tuning.study.spaces import SPACES, Range, space
 
 from invdiff import registry
 from invdiff.benchmarks.images import load_pictures
 from invdiff.benchmarks.suite import Data, Suite, load_suite
 from invdiff.benchmarks.tasks import make_task
+from invdiff.benchmarks.tuning.spaces import SPACES, Range, space
 from invdiff.benchmarks.tuning.study import Plan, tune, validation_pictures, with_outcomes
 from invdiff.cli import main
 from invdiff.images import save_image

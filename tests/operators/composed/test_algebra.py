@@ -15,8 +15,8 @@ from invdiff.operators import (
     Sum,
     gaussian_kernel,
     random_mask,
+    stack,
 )
-from invdiff.operators.composed import stack
 
 SHAPE = (2, 6, 8)
 

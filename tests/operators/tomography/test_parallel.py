@@ -82,8 +82,9 @@ def test_blocks_give_the_same_numbers() -> None:
 @pytest.mark.parametrize("angles", [np.arange(0, 180, 5.0), np.arange(0, 360, 4.5), np.array([3.0, 17, 99.5])])
 @pytest.mark.parametrize("size", [(9, 9), (8, 11)])
 def test_symmetries_change_nothing(angles: NDArray[np.float64], size: tuple[int, int]) -> None:
-    from invdiff.operators.tomography.parallel.rays import ray_weights
     from scipy.sparse import csr_matrix
+
+    from invdiff.operators.tomography.rays import ray_weights
 
     a = Tomography((1, *size), angles_deg=angles, detector_offset=0.0)
     rays = a._rays
