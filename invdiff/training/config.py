@@ -17,8 +17,8 @@ from ..priors.unet import UNetConfig
 from ..registry import unknown
 from .augment import AugmentConfig
 from .data import DataConfig
-from .objective import NoiseConfig
 from .objectives import OBJECTIVES
+from .objectives.noise import NoiseConfig
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from ..priors.network import NetworkPrior, Preconditioning
 from .config import TrainConfig
 from .data import Batches, Pack, write_atomic
 from .evaluate import denoising_table, held_out_batch, write_sheet
-from .objective import denoising_loss
+from .objectives.denoising import denoising_loss
 from .objectives.picked import output_of, picked_loss
 from .state import TrainState, learning_rate_factor
 from .team import Team

@@ -6,9 +6,18 @@ which is `w |denoise(x_sigma, sigma) - x_0|^2 / d` where the target is a functio
 from it by nothing that depends on the network where the target is random given both (previous state, last increment).
 Its minimiser is the mean of the target given `x_sigma`, hence the posterior mean, for every positive weight.
 
+`denoising_loss` is this for EDM's target and noise levels that are given,
+
+    loss = E | (F(c_in x'_sigma, log sigma) - (x' - c_skip x'_sigma) / c_out |^2,    x'_sigma = x' + sigma n,
+
+the error of the denoiser weighted by `1 / c_out^2`.
+
 References:
     A Connection Between Score Matching and Denoising Autoencoders (Vincent, 2011),
     https://doi.org/10.1162/NECO_a_00142.
+
+    Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
+    https://arxiv.org/abs/2206.00364, equation 8.
 """
 
 from __future__ import annotations
@@ -16,9 +25,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...priors.conversions import Denoiser, EDMOutput, Network, Output
+from ...priors.network import Preconditioning
 from .base import Objective, normal_like
 from .noise import LogUniform, NoiseLaw
 from .weightings import Plain, Weighting
@@ -55,3 +65,27 @@ class DenoisingScoreMatching(Objective):
     def to_denoiser(self, network: Network) -> Denoiser:
         """Return the denoiser that the network is."""
         return lambda x, sigma: self.output.denoise(network, x, sigma)
+
+
+def denoising_loss(
+    network: nn.Module, x: Tensor, noise: Tensor, sigma: Tensor, scaling: Preconditioning, autocast: bool
+) -> Tensor:
+    """Return the mean loss of a batch.
+
+    Args:
+        network: `F(x, c_noise)`.
+        x: images in [0, 1], `(B, C, H, W)`.
+        noise: standard normal, of the shape of `x`.
+        sigma: noise levels, `(B,)`.
+        scaling: preconditioning.
+        autocast: whether the network computes in bfloat16.
+    """
+    s = sigma[:, None, None, None]
+    c_skip, c_out, c_in, _ = scaling.factors(s)
+    clean = x - scaling.mean
+    noisy = clean + s * noise
+    target = (clean - c_skip * noisy) / c_out
+    y = (c_in * noisy).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
+        f: Tensor = network(y, scaling.factors(sigma)[3])
+    return (f.to(torch.float32) - target).square().mean()

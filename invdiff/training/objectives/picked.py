@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from ...priors.conversions import OUTPUTS
 from ...priors.network import Preconditioning
-from ..objective import NoiseConfig
 from . import make_objective
-from .noise import EitherOf, LogNormal, LogUniform, NoiseLaw
+from .noise import EitherOf, LogNormal, LogUniform, NoiseConfig, NoiseLaw
 
 
 def output_of(name: str) -> str:
