@@ -213,7 +213,7 @@ def train(
 
     check_at_least("--threads", threads, 1)
     check_at_least("--workers", workers, 1)
-    from .training.command import train as run
+    from .commands.train import train as run
 
     weights = run(data, out, config, recipe, held_out, init, device, threads, workers)
     terminal.line(f"Prior: {weights}")

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from invdiff.commands.train import train
 from invdiff.priors.network import NetworkPrior
-from invdiff.training.command import train
 from invdiff.training.config import TrainConfig
 from invdiff.training.data import Batches, load_pack, split_pack
 from invdiff.training.loop import fit

@@ -16,10 +16,10 @@ from rich.progress import Progress as Bar
 from torch.multiprocessing.spawn import spawn
 
 from ..priors import NetworkPrior
-from .config import TrainConfig
-from .data import Pack, load_pack, split_pack
-from .loop import Progress, fit
-from .team import Team
+from ..training.config import TrainConfig
+from ..training.data import Pack, load_pack, split_pack
+from ..training.loop import Progress, fit
+from ..training.team import Team
 
 logger = logging.getLogger("invdiff.training")
 
