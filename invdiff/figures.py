@@ -1,18 +1,27 @@
-"""The comparison figure: rows of labelled panels, drawn with Pillow.
+"""Pictures of several images, drawn with Pillow: the comparison figure, and the sheet.
 
-All panels of a figure have the height and width of its first image. Small images are enlarged by whole factors without
-smoothing, so that a pixel stays a pixel; large ones are reduced with an antialiasing filter.
+The comparison figure is rows of labelled panels. All panels of a figure have the height and width of its first image.
+Small images are enlarged by whole factors without smoothing, so that a pixel stays a pixel; large ones are reduced with
+an antialiasing filter.
+
+A sheet is a grid of images in reading order, as near to a square as it can be, with one white pixel between them.
+Intensities are clipped to [0, 1] and rounded to 8 bits; nothing else is done to them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from .atomic import atomic_path
 
 _MARGIN, _GAP = 28, 16
 _TITLE, _LABEL, _CAPTION = 21, 16, 13
@@ -179,3 +188,46 @@ def _fit(text: str, size: int, width: float) -> str:
     while text and font.getlength(text + "...") > width:
         text = text[:-1]
     return text.rstrip() + "..."
+
+
+def sheet(x: Tensor, gap: int = 1) -> Image.Image:
+    """Return a grid of images, as near to a square as it can be.
+
+    Args:
+        x: images in [0, 1], `(n, C, H, W)`, of 1 or 3 channels.
+        gap: white pixels between them.
+
+    Raises:
+        ValueError: not images of 1 or 3 channels.
+
+    Example:
+        >>> sheet(torch.zeros(5, 1, 4, 4)).size
+        (14, 9)
+    """
+    if x.ndim != 4 or x.shape[1] not in (1, 3) or len(x) == 0:
+        raise ValueError(f"sheet: x: expected (n, 1 or 3, H, W), got {tuple(x.shape)}; show the channels one by one")
+    n, c, h, w = x.shape
+    columns = math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    grid = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, c), 255, dtype=np.uint8)
+    pixels = (x.detach().cpu().double().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    for k, image in enumerate(pixels):
+        top, left = k // columns * (h + gap), k % columns * (w + gap)
+        grid[top : top + h, left : left + w] = image
+    return Image.fromarray(grid[..., 0] if c == 1 else grid)
+
+
+def write_sheet(x: Tensor, path: str | Path, *, pixels: int = 1024) -> None:
+    """Write a grid of images, whole or not at all; small images are enlarged by whole factors, pixel by pixel.
+
+    Args:
+        x: images in [0, 1], `(n, C, H, W)`.
+        path: file to write; its suffix names the format.
+        pixels: longest side that enlarging may reach.
+    """
+    image = sheet(x)
+    factor = max(1, pixels // max(image.size))
+    if factor > 1:
+        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    with atomic_path(path) as temporary:
+        image.save(temporary)

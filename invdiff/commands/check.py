@@ -158,8 +158,8 @@ def _print(report: PriorReport) -> None:
 def _write(request: CheckRequest, report: PriorReport, drawn: torch.Tensor | None) -> None:
     """Write the record, the figure and the sheet of samples into the folder, each whole or not at all."""
     from ..atomic import atomic_path
+    from ..figures import write_sheet
     from ..images import write_picture
-    from ..samplers.command import write_sheet
     from ..testing.prior_figure import draw
 
     assert request.out is not None

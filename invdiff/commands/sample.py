@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from ..memory import check_fits
 from ..priors import load_prior
 from ..samplers.base import image_shape
-from ..samplers.command import build_sampler, default_shape, sample
+from ..samplers.interface import build_sampler, default_shape, sample
 from ..specs import Spec
 from . import terminal
 from .checks import check_writable

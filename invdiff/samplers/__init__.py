@@ -5,7 +5,7 @@
 - `sde`: the reverse-time SDE, with and without Langevin's corrections.
 - `ode`: the probability flow by Euler, by Heun with EDM's churn, and by adaptive solvers.
 - `likelihood`: `log_prob` along the probability flow.
-- `command`: sheets of samples.
+- `interface`: samples in one call, prior and sampler by name.
 
 `python -m invdiff.benchmarks.studies samplers` compares all samplers on a mixture whose law is known.
 """
@@ -13,6 +13,7 @@
 from ..registry import samplers
 from .base import Sampler, Samples, make_sampler
 from .ddim import DDIM, Ancestral
+from .interface import sample
 from .langevin import ULA, AnnealedLangevin, AnnealedMALA
 from .ode import AdaptiveODE, Euler, Heun, integrate_scipy, integrate_torchdiffeq
 from .sde import PredictorCorrector, ReverseSDE
@@ -37,4 +38,5 @@ __all__ = [
     "integrate_scipy",
     "integrate_torchdiffeq",
     "make_sampler",
+    "sample",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +23,9 @@ from invdiff.samplers import (
     Sampler,
     integrate_torchdiffeq,
     make_sampler,
+    sample,
 )
+from invdiff.samplers.interface import default_shape
 
 D = torch.float64
 
@@ -111,3 +114,30 @@ def test_plain_langevin_picks_a_level_at_which_it_is_stable() -> None:
     flat = GaussianPrior(torch.zeros((1, 1, 2), dtype=D), torch.diag(torch.tensor([1.0, 0.0], dtype=D)))
     assert ULA(steps=50)(flat, 20, dtype=D).status == "ok"
     assert ULA(steps=50, sigma=flat.sigma_min)(flat, 20, dtype=D).status == "diverged"
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_writes_a_sheet(name: str, tmp_path: Path) -> None:
+    out = tmp_path / "sheet.png"
+    result = sample("gaussian", name, steps=2, n=2, shape=(1, 8, 8), out=out)
+    assert result.samples.shape == (2, 1, 8, 8)
+    assert out.is_file()
+
+
+def test_options_reach_the_sampler_and_unknown_ones_raise(tmp_path: Path) -> None:
+    prior = GaussianPrior(torch.zeros(1, 2, 2), torch.eye(4))
+    plain, noisy = (sample(prior, "ddim", steps=4, eta=eta, n=2).samples for eta in (0.0, 1.0))
+    assert not torch.equal(plain, noisy)
+    assert sample(prior, "annealed", steps=3, options={"inner": 2}, n=2).nfe == 3 * 2 + 2
+    with pytest.raises(ValueError, match="did you mean 'heun'"):
+        sample(prior, "huen")
+    with pytest.raises(ValueError, match="eta"):
+        sample(prior, "heun", eta=0.5, out=tmp_path / "no.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_sizes_that_a_prior_leaves_open() -> None:
+    assert default_shape(GaussianPrior(torch.zeros(3, 2, 4), torch.eye(24))) == (3, 2, 4)
+    from invdiff.priors import load_prior
+
+    assert default_shape(load_prior("gaussian")) == (1, 64, 64)
