@@ -34,6 +34,20 @@ def test_help_and_lists_load_nothing_heavy(words: list[str]) -> None:
     assert done.stdout
 
 
+def test_declaring_any_command_loads_nothing_heavy() -> None:
+    """Every module of a command is imported for the first line of help."""
+    code = (
+        "import importlib, pkgutil, sys, invdiff.cli, invdiff.commands as c;"
+        "names = {m.name for m in pkgutil.iter_modules(c.__path__)};"
+        "print(*sorted(n for n in names if f'invdiff.commands.{n}' in sys.modules));"
+        "print(*sorted({'torch', 'numpy', 'scipy', 'skimage', 'PIL', 'deepinv'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == ""
+    commands = {"bench", "check", "demo", "grade", "listing", "reconstruct", "report", "sample", "score", "train"}
+    assert commands | {"tune"} <= set(done.stdout.split())
+
+
 def test_help_answers_in_under_a_second() -> None:
     def seconds() -> float:
         begin = os.times()

@@ -1,1 +1,1 @@
-"""The commands of the command line, one module each; `invdiff.cli` declares their options."""
+"""The commands of the command line, one module each: its options, and what it does; `invdiff.cli` assembles them."""

@@ -7,27 +7,60 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from ..benchmarks.execution.pools.open import open_pool
-from ..benchmarks.execution.runner import Progress, Summary, run_suite
-from ..benchmarks.execution.store import FILE, Store
-from ..benchmarks.results.export import check_kind, export
-from ..benchmarks.results.leaderboard import Line, figures, leaderboard
-from ..benchmarks.suite import Suite, load_suite
 from ..registry import is_weights, priors
 from ..specs import parse_spec, split_specs
 from . import terminal
+from .arguments import RUN, Device, Threads, text
 from .checks import check_at_least, check_name, check_out
-from .devices import pick_device
+
+if TYPE_CHECKING:
+    from ..benchmarks.execution.runner import Progress, Summary
+    from ..benchmarks.results.leaderboard import Line
+    from ..benchmarks.suite import Suite
 
 INTERRUPTED = 130
 _SHOWN = ("psnr", "ssim")
+
+
+def bench(
+    suite: Annotated[str, typer.Argument(help="quick, standard, ct, fashion, exact, or a TOML file of your own.")],
+    solvers: Annotated[str | None, text("Instead of the suite's: a,b:steps=50,c; peers are deepinv.dps, ...")] = None,
+    tasks: Annotated[str | None, text("Instead of the suite's. See: invdiff list tasks --options")] = None,
+    images: Annotated[str | None, text("How many images, or a folder of your own.")] = None,
+    size: Annotated[int | None, text("Side in pixels that images are cut and resized to.")] = None,
+    samples: Annotated[int | None, text("Samples of the posterior for each cell.")] = None,
+    seeds: Annotated[int | None, text("Measurements of each image.")] = None,
+    prior: Annotated[str | None, text("NAME, weights (a file or folder), or file.py:function.")] = None,
+    out: Annotated[Path | None, text("Folder for the results, gone on with if it has some; bench-SUITE.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Do cells that failed once more.")] = False,
+    export: Annotated[str | None, text("Write the results as csv, parquet or latex, too.")] = None,
+    workers: Annotated[
+        int, text("Processes of this machine that share the cells; times are cleanest with 1.", RUN)
+    ] = 1,
+    scheduler: Annotated[str | None, text("Dask cluster that shares the cells, tcp://host:8786.", RUN)] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> int:
+    """Compare solvers on standard tasks; killed at any moment, the same command goes on where it was.
+
+    Example: invdiff bench quick --solvers dps:steps=50,diffpir --out results
+    """
+    return run(
+        Options(
+            suite=suite, solvers=solvers, tasks=tasks, images=images, size=size, samples=samples, seeds=seeds,
+            prior=prior, out=out, retry=retry, export=export, workers=workers, scheduler=scheduler, device=device,
+            threads=threads,
+        )
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +91,13 @@ def run(options: Options) -> int:
         ValueError: bad input; nothing is written then.
         OSError: a folder that cannot be written, or a cluster that does not answer.
     """
+    from ..benchmarks.execution.pools.open import open_pool
+    from ..benchmarks.execution.runner import Progress, run_suite
+    from ..benchmarks.execution.store import FILE, Store
+    from ..benchmarks.results.export import check_kind, export
+    from ..benchmarks.results.leaderboard import leaderboard
+    from .devices import pick_device
+
     for name in ("size", "samples", "seeds", "workers", "threads"):
         check_at_least(f"--{name}", getattr(options, name), 1)
     if options.scheduler is not None and options.workers != 1:
@@ -105,6 +145,8 @@ def chosen(options: Options) -> Suite:
     check_at_least("--images", count, 1)
     if folder is not None and not os.path.isdir(folder):
         raise ValueError(f"--images: expected a number or a folder, got {folder!r}; there is no such folder")
+    from ..benchmarks.suite import load_suite
+
     suite = load_suite(options.suite)
     changed = suite.changed(
         solvers=None if options.solvers is None else tuple(split_specs(options.solvers)),
@@ -120,6 +162,8 @@ _WIDTHS = {"PSNR dB": 7, "SSIM": 5, "evaluations": 11, "seconds": 8}
 
 def show_leaderboard(lines: list[Line]) -> None:
     """Print a table for each task: in at most 80 columns on a terminal, the whole of every name when piped."""
+    from ..benchmarks.results.leaderboard import figures
+
     console = Console(highlight=False, emoji=False, markup=False)
     room = max((max(len(line.task), 2 + len(line.label)) for line in lines), default=0)
     for task in dict.fromkeys(line.task for line in lines):

@@ -7,12 +7,15 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ..memory import check_fits
 from ..registry import unknown
 from ..specs import parse_spec
 from . import terminal
+from .arguments import Device, Seed, Threads, text
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +27,33 @@ if TYPE_CHECKING:
 FAILED = 1
 KINDS = ("operator", "prior")
 FIGURE, SHEET, RECORD = "check.png", "samples.png", "check.json"
+
+
+def check(
+    kind: Annotated[str, typer.Argument(help="What is checked: operator or prior.")],
+    spec: Annotated[str, typer.Argument(help="NAME:key=value,... or path/to/file.py:Class; for a prior also weights.")],
+    shape: Annotated[
+        tuple[int, int, int] | None, text("Shape C H W of the images to check with; chosen to fit unless given.")
+    ] = None,
+    seed: Seed = 0,
+    images: Annotated[Path | None, text("For a prior: folder of clean images of the kind that it knows.")] = None,
+    out: Annotated[Path | None, text("For a prior: folder for the figure, the record and the samples.")] = None,
+    samples: Annotated[int, text("For a prior: how many samples to draw and look at, too.")] = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> int:
+    """Check an operator or a prior: a line for each property, the likely fault, and what to do about it.
+
+    Exit code 1 if a check failed.
+
+    Example: invdiff check prior photo --out checked
+    """
+    return run(
+        CheckRequest(
+            kind=kind, spec=spec, shape=shape, seed=seed, images=images, out=out, samples=samples, device=device,
+            threads=threads,
+        )
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +163,8 @@ def _draw(request: CheckRequest, prior: Prior, device: str) -> torch.Tensor:
 
 def _print(report: PriorReport) -> None:
     """Print a line for each check, the table of the noise levels, and the verdict."""
-    for text in str(report).splitlines()[:-1]:
-        terminal.line(text)
+    for line in str(report).splitlines()[:-1]:
+        terminal.line(line)
     if report.readings:
         rows = [("sigma", "error", "expected", "told best", "+-", "gain dB")]
         for r in report.readings:

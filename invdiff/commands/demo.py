@@ -5,30 +5,42 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from torch import Tensor
-
-from ..figures import Panel, comparison
-from ..images import save_image, write_picture
-from ..interface import DEFAULT_PRIOR, DEFAULT_SOLVER
-from ..operators.builders.factory import make_operator
-from ..priors import load_prior
-from ..problem import simulate
 from ..specs import Spec, parse_spec
 from . import terminal
-from .devices import pick_device
-from .reconstruction.results import environment, fields, staged, std_white, write_json, write_measurement
-from .reconstruction.run import DIVERGED, Answer, build_solver, panels, solve
+from .arguments import Device, Seed, Threads, text
+from .checks import check_at_least, check_out
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ..figures import Panel
+    from .reconstruction.run import Answer
 
 NOISE = 0.025
 SAMPLES = 3
 TASKS = {"inpainting": "inpainting:random=0.7", "deblurring": "blur:sigma=2"}
-SOLVER = Spec(DEFAULT_SOLVER, {"steps": 30})  # so that the demo takes less than a minute on two cores
+SOLVER = Spec("dps", {"steps": 30})  # so that the demo takes less than a minute on two cores
+
+
+def demo(
+    out: Annotated[Path, text("Folder for the results.")] = Path("invdiff-demo"),
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> int:
+    """Inpaint and deblur a photograph, in under a minute and without a download."""
+    check_at_least("--seed", seed, 0)
+    check_at_least("--threads", threads, 1)
+    check_out(out, overwrite=True)
+    return run(out, seed=seed, device=device, threads=threads)
 
 
 def photograph() -> Tensor:
     """Return the head of Chelsea the cat, `(1, 3, 256, 256)`: one of the photographs inside scikit-image's wheel."""
+    import torch
     from skimage.data import chelsea
 
     pixels = torch.from_numpy(chelsea()[20:276, 90:346].copy())
@@ -37,6 +49,15 @@ def photograph() -> Tensor:
 
 def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
     """Do both tasks, print the table, and return the exit code."""
+    import torch
+
+    from ..interface import DEFAULT_PRIOR
+    from ..operators.builders.factory import make_operator
+    from ..priors import load_prior
+    from ..problem import simulate
+    from .devices import pick_device
+    from .reconstruction.run import DIVERGED, build_solver, solve
+
     begin = time.perf_counter()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -44,8 +65,8 @@ def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
     truth = photograph().to(place)
     prior, solver = load_prior(DEFAULT_PRIOR).to(place), build_solver(SOLVER)
     answers: dict[str, Answer] = {}
-    for task, text in TASKS.items():
-        spec = parse_spec(text)
+    for task, words in TASKS.items():
+        spec = parse_spec(words)
         operator = make_operator(spec.name, tuple(truth.shape[1:]), spec.options, seed=seed)
         problem = simulate(operator, truth.cpu(), NOISE, seed).to(place)
         answers[task] = solve(problem, solver, prior, truth=truth, samples=SAMPLES, seed=seed)
@@ -64,6 +85,12 @@ def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
 
 def write(out: Path, answers: dict[str, Answer], seed: int, device: torch.device) -> None:
     """Write the pictures, the figure and `result.json`, whole or not at all."""
+    from ..figures import comparison
+    from ..images import save_image, write_picture
+    from ..interface import DEFAULT_PRIOR
+    from .reconstruction.results import environment, fields, staged, std_white, write_json, write_measurement
+    from .reconstruction.run import panels
+
     rows: list[list[Panel]] = []
     record: dict[str, object] = {}
     with staged(out) as folder:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from ..registry import operators
-from ..specs import Spec
+from ..specs import Spec, parse_spec
 from . import terminal
+from .arguments import Threads, text
 from .checks import check_at_least, check_name, check_writable
 from .reconstruction.noises import make_noise, parse_noise
 
@@ -18,37 +19,26 @@ SHAPE = (1, 8, 8)
 NOISE = "0.05"
 
 
-def run(
-    suite: str,
-    solvers: str | None,
-    *,
-    operator: Spec | None = None,
-    shape: tuple[int, int, int] | None = None,
-    noise: str | None = None,
-    samples: int,
-    seeds: int,
-    steps: int,
-    out: Path | None,
-    threads: int | None,
+def grade(
+    suite: Annotated[
+        str, text("exact: problems with a closed-form posterior; mcgdiff: the mixture experiment of its paper.")
+    ] = "exact",
+    solvers: Annotated[str | None, text("Names with commas between; all of them unless given.")] = None,
+    out: Annotated[Path | None, text("Markdown file for the table.")] = None,
+    operator: Annotated[
+        str | None,
+        text("For exact: grade on this linear operator instead, under a Gaussian prior: NAME:key=value,..."),
+    ] = None,
+    shape: Annotated[tuple[int, int, int] | None, text("For --operator: shape C H W; 1 8 8 unless given.")] = None,
+    noise: Annotated[str | None, text("For --operator: Gaussian noise; 0.05 unless given.")] = None,
+    samples: Annotated[int, text("For exact: samples of each image.")] = 256,
+    seeds: Annotated[int, text("For mcgdiff: how many random problems in each cell.")] = 20,
+    steps: Annotated[int, text("For mcgdiff: noise levels.")] = 20,
+    threads: Threads = None,
 ) -> None:
-    """Print the table of a suite, and write it as Markdown.
+    """Tell how wrong each solver is, against exact posteriors.
 
-    Args:
-        suite: "exact" or "mcgdiff".
-        solvers: names with commas between, or `None` for those of the suite.
-        operator: linear operator to grade the solvers on, under the Gaussian prior of photographs, for the suite
-            "exact"; its own problems unless given.
-        shape: of the images, `(C, H, W)`, for `operator`; `SHAPE` unless given.
-        noise: as `invdiff reconstruct` takes it, for `operator`; `NOISE` unless given.
-        samples: of each image, for the suite "exact".
-        seeds: problems in each cell, for the suite "mcgdiff".
-        steps: noise levels, for the suite "mcgdiff".
-        out: the file; its folder must exist.
-        threads: on the CPU.
-
-    Raises:
-        ValueError: an unknown suite or solver, or a number that is too small.
-        FileNotFoundError: no folder for `out`.
+    Example: invdiff grade --solvers dps,mcgdiff,twisted
     """
     check_at_least("--samples", samples, 2)
     check_at_least("--seeds", seeds, 1)
@@ -57,10 +47,11 @@ def run(
     for option, value in (("--shape", shape), ("--noise", noise)):
         if operator is None and value is not None:
             raise ValueError(f"{option}: goes with --operator, got none; add --operator, or leave it out")
-    if operator is not None:
+    spec = None if operator is None else parse_spec(operator)
+    if spec is not None:
         if suite != "exact":
             raise ValueError(f"--operator: goes with the suite exact, got {suite}; leave one out")
-        check_name(operators, operator.name)
+        check_name(operators, spec.name)
         if parse_noise(noise or NOISE) is None:
             raise ValueError("--noise auto: estimates the noise of a measurement, got none; give a standard deviation")
     if out is not None and not out.parent.is_dir():  # before hours of work, not after
@@ -71,13 +62,13 @@ def run(
         check_writable(out.parent)
     import torch
 
-    from ..benchmarks.studies import exact_grades as grade
+    from ..benchmarks.studies import exact_grades
 
     if threads is not None:
         torch.set_num_threads(threads)
-    grade.chosen(solvers, suite)
-    problems = None if operator is None else _problem(operator, shape or SHAPE, noise or NOISE)
-    table = grade.run(
+    exact_grades.chosen(solvers, suite)
+    problems = None if spec is None else _problem(spec, shape or SHAPE, noise or NOISE)
+    table = exact_grades.run(
         suite, solvers, samples=samples, seeds=seeds, steps=steps, out=out, problems=problems,
         say=terminal.progress_line,
     )  # fmt: skip

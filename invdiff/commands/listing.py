@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
+
+import typer
 
 from .. import registry
 from ..entries import Entry, SolverEntry
@@ -10,6 +13,19 @@ from ..registry import unknown
 from . import terminal
 
 KINDS = ("operators", "solvers", "priors", "samplers", "tasks")
+
+
+def list_(
+    kind: Annotated[
+        str | None, typer.Argument(help="operators, solvers, priors, samplers or tasks; all unless given.")
+    ] = None,
+    options: Annotated[
+        bool, typer.Option("--options", help="Print what each can be told, with defaults, as NAME:key=value.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known, as JSON.")] = False,
+) -> None:
+    """List operators, solvers (with paper, needs and class), priors, samplers and tasks."""
+    run(kind, options=options, as_json=as_json)
 
 
 def run(kind: str | None, *, options: bool = False, as_json: bool = False) -> None:

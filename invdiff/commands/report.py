@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from . import terminal
+from .arguments import text
 from .checks import check_writable
 
 
-def run(folder: Path, *, out: Path | None, png: bool, metric: str, suite: str | None) -> None:
-    """Write the page, and the figures.
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of results of invdiff bench.")],
+    out: Annotated[Path | None, text("File for the page; report.html in the folder unless given.")] = None,
+    png: Annotated[bool, typer.Option("--png", help="Write figures for a paper, too.")] = False,
+    metric: Annotated[str, text("The one that ranks, such as psnr, ssim or crps.")] = "psnr",
+    suite: Annotated[str | None, text("Name or hash, where the folder has results of several.")] = None,
+) -> None:
+    """Write what a benchmark found as one page that works offline.
 
-    Args:
-        folder: of the results.
-        out: file of the page; `report.html` in the folder unless given.
-        png: whether to write figures for a paper, too.
-        metric: the one that ranks.
-        suite: name or hash, where the folder has results of several.
-
-    Raises:
-        ValueError: no results, or options that do not fit them.
-        ImportError: the extra `report` is not installed.
-        OSError: a folder or file that cannot be read or written.
+    Example: invdiff report results --png
     """
     if out is not None and not out.parent.is_dir():
         raise FileNotFoundError(f"--out: no folder {str(out.parent)!r}; make it first")

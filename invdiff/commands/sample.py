@@ -3,78 +3,78 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import torch
-from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+import typer
 
 from ..memory import check_fits
-from ..priors import load_prior
-from ..samplers.base import image_shape
-from ..samplers.interface import build_sampler, default_shape, sample
-from ..specs import Spec
+from ..registry import is_weights, priors
+from ..specs import parse_spec
 from . import terminal
-from .checks import check_writable
-from .devices import pick_device
+from .arguments import RUN, Device, Seed, Threads, text
+from .checks import check_at_least, check_name, check_writable
 
 DIVERGED = 3
 
 
-def run(
-    name: str,
-    sampler: Spec,
-    out: Path,
-    *,
-    steps: int | None = None,
-    eta: float | None = None,
-    n: int = 16,
-    seed: int = 0,
-    size: int | None = None,
-    channels: int | None = None,
-    device: str = "auto",
-    threads: int | None = None,
+def sample(
+    prior: Annotated[str, typer.Argument(help="NAME, weights, or file.py:function. See: invdiff list priors")],
+    out: Annotated[Path, text("Image file for the sheet.")],
+    sampler: Annotated[
+        str, text("NAME:key=value,... of ancestral, ddim, ula, annealed, mala, sde, pc, euler, heun or ode.")
+    ] = "heun",
+    steps: Annotated[int | None, text("Noise levels; the sampler's own number unless given.")] = None,
+    eta: Annotated[float | None, text("For ddim: share of the ancestral noise, 0 to 1.")] = None,
+    n: Annotated[int, typer.Option("--n", help="How many samples.")] = 16,
+    seed: Seed = 0,
+    size: Annotated[int | None, text("Side in pixels, for a prior that takes any; 64 unless given.")] = None,
+    channels: Annotated[int | None, text("1 or 3, for a prior that takes both; 1 unless given.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there.", rich_help_panel=RUN)
+    ] = False,
 ) -> int:
-    """Do what `invdiff sample` was asked, with a progress bar, and return the exit code.
+    """Draw samples of a prior itself, without a measurement, on one sheet.
 
-    Args:
-        name: name of the prior.
-        sampler: name and parameters of the sampler.
-        out: image file to write.
-        steps: number of noise levels.
-        eta: share of the ancestral noise.
-        n: how many samples.
-        seed: non-negative integer.
-        size: side in pixels, for a prior that takes any.
-        channels: 1 or 3, for a prior that takes both.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        threads: on the CPU.
-
-    Returns:
-        0, or 3 if samples diverged; the sheet is written all the same.
-
-    Raises:
-        ValueError: an unknown name or parameter, or a size that is not the prior's.
-        FileNotFoundError: no folder to write in.
+    Example: invdiff sample gaussian --sampler ddim --steps 50 --eta 0.5 --n 16 --out sheet.png
     """
+    for option, value in (("--n", n), ("--steps", steps), ("--size", size), ("--threads", threads)):
+        check_at_least(option, value, 1)
+    check_at_least("--seed", seed, 0)
+    if not is_weights(prior):
+        check_name(priors, parse_spec(prior).name)
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"--out: {str(out)!r} is there already; add --overwrite, or choose another name")
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"--out: no folder {str(out.parent)!r}; make it first")
     check_writable(out.absolute().parent)
+    import torch
+    from PIL import Image
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from ..priors import load_prior
+    from ..samplers import interface
+    from ..samplers.base import image_shape
+    from .devices import pick_device
+
     if out.suffix.lower() not in Image.registered_extensions():
         raise ValueError(f"--out: expected an image file such as sheet.png, got {out.name!r}; name one")
     if threads is not None:
         torch.set_num_threads(threads)
-    built = build_sampler(sampler.name, steps=steps, eta=eta, options=sampler.options)
+    spec = parse_spec(sampler)
+    built = interface.build_sampler(spec.name, steps=steps, eta=eta, options=spec.options)
     place = str(pick_device(device))
-    prior = load_prior(name)
-    c, h, w = default_shape(prior)
-    shape = image_shape("sample", prior, (channels or c, size or h, size or w))
+    loaded = load_prior(prior)
+    c, h, w = interface.default_shape(loaded)
+    shape = image_shape("sample", loaded, (channels or c, size or h, size or w))
     check_fits("--n" if size is None else "--n, --size", (n, *shape), "ask for fewer, or smaller ones")
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("sample", total=None)
-        result = sample(
-            prior,
+        result = interface.sample(
+            loaded,
             built,
             out=out,
             n=n,

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from . import terminal
+from .arguments import text
 from .checks import check_writable
 
 
-def run(truth: Path, estimate: Path, *, metrics: str, out: Path | None, overwrite: bool) -> None:
-    """Print the scores of each image and their means, and write them as CSV.
+def score(
+    truth: Annotated[Path, text("Folder of the true images.")],
+    estimate: Annotated[Path, text("Folder of the estimates, with the same names.")],
+    metrics: Annotated[str, text("Of psnr, ssim and lpips, with commas between.")] = "psnr,ssim",
+    out: Annotated[Path | None, text("File for the scores of each image, as CSV.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Score images that were made elsewhere, against the true ones.
 
-    Args:
-        truth: folder of the true images.
-        estimate: folder of the estimates.
-        metrics: names with commas between.
-        out: file for the table; its folder must exist.
-        overwrite: whether to replace that file.
-
-    Raises:
-        ValueError: see `score_folders`.
-        OSError: a folder that is not there, or a file that is.
+    Example: invdiff score --truth photographs --estimate results --out scores.csv
     """
     if out is not None and out.exists() and not overwrite:
         raise FileExistsError(f"--out: {str(out)!r} is there already; add --overwrite, or choose another name")

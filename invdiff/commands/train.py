@@ -6,59 +6,56 @@ import dataclasses
 import logging
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
-from torch.multiprocessing.spawn import spawn
 
-from ..priors import NetworkPrior
-from ..training.config import TrainConfig
-from ..training.data import Pack, load_pack, split_pack
-from ..training.loop import Progress, fit
-from ..training.team import Team
+from . import terminal
+from .arguments import RUN, Device, Threads, text
+from .checks import check_at_least
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..training.config import TrainConfig
+    from ..training.data import Pack
+    from ..training.loop import Progress
+    from ..training.team import Team
 
 logger = logging.getLogger("invdiff.training")
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="Folder of images, or an IDX file.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; a run that it holds is resumed.")],
-    config: Annotated[Path | None, typer.Option(help="TOML file with the configuration.")] = None,
+    data: Annotated[Path, text("Folder of images, or an IDX file.")],
+    out: Annotated[Path, text("Folder of the run; a run that it holds is resumed.")],
+    config: Annotated[Path | None, text("TOML file with the configuration.")] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="Recipe of the package: photo, photo-finish, ct, ct-finish, fashion.")
+        str | None, text("Recipe of the package: photo (unless given), photo-finish, ct, ct-finish, fashion.")
     ] = None,
-    held_out: Annotated[Path | None, typer.Option(help="Folder of held-out images; else a share of the data.")] = None,
-    init: Annotated[Path | None, typer.Option(help="Exported prior to begin with.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all by default.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that share each batch; on a CPU in use, one a core.")] = 1,
-    progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
+    held_out: Annotated[Path | None, text("Folder of held-out images; a share of the data unless given.")] = None,
+    init: Annotated[Path | None, text("Exported prior to begin with.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that share each batch; on a busy CPU, one a core.", rich_help_panel=RUN)
+    ] = 1,
+    progress: Annotated[
+        bool, typer.Option(" /--no-progress", help="Show no progress bar.", show_default=False, rich_help_panel=RUN)
+    ] = True,
 ) -> Path:
-    """Train a prior on a folder of images, resuming what `out` holds of the same run.
+    """Train a prior on a folder of images; killed at any moment, the same command goes on where it was.
 
-    Args:
-        data: folder of images, or an IDX file.
-        out: folder of the run: checkpoint, log, tables, sheet, exported prior.
-        config: TOML file; see `invdiff/training/recipes`.
-        recipe: name of a recipe of this package, in place of `config`. Neither: the recipe `photo`.
-        held_out: folder of images for the tables of quality; without it a share of `data`.
-        init: exported prior whose weights to begin with.
-        device: `"auto"`, `"cpu"`, `"cuda"`, ...
-        threads: CPU threads, divided among the workers; all by default.
-        workers: processes that share each batch; see `Team`.
-        progress: whether to show a progress bar.
-
-    Returns:
-        The exported weights, for `invdiff.load_prior`.
-
-    Raises:
-        FileNotFoundError: if a path does not exist.
-        ValueError: for what cannot be trained on, or a configuration that is not valid.
+    Example: invdiff train --data photographs --out runs/mine
     """
+    check_at_least("--threads", threads, 1)
+    check_at_least("--workers", workers, 1)
+    import torch
+    from torch.multiprocessing.spawn import spawn
+
+    from ..priors import NetworkPrior
+    from ..training.config import TrainConfig
+    from ..training.team import Team
+
     if config is not None and recipe is not None:
         raise ValueError("train: expected --config or --recipe, got both; give one of them")
     settings = TrainConfig.from_toml(config) if config is not None else TrainConfig.from_recipe(recipe or "photo")
@@ -86,10 +83,14 @@ def train(
     else:
         plan.meeting_point.unlink(missing_ok=True)
         spawn(_work, (plan,), nprocs=workers)
-    return (out / settings.run.name).with_suffix(".safetensors")
+    weights = (out / settings.run.name).with_suffix(".safetensors")
+    terminal.line(f"Prior: {weights}")
+    return weights
 
 
 def _device(name: str) -> torch.device:
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -117,6 +118,8 @@ class _Plan:
         return self.out.resolve() / "team"
 
     def packs(self) -> tuple[Pack, Pack]:
+        from ..training.data import load_pack, split_pack
+
         pack = load_pack(self.data, self.config.data.channels, self.out / "cache" / "train")
         if self.held_out is None:
             return split_pack(pack, self.config.data.held_out)
@@ -124,6 +127,11 @@ class _Plan:
 
 
 def _work(rank: int, plan: _Plan) -> None:
+    import torch
+
+    from ..training.loop import fit
+    from ..training.team import Team
+
     torch.set_num_threads(plan.threads)
     team = Team(rank, plan.workers)
     team.join(str(plan.meeting_point))
@@ -138,6 +146,12 @@ def _work(rank: int, plan: _Plan) -> None:
 
 
 def _lead(plan: _Plan, team: Team, pack: Pack, held_out: Pack) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from ..training.loop import fit
+
     console = Console(stderr=True)
     handler = logging.FileHandler(plan.out / "train.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))

@@ -3,56 +3,45 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+import typer
 
 from ..specs import parse_spec, split_specs
 from . import terminal
+from .arguments import Seed, Threads, text
 from .checks import check_at_least, check_writable
 
 T = TypeVar("T")
 
 
-def run(
-    suite: str,
-    solver: str,
-    *,
-    budget: int,
-    tasks: str | None,
-    images: str,
-    size: int | None,
-    samples: int | None,
-    ranges: Sequence[str],
-    together: bool,
-    prior: str | None,
-    seed: int,
-    out: Path | None,
-    threads: int | None,
-    overwrite: bool,
+def tune(
+    suite: Annotated[str, typer.Argument(help="Name of a suite, or its file.")],
+    solver: Annotated[str, text("NAME:parameter=value,...; what is given stays, as steps=50; the rest is searched.")],
+    budget: Annotated[int, text("Trials for each task, those of an interrupted run among them.")] = 40,
+    tasks: Annotated[str | None, text("Tasks with commas between; those of the suite unless given.")] = None,
+    images: Annotated[
+        str, text("FOLDER:number or FOLDER of photographs, or how many of those that come with invdiff.")
+    ] = "4",
+    size: Annotated[int | None, text("Side of the images in pixels; the suite's unless given.")] = None,
+    samples: Annotated[int | None, text("Samples whose mean is scored; the suite's number unless given.")] = None,
+    ranges: Annotated[
+        list[str] | None, typer.Option("--range", help="parameter=low:high or =low:high:log; may be repeated.")
+    ] = None,
+    together: Annotated[bool, typer.Option("--together", help="One set of parameters for all tasks.")] = False,
+    prior: Annotated[str | None, text("The suite's unless given.")] = None,
+    seed: Seed = 0,
+    out: Annotated[Path | None, text("File for the suite as tuned; SUITE-SOLVER.toml unless given.")] = None,
+    threads: Threads = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
 ) -> None:
-    """Run or continue the studies, and write the suite with what they found.
+    """Search a solver's parameters on images that the benchmark never scores.
 
-    Args:
-        suite: name or file.
-        solver: `name:parameter=value,...`; what is given is not searched.
-        budget: trials for each task.
-        tasks: with commas between, those of the suite unless given.
-        images: how many of the validation images that go with the suite, or `FOLDER` or `FOLDER:count`.
-        size: side in pixels; the suite's unless given.
-        samples: whose mean is scored; the suite's number unless given.
-        ranges: `parameter=low:high[:log]`, beside or instead of the declared ones.
-        together: one set of parameters for all tasks.
-        prior: the suite's unless given.
-        seed: of measurements, samples and search.
-        out: the file; `SUITE-SOLVER.toml` unless given. The studies stand beside it, in a file that ends in .sqlite.
-        threads: on the CPU.
-        overwrite: whether a file that is there may be replaced.
+    The trials are kept beside the result in a file .sqlite: the same command goes on after an interruption.
 
-    Raises:
-        ValueError: an unknown suite, task, solver or parameter, or a number that does not fit.
-        FileNotFoundError: no such folder.
-        FileExistsError: the file is there.
+    Example: invdiff tune standard --solver dps:steps=100 --budget 40 --out mine.toml
     """
     for option, value in (("--budget", budget), ("--size", size), ("--samples", samples), ("--threads", threads)):
         check_at_least(option, value, 1)
@@ -75,7 +64,8 @@ def run(
     from ..benchmarks.suite import load_suite
     from ..benchmarks.tasks import make_task
     from ..benchmarks.tuning.spaces import Range
-    from ..benchmarks.tuning.study import Plan, tune, validation_pictures, with_outcomes
+    from ..benchmarks.tuning.study import Plan, validation_pictures, with_outcomes
+    from ..benchmarks.tuning.study import tune as search
     from ..priors import load_prior
 
     if threads is not None:
@@ -90,12 +80,12 @@ def run(
         images=validation_pictures(chosen, source, count, p),
         prior=p,
         fixed=spec.options,
-        ranges=dict(_range(text, Range.parse) for text in ranges),
+        ranges=dict(_range(text, Range.parse) for text in ranges or []),
         samples=chosen.samples,
         seed=seed,
         together=together,
     )
-    outcomes = tune(plan, budget, out.with_suffix(".sqlite"), say=terminal.progress_line)
+    outcomes = search(plan, budget, out.with_suffix(".sqlite"), say=terminal.progress_line)
     found = with_outcomes(load_suite(suite), plan, outcomes)
     with atomic_path(out) as file:
         file.write_text(f"# invdiff tune {suite} --solver {plan.label} --budget {budget}\n{found.to_toml()}")

@@ -1,0 +1,85 @@
+"""`invdiff reconstruct`: its options; what it does is in `reconstruction`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .arguments import FILES, RUN, Device, Seed, Threads, text
+
+
+def reconstruct(
+    context: typer.Context,
+    image: Annotated[Path, typer.Argument(help="The corrupted image, or a sinogram or array (.npy, .npz).")],
+    operator: Annotated[
+        str, text("What corrupted it: NAME:key=value,... or file.py:Class. See: invdiff list operators --options")
+    ],
+    out: Annotated[Path, text("Folder for the results; made if needed.")],
+    noise: Annotated[
+        str | None,
+        text(
+            "Standard deviation of the noise (image values are in [0, 1]), auto, or a law such as poisson:photons=100, "
+            "poisson_gaussian, transmission, quantized, gaussian:std=map.npy; see docs/noise.md. Needed."
+        ),
+    ] = None,
+    solver: Annotated[str | None, text("NAME:key=value,... See: invdiff list solvers --options")] = None,
+    prior: Annotated[
+        str | None, text("NAME, weights (file or folder, of other libraries too), or file.py:function.")
+    ] = None,
+    samples: Annotated[int, text("How many samples of the posterior.")] = 4,
+    seed: Seed = 0,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="IMAGE is clean: corrupt it first, and print PSNR and SSIM.")
+    ] = False,
+    mask: Annotated[
+        Path | None, text("For inpainting: bright pixels of this image are known, dark ones missing.", FILES)
+    ] = None,
+    mask_invert: Annotated[
+        bool,
+        typer.Option("--mask-invert", help="Bright pixels of the mask are the missing ones.", rich_help_panel=FILES),
+    ] = False,
+    missing_color: Annotated[
+        str | None,
+        text("For inpainting: pixels of this colour, as '#ff00ff', are missing; transparent ones always are.", FILES),
+    ] = None,
+    missing_tolerance: Annotated[
+        int, text("Levels (of 255) by which that colour may be off, as in a JPEG.", FILES)
+    ] = 0,
+    angles: Annotated[
+        str | None,
+        text("For tomography, degrees of the sinogram's rows: a count, start:stop:step, or a file.", FILES),
+    ] = None,
+    pixel_size: Annotated[float | None, text("For tomography: side of a pixel, in the sinogram's unit.", FILES)] = None,
+    measurement_scale: Annotated[
+        float, text("Multiply IMAGE by this: what white stands for in the picture of a sinogram.", FILES)
+    ] = 1.0,
+    device: Device = "auto",
+    threads: Threads = None,
+    batch_size: Annotated[int | None, text("Samples drawn at once; fewer take less memory.", RUN)] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.", rich_help_panel=RUN)
+    ] = False,
+) -> int:
+    """Reconstruct an image, with its uncertainty.
+
+    Writes mean.png, std.png, sample_*.png, comparison.png, result.npz and result.json into the folder.
+
+    Example: invdiff reconstruct photo.png --operator blur:sigma=3 --noise 0.025 --out result
+    """
+    from ..specs import parse_spec
+    from .reconstruction.request import Request
+
+    request = Request(
+        image=image, operator=parse_spec(operator), out=out, noise=noise, prior=prior,
+        solver=None if solver is None else parse_spec(solver),
+        samples=samples, seed=seed, simulate=simulate, mask=mask, mask_invert=mask_invert, missing_color=missing_color,
+        missing_tolerance=missing_tolerance, angles=angles, pixel_size=pixel_size, measurement_scale=measurement_scale,
+        device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
+        command=context.obj,
+    )  # fmt: skip
+    request.check()
+    from .reconstruction.run import run
+
+    return run(request)
