@@ -1,13 +1,19 @@
 """Exact posteriors of Gaussian and mixture priors, under a linear operator and Gaussian noise: the oracle.
 
-For a component `N(m, C)` of the prior, and `y = A x + s n`,
+For a component `N(m, C)` of the prior with `C = L L^T`, and `y = A x + s n`, the singular values of
+`A L = U diag(t) W^T` give
 
-    S   = A C A^T + s^2 I                 covariance of the measurement
-    K   = C A^T S^{-1}                    gain
-    E   = m + K (y - A m),   Cov = C - K A C,   log p(y) = log N(y; A m, S)
+    S   = A C A^T + s^2 I = U diag(t^2 + s^2) U^T + s^2 (I - U U^T)              covariance of the measurement
+    K   = C A^T S^{-1}    = L W diag(t / (t^2 + s^2)) U^T                        gain
+    Cov = C - K A C       = L (W diag(s^2 / (t^2 + s^2)) W^T + I - W W^T) L^T    covariance of the posterior
+    E   = m + K (y - A m),   log p(y) = log N(y; A m, S)
 
 and a mixture's posterior is the mixture of its components' posteriors with weights in proportion to `w_k p_k(y)`.
 Samples come from Matheron's rule: `x' + K (y - A x' - s n')` with `(x', n')` drawn from the prior and the noise.
+
+`S` and `C - K A C` are never formed: in `S` all that lies below 1e-16 of the largest `t^2` is lost, which is the noise
+itself where `s` is below 1e-8 of the largest `t`, and the difference cancels there. The singular values keep `t / s`
+down to 1e-16 of the largest, the sum of squares has nothing to cancel.
 
 Matrices are dense in the measurement, so these are for small problems, up to some thousands of observed entries.
 `gaussian_mean` solves the same equations for photographs by conjugate gradients.
@@ -17,6 +23,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -40,10 +48,12 @@ class ExactPosterior:
     Attributes:
         weights: posterior weights of the components, `(B, K)`.
         means: posterior means of the components, `(B, K, C, H, W)`.
-        log_evidence: `log p(y)` in nats over the observed entries, `(B,)`.
+        log_evidence: `log p(y)` in nats over the observed entries, `(B,)`. Without noise, the density on the range of
+            `A L`.
 
     Raises:
-        ValueError: another prior, a nonlinear operator, or noise that is not Gaussian.
+        ValueError: another prior, a nonlinear operator, noise that is not Gaussian, or no noise under a mixture whose
+            components' measurements differ in rank: their densities cannot be compared.
 
     Example:
         >>> import torch
@@ -59,28 +69,25 @@ class ExactPosterior:
         operator = problem.operator
         assert isinstance(operator, LinearOperator) and isinstance(problem.noise, Gaussian)
         self.shape = operator.in_shape
-        weights, means, products = _components(prior, self.shape)
+        weights, means, roots = _components(prior, self.shape)
         y = problem.measurement.double().flatten(1)
         eye = torch.eye(y.shape[1], dtype=torch.float64)
         if operator.observed is not None:
             keep = operator.observed.expand(operator.out_shape).flatten()
             y, eye = y[:, keep], eye[keep]
-        at = operator.adjoint(eye.reshape(-1, *operator.out_shape)).flatten(1).T  # A^T, (d, m)
-        self._prior, self._at, self._y, self._noise = prior, at, y, problem.noise.std
-        posterior_means, log_evidence, self._gains, self._covariances = [], [], [], []
-        for m, product in zip(means, products, strict=True):
-            cat = product(at)
-            s = at.T @ cat + self._noise**2 * torch.eye(len(eye), dtype=torch.float64)
-            values, vectors = torch.linalg.eigh((s + s.T) / 2)
-            good = values > 1e-12 * values.max() if len(values) else values > 0
-            values, vectors = values[good], vectors[:, good]
-            gain = cat @ (vectors / values) @ vectors.T
-            residual = y - m @ at
-            z = residual @ vectors
-            log_evidence.append(-0.5 * (z**2 / values + values.log() + math.log(2 * math.pi)).sum(1))
-            posterior_means.append(m + residual @ gain.T)
-            self._gains.append(gain)
-            self._covariances.append((product, cat))
+        at = operator.adjoint(eye.reshape(-1, *operator.out_shape)).flatten(1)  # rows A^T e_i, (m, d)
+        self._prior, self._at, self._y, self._noise = prior, at.T, y, problem.noise.std
+        self._conditioned = [_Conditioned.on(at, root, self._noise) for root in roots]
+        ranks = sorted({len(c.t) for c in self._conditioned})
+        if self._noise == 0 and len(ranks) > 1:
+            raise ValueError(
+                f"exact posterior: noise: expected a positive level where the prior's components have measurements of "
+                f"different rank, got 0 and ranks {ranks}; give a small level"
+            )
+        residuals = [y - m @ at.T for m in means]
+        pairs = list(zip(self._conditioned, residuals, strict=True))
+        posterior_means = [m + r @ c.gain.T for m, (c, r) in zip(means, pairs, strict=True)]
+        log_evidence = [c.log_evidence(r) for c, r in pairs]
         joint = torch.stack(log_evidence, 1) + weights.log()
         self.log_evidence = joint.logsumexp(1) + log_volume
         self.weights = joint.softmax(1)
@@ -93,10 +100,7 @@ class ExactPosterior:
 
     def component_covariance(self, k: int) -> Tensor:
         """Return the covariance of component `k`, `(d, d)`, the same for every measurement."""
-        product, cat = self._covariances[k]
-        eye = torch.eye(len(self._at), dtype=torch.float64)
-        out: Tensor = product(eye) - self._gains[k] @ cat.T
-        return out
+        return self._conditioned[k].covariance
 
     @property
     def covariance(self) -> Tensor:
@@ -124,7 +128,7 @@ class ExactPosterior:
             y = x @ self._at + self._noise * torch.randn((n, self._at.shape[1]), generator=g, dtype=torch.float64)
             innovation = self._y[b] - y
             for j in sorted(set(k.tolist())):
-                x[k == j] += innovation[k == j] @ self._gains[j].T
+                x[k == j] += innovation[k == j] @ self._conditioned[j].gain.T
             out.append(x.reshape(n, *self.shape))
         return torch.stack(out) if out else torch.zeros((0, n, *self.shape), dtype=torch.float64)
 
@@ -184,24 +188,91 @@ def _white(problem: Problem) -> tuple[Problem, float]:
     return white.problem, white.log_volume
 
 
-Product = Callable[[Tensor], Tensor]
+@dataclass(frozen=True)
+class _Root:
+    """A factor of a covariance `C = L L^T`, by what it does to rows of coefficients and of images, `(n, d)`."""
+
+    image: Callable[[Tensor], Tensor]
+    """`z -> L z`"""
+    coefficients: Callable[[Tensor], Tensor]
+    """`x -> L^T x`"""
 
 
-def _components(prior: Prior, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, list[Product]]:
-    """Return weights `(K,)`, means `(K, d)` and, for each component, the map `M -> C_k M` on `(d, n)`."""
+@dataclass(frozen=True)
+class _Conditioned:
+    """A Gaussian `N(m, L L^T)` conditioned on `y = A x + s n`, by `A L = U diag(t) W^T`.
+
+    Attributes:
+        u: `U`, `(m, k)`.
+        t: singular values, `(k,)`.
+        w: `W`, `(d, k)`.
+        root: `L`.
+        noise: `s`; at 0 only the singular values beyond rounding are kept, for the posterior on the range of `A L`.
+    """
+
+    u: Tensor
+    t: Tensor
+    w: Tensor
+    root: _Root
+    noise: float
+
+    @classmethod
+    def on(cls, rows: Tensor, root: _Root, noise: float) -> _Conditioned:
+        """Return it for the rows of `A`, `(m, d)`."""
+        u, t, wt = torch.linalg.svd(root.coefficients(rows), full_matrices=False)
+        if noise == 0 and len(t):
+            known = t > max(rows.shape) * torch.finfo(t.dtype).eps * t.max()
+            u, t, wt = u[:, known], t[known], wt[known]
+        return cls(u, t, wt.T, root, noise)
+
+    @property
+    def _total(self) -> Tensor:
+        return self.t**2 + self.noise**2
+
+    @cached_property
+    def gain(self) -> Tensor:
+        """`K = L W diag(t / (t^2 + s^2)) U^T`, `(d, m)`."""
+        return (self.root.image(self.w.T).T * (self.t / self._total)) @ self.u.T
+
+    def log_evidence(self, residual: Tensor) -> Tensor:
+        """Return `log N(y - A m; 0, S)` of residuals `(B, m)`, `(B,)`; without noise on the range of `A L` only."""
+        z = residual @ self.u
+        terms = (z**2 / self._total + self._total.log() + math.log(2 * math.pi)).sum(1)
+        outside = residual.shape[1] - len(self.t)
+        if outside and self.noise:
+            rest = (residual - z @ self.u.T).square().sum(1) / self.noise**2
+            terms = terms + rest + outside * math.log(2 * math.pi * self.noise**2)
+        return -0.5 * terms
+
+    @property
+    def covariance(self) -> Tensor:
+        """Covariance of the posterior, `(d, d)`: the sum of the squares of what is seen and of what is not."""
+        whole, seen = self.root.image(torch.eye(len(self.w), dtype=self.w.dtype)).T, self.root.image(self.w.T).T
+        unseen, seen = whole - seen @ self.w.T, seen * (self.noise / self._total.sqrt())
+        return unseen @ unseen.T + seen @ seen.T
+
+
+def _components(prior: Prior, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, list[_Root]]:
+    """Return weights `(K,)`, means `(K, d)` and, for each component, a factor of its covariance."""
     if isinstance(prior, MixturePrior):
-        c = prior.covariances
-        products: list[Product] = [lambda m, ck=ck: ck * m if ck.ndim == 0 else ck @ m for ck in c]  # type: ignore[misc]
-        return prior.weights, prior.means.flatten(1), products
+        return prior.weights, prior.means.flatten(1), [_dense_root(*prior.eigen(k)) for k in range(len(prior.weights))]
     if isinstance(prior, GaussianPrior | StationaryGaussianPrior):
-        mean, _ = prior.moments(shape, torch.zeros((), dtype=torch.float64))
-        flat = mean.expand(shape).reshape(1, -1)
-        return (
-            torch.ones(1, dtype=torch.float64),
-            flat,
-            [lambda m: prior.covariance_product(m.T.reshape(-1, *shape)).flatten(1).T],
+        mean, variance = prior.moments(shape, torch.zeros((), dtype=torch.float64))
+        std = variance.sqrt()
+        root = _Root(
+            image=lambda z: prior.synthesise(std * z.reshape(-1, *shape)).flatten(1),
+            coefficients=lambda x: (std * prior.analyse(x.reshape(-1, *shape))).flatten(1),
         )
+        return torch.ones(1, dtype=torch.float64), mean.expand(shape).reshape(1, -1), [root]
     raise ValueError(f"exact posterior: prior: expected a Gaussian or mixture prior, got {type(prior).__name__}")
+
+
+def _dense_root(variance: Tensor, q: Tensor | None) -> _Root:
+    """Return the factor `Q diag(v)^{1/2}`, with the identity for no `Q`."""
+    std = variance.sqrt()
+    if q is None:
+        return _Root(lambda z: std * z, lambda x: std * x)
+    return _Root(lambda z: (std * z) @ q.T, lambda x: std * (x @ q))
 
 
 def _draw(prior: Prior, k: Tensor, shape: tuple[int, ...], g: torch.Generator) -> Tensor:

@@ -74,6 +74,14 @@ class MixturePrior(Prior):
             return self._variance
         return torch.diagonal(self.covariances, dim1=1, dim2=2)
 
+    def eigen(self, k: int) -> tuple[Tensor, Tensor | None]:
+        """Return the eigenvalues `(d,)` and eigenvectors `(d, d)` of a component's covariance; `None` for the identity.
+
+        Args:
+            k: index of the component.
+        """
+        return self._variance[k], None if self._q is None else self._q[k]
+
     def _centered(self, x: Tensor) -> Tensor:
         """Return `Q_k^T (x - m_k)`, `(B, K, d)`, in float64."""
         z = x.double().flatten(1)[:, None] - self.means.to(x.device).flatten(1)
