@@ -1,11 +1,11 @@
-"""What a prior is: the denoiser of a distribution of images.
+"""The contract of a prior: the denoiser of a distribution of images.
 
 In variance-exploding coordinates `x_sigma = x_0 + sigma n` with `n ~ N(0, I)`, a prior `p(x_0)` is known through
 
     denoise(x, sigma) = E[x_0 | x_sigma = x],        score(x, sigma) = grad log p_sigma(x) = (denoise(x, sigma) - x) /
     sigma^2,
 
-the second equation being Tweedie's formula. Images live in [0, 1] (DESIGN: one convention everywhere).
+where the second equation is Tweedie's formula. Intensities are in [0, 1].
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Prior(abc.ABC):
 
     Attributes:
         shape: `(C, H, W)` of one image; `None` stands for any size.
-        std: standard deviation of the data, by which published step sizes are scaled.
+        std: standard deviation of the data; published step sizes are scaled by it.
         sigma_min: lowest noise level at which `denoise` can be trusted.
-        sigma_max: highest such level; samplers start there.
+        sigma_max: highest such level; samplers begin there.
 
     Example:
         >>> import torch
@@ -72,7 +72,7 @@ ATTRIBUTES = ("shape", "std", "sigma_min", "sigma_max", "denoise")
 
 
 def attribute_fault(prior: object) -> str:
-    """Say what is wrong with the attributes of a prior; "" if nothing is.
+    """Return what is wrong with the attributes of a prior, "" if nothing is.
 
     Args:
         prior: any object.
@@ -104,10 +104,10 @@ def check_images(prior: Prior, x: Tensor) -> None:
 
     Args:
         prior: the prior, for its name and shape.
-        x: what it was given.
+        x: the images that it got.
 
     Raises:
-        ValueError: `x` is not `(B, C, H, W)` with the sizes that the prior takes.
+        ValueError: `x` is not `(B, C, H, W)` with the sizes of the prior.
     """
     if x.ndim == 4 and all(n is None or n == m for n, m in zip(prior.shape, x.shape[1:], strict=True)):
         return

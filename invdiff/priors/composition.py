@@ -1,23 +1,23 @@
 """Priors made of priors: with a likelihood, as a product, as a mixture.
 
-- With a likelihood score plugged in, `grad log p_sigma(x | y) = s(x, sigma) + grad log p(y | x_sigma = x)`, so that by
-  Tweedie
+- A likelihood score adds to the score, `grad log p_sigma(x | y) = s(x, sigma) + grad log p(y | x_sigma = x)`. By
+  Tweedie's formula
 
       denoise(x, sigma) = prior.denoise(x, sigma) + sigma^2 grad log p(y | x_sigma = x)
 
-  is the posterior mean `E[x_0 | x_sigma = x, y]`: every sampler then draws from the posterior.
+  is the posterior mean `E[x_0 | x_sigma = x, y]`. Every sampler then draws from the posterior.
 
-- A mixture `sum_i w_i p_i` stays one at every noise level, with responsibilities `r_i(x)` proportional to `w_i
+- A mixture `sum_i w_i p_i` is a mixture at every noise level, with responsibilities `r_i(x)` proportional to `w_i
   p_{i,sigma}(x)`:
 
       denoise(x, sigma) = sum_i r_i(x) denoise_i(x, sigma).
 
-- A product `p(x) ~ prod_i p_i(x)^{e_i}` does not stay one: noise added to a product is not the product of the noisy
-  factors. The score `sum_i e_i s_i(x, sigma)` belongs to the path `prod_i p_{i,sigma}^{e_i}`, which ends at the right
-  product but is not the marginal of any diffusion. Samplers that follow a diffusion (DDIM, the ODE, the SDE) are biased
-  on it; those that equilibrate at each level (annealed Langevin, unadjusted or with Metropolis' test) are not. With
-  exponents `(1 - w, w)` this is classifier-free guidance. The shares of modes that lie far apart are those at the level
-  below which no chain crosses any more, not those at the last one.
+- A product `p(x) ~ prod_i p_i(x)^{e_i}` is no product at other noise levels: noise added to a product is not the
+  product of the noisy factors. The score `sum_i e_i s_i(x, sigma)` belongs to the path `prod_i p_{i,sigma}^{e_i}`,
+  which ends at the right product but is not the marginal of any diffusion. Samplers that follow a diffusion (DDIM, the
+  ODE, the SDE) are biased on it; those that equilibrate at each level (annealed Langevin, unadjusted or with
+  Metropolis' test) are not. With exponents `(1 - w, w)` this is classifier-free guidance. The weights of distant modes
+  are those at the level below which chains no longer cross between them, not those at the last level.
 
 References:
     Reduce, Reuse, Recycle: Compositional Generation with Energy-Based Diffusion Models and MCMC (Du et al., 2023),
@@ -41,7 +41,7 @@ LogDensity = Callable[[Tensor, Tensor | float], Tensor]
 
 @runtime_checkable
 class HasLogProb(Protocol):
-    """A prior that knows `log p_sigma(x)` in nats, `(B,)`."""
+    """A prior with `log p_sigma(x)` in nats, `(B,)`."""
 
     def log_prob(self, x: Tensor, sigma: Tensor | float = 0.0) -> Tensor:
         """Return `log p_sigma(x)`."""
@@ -50,7 +50,7 @@ class HasLogProb(Protocol):
 
 @runtime_checkable
 class HasLogDensity(Protocol):
-    """A prior that knows `log p_sigma(x)` up to a constant that depends on `sigma` alone, `(B,)`."""
+    """A prior with `log p_sigma(x)` up to a constant that depends on `sigma` alone, `(B,)`."""
 
     def log_density(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Return `log p_sigma(x)` up to a constant."""
@@ -58,7 +58,7 @@ class HasLogDensity(Protocol):
 
 
 def log_density_of(prior: Prior) -> LogDensity | None:
-    """Return the prior's log-density, known up to a constant, or `None` where it has none."""
+    """Return the prior's log-density up to a constant, or `None` where it has none."""
     if isinstance(prior, ProductOf):
         return prior.log_density if prior.has_log_density else None
     if isinstance(prior, HasLogDensity):
@@ -67,7 +67,7 @@ def log_density_of(prior: Prior) -> LogDensity | None:
 
 
 class Guided(Prior):
-    """A prior with a likelihood score plugged in: the posterior, as a prior that every sampler accepts.
+    """A prior with a likelihood score added to its score: the posterior, as a prior that every sampler accepts.
 
     Args:
         prior: the prior.
@@ -97,7 +97,7 @@ class Guided(Prior):
 
 
 class _Composition(Prior):
-    """What products and mixtures share: several priors over the same images."""
+    """Several priors over the same images: the base of products and mixtures."""
 
     def __init__(self, priors: Sequence[Prior], coefficients: Sequence[float] | None, label: str) -> None:
         name = type(self).__name__
@@ -121,7 +121,7 @@ class _Composition(Prior):
 class ProductOf(_Composition):
     """The product `prod_i p_i^{e_i}` of priors, on the path of products of the noisy factors.
 
-    To be sampled by annealed Langevin, with or without Metropolis' test; see the module for why.
+    Sample it by annealed Langevin dynamics, with or without Metropolis' test; the module says why.
 
     Args:
         priors: the factors.
@@ -150,7 +150,7 @@ class ProductOf(_Composition):
         return all(log_density_of(p) is not None for p in self.priors)
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """Return `x + sigma^2 sum_i e_i s_i(x, sigma)`, `(B, C, H, W)`: what has that score, not a posterior mean."""
+        """Return `x + sigma^2 sum_i e_i s_i(x, sigma)`, `(B, C, H, W)`: it has that score but is no posterior mean."""
         total = sum(self.coefficients)
         out = (1 - total) * x
         for e, p in zip(self.coefficients, self.priors, strict=True):
@@ -179,7 +179,7 @@ class MixtureOf(_Composition):
             unless given.
 
     Raises:
-        TypeError: a component has no `log_prob`, without which its responsibility is not known.
+        TypeError: a component has no `log_prob`, which its responsibility needs.
 
     Example:
         >>> from invdiff.priors import GaussianPrior
@@ -231,7 +231,7 @@ def _need_log_density(name: str, prior: Prior) -> LogDensity:
 
 
 def _common_shape(name: str, shapes: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
-    """Return the size that all priors agree on; `None` fits anything."""
+    """Return the common size of all priors; `None` fits any size."""
     if len({len(s) for s in shapes}) != 1:
         raise ValueError(f"{name}: priors: expected the same number of axes, got shapes {shapes}")
     out: list[int | None] = []

@@ -1,12 +1,12 @@
-"""From what a network was trained to say, to `denoise`.
+"""From the output of a network to `denoise`.
 
 A network `F` sees the noisy image scaled to unit variance, `z = (x - m) / sqrt(sigma^2 + s_d^2)`, and a label of the
-noise level; `m` and `s_d` are the data's mean and standard deviation. Whatever it estimates, the denoiser is affine in
+noise level; `m` and `s_d` are the data's mean and standard deviation. For each kind of output the denoiser is affine in
 it,
 
     denoise(x, sigma) = m + a(sigma) (x - m) + b(sigma) F(z, label),
 
-so that `F`'s target is `((x_0 - m) - a (x - m)) / b`, or has it as its mean given `x_0` and `x`. With `tau = sigma /
+so the target of `F` is `((x_0 - m) - a (x - m)) / b`, or has this mean given `x_0` and `x`. With `tau = sigma /
 s_d`:
 
     clean image       F = (x_0 - m) / s_d                               a = 0                  b = s_d
@@ -21,8 +21,8 @@ On a chain of levels `sigma' < sigma`, `x_sigma = x_sigma' + sqrt(sigma^2 - sigm
     previous state    F = (x_sigma' - m) / s'       a = -c / (1 - c)    b = s' / (1 - c),  s'^2 = s_d^2 + sigma'^2
     last increment    F = w                         a = 1               b = -sigma / sqrt(1 - c)
 
-In the coordinates of a variance-preserving chain `z` is the chain's state of data `(x - m) / s_d`, so that DDPM's
-networks are `TotalNoise` with the chain's index as their label.
+In the coordinates of a variance-preserving chain, `z` is the chain's state for data `(x - m) / s_d`. DDPM's networks
+are therefore `TotalNoise`, with the chain's index as their label.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Output(abc.ABC):
     Attributes:
         mean: the data's mean, `m`.
         std: the data's standard deviation, `s_d`; 0.5 with mean 0.5 for a network of data on [-1, 1].
-        label: from noise levels `(B,)` to what the network is told of them, `(B,)`.
+        label: from noise levels `(B,)` to the labels that the network gets, `(B,)`.
         scaled: whether the network sees `z`; otherwise it sees `(x - m) / s_d`, as NCSN's networks do.
     """
 
@@ -71,7 +71,7 @@ class Output(abc.ABC):
         """Return `(a, b)` at noise levels `sigma`, each of its shape."""
 
     def corrupt(self, x0: Tensor, sigma: Tensor, noise: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
-        """Return noisy images and what the network should say of them.
+        """Return noisy images and the target of the network.
 
         Args:
             x0: clean images, `(B, C, H, W)`.
@@ -79,7 +79,7 @@ class Output(abc.ABC):
             noise: draws standard normal noise like `x0`.
 
         Returns:
-            `x_sigma` and the target, both like `x0`. The target's mean given `x_sigma` is what the network learns.
+            `x_sigma` and the target, both like `x0`. The network learns the mean of the target given `x_sigma`.
         """
         a, b = (expand_sigma(k, x0) for k in self.coefficients(sigma))
         x = x0 + expand_sigma(sigma, x0) * noise()
@@ -183,10 +183,10 @@ class EDMOutput(Output):
 
 @dataclass(frozen=True)
 class Shrink:
-    """The chain in which each level is a fixed share of the next higher one.
+    """The chain in which each level is a fixed fraction of the next higher one.
 
     Attributes:
-        ratio: `sigma' / sigma`, in (0, 1); the nearer to 1, the less of the target is about the image.
+        ratio: `sigma' / sigma`, in (0, 1); the closer to 1, the less the target depends on the image.
 
     Example:
         >>> Shrink(0.5)(torch.tensor(3.0)).item()
@@ -280,11 +280,11 @@ OUTPUTS: dict[str, type[Output]] = {
     "previous": PreviousState,
     "increment": LastIncrement,
 }
-"""Outputs by the names that a configuration or a prior's card knows."""
+"""Outputs by the names that a configuration or a prior's card uses."""
 
 
 class TrainedPrior(Prior):
-    """A prior from a network of any kind of output.
+    """A prior from a network with any kind of output.
 
     Args:
         network: `F(z, label)`.
@@ -292,9 +292,9 @@ class TrainedPrior(Prior):
         shape: `(C, H, W)`; `None` for any size.
         sigma_min: lowest level of its training, in units of the images.
         sigma_max: highest such level.
-        std: standard deviation of the data, where it is not the one that the output scales by.
-        limits: interval that estimates are clipped to, as the samplers of many networks do; `None`: they are not.
-            Where an estimate is clipped, its derivative vanishes.
+        std: standard deviation of the data; by default that of `output`.
+        limits: interval to which estimates are clipped, as in the samplers of many networks; `None` for no clipping.
+            The derivative of a clipped estimate is 0.
 
     Example:
         >>> prior = TrainedPrior(lambda z, label: 0 * z, TotalNoise(), (1, None, None), 0.01, 10.0)
@@ -327,7 +327,7 @@ class TrainedPrior(Prior):
         return estimate if self.limits is None else estimate.clamp(*self.limits)
 
     def to(self, device: torch.device | str) -> TrainedPrior:
-        """Return this prior on `device`, where the network is a module; otherwise the network must follow its input."""
+        """Return this prior on `device` if the network is a module; otherwise the network must follow its input."""
         other = copy.copy(self)
         if isinstance(self.network, nn.Module):
             other.network = copy.deepcopy(self.network).to(device)

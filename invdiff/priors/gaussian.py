@@ -1,4 +1,4 @@
-"""Gaussian priors, whose every quantity is known in closed form.
+"""Gaussian priors, with all quantities in closed form.
 
 For `x_0 ~ N(m, C)` with `C = Q diag(v) Q^T` and `Q` orthonormal,
 
@@ -127,7 +127,7 @@ class GaussianPrior(_DiagonalisedGaussian):
         return (x.flatten(1) @ self._basis(x)).reshape(x.shape)
 
     def synthesise(self, c: Tensor) -> Tensor:
-        """Return the images of such coefficients."""
+        """Return the images with these coefficients."""
         return (c.flatten(1) @ self._basis(c).T).reshape(c.shape)
 
     def sample(self, n: int, generator: torch.Generator | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -160,7 +160,7 @@ class ColourSpectrum:
 
     Attributes:
         mean: mean of each channel, `(C,)`.
-        basis: orthonormal rows, `(C, C)`, that turn channels into independent components.
+        basis: orthonormal rows, `(C, C)`, that transform channels to independent components.
         powers: spectral density of each component, `(C,)`.
     """
 
@@ -184,7 +184,7 @@ class StationaryGaussianPrior(_DiagonalisedGaussian):
     """A Gaussian over images of any size, stationary under reflecting borders, diagonal in the cosine transform.
 
     Args:
-        *spectra: one `ColourSpectrum` for each number of channels that the prior shall serve.
+        *spectra: one `ColourSpectrum` for each number of channels.
 
     Example:
         >>> import torch
@@ -230,7 +230,7 @@ class StationaryGaussianPrior(_DiagonalisedGaussian):
         return dct2(torch.einsum("kc,bchw->bkhw", self._basis(x), x))
 
     def synthesise(self, c: Tensor) -> Tensor:
-        """Return the images of such coefficients."""
+        """Return the images with these coefficients."""
         return torch.einsum("kc,bkhw->bchw", self._basis(c), idct2(c))
 
     def sample(

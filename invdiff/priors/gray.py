@@ -1,15 +1,15 @@
 """Gray images under a prior of colour images.
 
-A gray image `x_0`, seen as `(x_0, x_0, x_0)` with independent noise of level `s` in each channel, is `z_c = x_0 + s
-n_c`. The mean over the channels, `x_0 + s / sqrt(3) n`, is all that `z` says about `x_0`; the rest, `z - mean`, is
-noise with a known law. So for gray `x = x_0 + sigma n`
+A gray image `x_0`, repeated in three channels with independent noise of level `s` in each, is `z_c = x_0 + s n_c`. The
+mean over the channels, `x_0 + s / sqrt(3) n`, is a sufficient statistic for `x_0`; the rest, `z - mean`, is noise with
+a known distribution. So for gray `x = x_0 + sigma n`
 
     z = x + s (e - mean(e)),        e ~ N(0, I),  s = sqrt(3) sigma,
 
-has the law of a noisy colour image of level `s` whatever `x_0` is, and `E[x_0 | z] = E[x_0 | x]` if the prior knows
-that the image is gray: then the estimate does not depend on `e`. For a network that was trained on gray images among
-others it hardly does. Repeating `x` in the three channels instead would give noise that is the same in all, which no
-network was trained on.
+has the distribution of a noisy colour image of level `s` for every `x_0`. If the prior contains gray images only, then
+`E[x_0 | z] = E[x_0 | x]`, and the estimate does not depend on `e`. For a network that was trained on gray images among
+others it depends on `e` very little. Repeating `x` in the three channels instead would give the same noise in all of
+them, and no network was trained on that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class GrayPrior(Prior):
 
     Attributes:
         colour: the prior of colour images.
-        seed: of the noise `e`, which is fixed, so that the denoiser is a function.
+        seed: of the noise `e`; it is fixed, so the denoiser is deterministic.
 
     References:
         Our own; the argument is sufficiency of the mean for a Gaussian location.
@@ -47,10 +47,10 @@ class GrayPrior(Prior):
 
         Args:
             colour: the prior of colour images.
-            seed: of the noise that fills the two directions of colour.
+            seed: of the noise in the two chromatic directions.
 
         Raises:
-            ValueError: the prior has not three channels.
+            ValueError: the prior does not have three channels.
         """
         if colour.shape[0] not in (3, None):
             raise ValueError(
@@ -74,7 +74,7 @@ class GrayPrior(Prior):
         return GrayPrior(self.colour.to(device), seed=self.seed)
 
 
-@functools.lru_cache(maxsize=4)  # drawing it anew would cost some percent of a network's evaluation
+@functools.lru_cache(maxsize=4)  # drawing it each time would cost some percent of a network evaluation
 def _chroma_noise(size: tuple[int, int], seed: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return `e - mean(e)`, `(1, 3, H, W)`, the same on every device."""
     generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""From a name or a path to a prior."""
+"""Loading a prior by name or path."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def load_prior(name_or_path: str | Path, **options: object) -> Prior:
     """Return the prior of that name, of a file or folder of weights, or of `path/to/file.py:make_prior`.
 
     Weights are those that `invdiff train` exports (a `.safetensors` file with its `.json`, or their folder), or the
-    files and folders of guided-diffusion, diffusers, NVlabs/edm, score_sde_pytorch and deepinv, which are told apart
-    by what is in them. Nothing is fetched, and no code that a file carries is run.
+    files and folders of guided-diffusion, diffusers, NVlabs/edm, score_sde_pytorch and deepinv, which are recognised by
+    their content. Nothing is downloaded, and no code from a file is run.
 
     Args:
         name_or_path: a name of `invdiff.registry.priors`; a path to weights; or a Python file and the name of a
             `Prior`, a subclass of it, or a function that returns one. Each may be followed by options, as on the
             command line: `ema.pt:image_size=64,schedule=cosine`.
-        options: what the weights do not tell, by name; see the loaders in `invdiff.priors.adapters`. The arguments of
-            a factory, for a name or a Python file.
+        options: facts that the weights do not contain, by name; see the loaders in `invdiff.priors.adapters`. The
+            arguments of a factory, for a name or a Python file.
 
     Raises:
         FileNotFoundError: no weights at that path.
-        ImportError: the library that they need is not installed.
-        ValueError: an unknown name or option (the message says the nearest), weights that are not recognised (the
-            message says what is), or an object that is no prior.
+        ImportError: the library that the weights need is not installed.
+        ValueError: an unknown name or option (the message gives the nearest), weights that are not recognised (the
+            message lists what is recognised), or an object that is no prior.
 
     Example:
         >>> load_prior("gaussian").shape
@@ -76,7 +76,7 @@ def _from_weights(path: Path, options: dict[str, object]) -> Prior:
 def photograph_gaussian() -> StationaryGaussianPrior:
     """Return the stationary Gaussian whose spectrum was fitted to photographs, for 1 or 3 channels of any size.
 
-    `python -m invdiff.training.spectrum FOLDER` makes its file.
+    `python -m invdiff.training.spectrum FOLDER` writes its file.
     """
     text = files("invdiff.priors").joinpath("photograph_gaussian.json").read_text()
     return StationaryGaussianPrior(*(spectrum_from_json(s) for s in json.loads(text)["spectra"]))

@@ -1,4 +1,4 @@
-"""Gaussian mixtures: multimodal priors whose every quantity is known in closed form.
+"""Gaussian mixtures: multimodal priors with all quantities in closed form.
 
 For `p(x_0) = sum_k w_k N(x_0; m_k, C_k)` the noisy image has `p_sigma(x) = sum_k w_k N(x; m_k, C_k + sigma^2 I)`, and
 

@@ -5,14 +5,15 @@ With the data's mean `m` and standard deviation `s_d`, and `x' = x - m`,
     denoise(x, sigma) = m + c_skip x' + c_out F(c_in x', log sigma),
     c_skip = s_d^2 / (sigma^2 + s_d^2),   c_out = sigma s_d / sqrt(sigma^2 + s_d^2),   c_in = 1 / sqrt(sigma^2 + s_d^2).
 
-A network of zeros is thus the best denoiser that knows only mean and variance. Outside of `[sigma_min, sigma_max]`
-the network is told the nearest level that it knows, while the factors keep the true one: the result stays bounded.
+A network with output zero is thus the best denoiser that uses only mean and variance. Outside of `[sigma_min,
+sigma_max]` the network gets the nearest level of its range, and the factors keep the true level, so the result stays
+bounded.
 
 References:
     Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
     https://arxiv.org/abs/2206.00364, equation 7 and table 1.
 
-    Differs: the mean is subtracted (images live in [0, 1]); `c_noise = log sigma`, without the factor 1/4.
+    Differs: the mean is subtracted (intensities are in [0, 1]); `c_noise = log sigma`, without the factor 1/4.
 """
 
 from __future__ import annotations
@@ -43,14 +44,14 @@ FORMAT = "invdiff.network-prior/1"
 
 @dataclasses.dataclass(frozen=True)
 class Preconditioning:
-    """What turns a network into a denoiser.
+    """The scaling that makes a denoiser of a network.
 
     Attributes:
         mean: mean of the data.
         std: standard deviation of the data, `s_d`.
         sigma_min: lowest noise level of the training.
         sigma_max: highest noise level of the training.
-        output: what the network estimates, one of `invdiff.priors.conversions.OUTPUTS`; EDM's target unless given.
+        output: what the network estimates, one of `invdiff.priors.conversions.OUTPUTS`; by default EDM's target.
     """
 
     mean: float = 0.5
@@ -79,12 +80,12 @@ class NetworkPrior(Prior):
 
     Args:
         network: maps `(x (B, C, H, W), c_noise (B,) or (1,))` to a tensor of the shape of `x`. It is put into `eval`
-            mode, its weights take no gradients.
+            mode, and its weights get no gradients.
         shape: `(C, H, W)`; `None` for any size.
         scaling: the preconditioning that the network was trained in.
         stride: the network's input is padded until its sides are multiples of this.
-        precision: type in which the network computes; everything around it stays in the type of `x`.
-        tile: images with a longer side than this are denoised in overlapping tiles of this side; `None`: never.
+        precision: type in which the network computes; everything else stays in the type of `x`.
+        tile: images with a longer side than this are denoised in overlapping tiles of this side; `None` for no tiles.
         card: metadata, kept by `save`.
 
     Example:
@@ -129,7 +130,7 @@ class NetworkPrior(Prior):
             The denoised images, `(B, C, H, W)`, in the type of `x`.
 
         Raises:
-            ValueError: if `x` has not the shape of this prior.
+            ValueError: if `x` does not have the shape of this prior.
         """
         check_images(self, x)
         s = expand_sigma(sigma, x)
@@ -254,7 +255,7 @@ def _read_card(file: Path) -> dict[str, Any]:
 
 
 def is_export(path: Path) -> bool:
-    """Return whether there is what `NetworkPrior.save` writes, a file with its card, or a folder with such a pair."""
+    """Return whether a path is an export of `NetworkPrior.save`: a file with its card, or a folder of such a pair."""
     files = path.glob("*.safetensors") if path.is_dir() else [path] if path.suffix == ".safetensors" else []
     return any(f.is_file() and f.with_suffix(".json").is_file() for f in files)
 
@@ -276,6 +277,6 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     down, right = -h % multiple, -w % multiple
     if not (down or right):
         return x
-    # Reflection keeps the statistics of the noise, but needs more pixels than it adds.
+    # Reflection keeps the statistics of the noise, but the image must have more pixels than are added.
     mode = "reflect" if down < h and right < w else "replicate"
     return F.pad(x, (0, right, 0, down), mode=mode)

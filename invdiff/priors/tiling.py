@@ -1,11 +1,11 @@
 r"""Denoising of large images in overlapping tiles.
 
-The image is covered by tiles `t` with windows `w_t`, which fall to zero towards the inner edges of a tile,
+The image is covered by tiles `t` with windows `w_t`, which decrease to zero at the inner edges of a tile,
 
     denoise(x) = sum_t w_t denoise(x_t) / sum_t w_t.
 
-Tiles begin at multiples of the network's stride, so that each sees the grid of the whole image, and the overlap
-exceeds what the network looks at: where windows blend, both tiles say the same.
+Tiles begin at multiples of the network's stride, so each tile has the same grid as the whole image. The overlap exceeds
+the receptive field of the network, so both tiles agree where windows blend.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _ramp(start: int, length: int, size: int, like: Tensor) -> Tensor:
     """Return the window of a tile along one axis: linear over the overlap, except at the image's own border."""
     position = torch.arange(length, dtype=like.dtype, device=like.device) + 0.5
     ramp = torch.ones_like(position)
-    # The outer third of the overlap stays at nearly zero: there the tile lacks surroundings.
+    # The outer third of the overlap stays near zero: the tile lacks context there.
     margin = OVERLAP / 3
     if start > 0:
         ramp = torch.minimum(ramp, ((position - margin) / margin).clamp(1e-6, 1.0))

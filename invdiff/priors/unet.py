@@ -4,10 +4,10 @@ With `e = MLP(Fourier(c_noise))`, every residual block is
 
     h <- h + W_2 * relu((1 + G e) . (W_1 * h)),
 
-two 3x3 convolutions without biases, the noise level entering as one gain for each channel. The stem folds patches of
-`p x p` pixels into channels, so that the finest level works at `1/p` of the resolution; levels are joined by 2x2
-convolutions down, 1x1 convolutions with a depth-to-space step up, and skips are added. Nothing depends on the other
-images of a batch or on statistics of the image: a crop and a whole photograph are treated alike.
+with two 3x3 convolutions without biases; the noise level enters as one gain for each channel. The stem folds patches of
+`p x p` pixels into channels, so the finest level works at `1/p` of the resolution. 2x2 convolutions lead down a level,
+1x1 convolutions with a depth-to-space step lead up, and skip connections are added. Nothing depends on the other images
+of a batch or on statistics of the image, so a crop and a whole photograph are treated alike.
 
 References:
     Plug-and-Play Image Restoration with Deep Denoiser Prior (Zhang et al., 2021), https://arxiv.org/abs/2008.13751,
@@ -16,7 +16,7 @@ References:
     starts at zero).
 
     Differs: gains from an embedding of the noise level instead of a noise-level map; patchified stem; 3x3 convolutions
-    only where the image is small enough to pay for them.
+    only at levels that are small enough for their cost.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class UNetConfig:
         channels: channels of the image.
         patch: side of the square of pixels that the stem folds into channels.
         widths: channels of each level, finest first.
-        encoder: residual blocks of each level on the way down; the last entry is the bottom.
-        decoder: residual blocks of each level but the bottom on the way up.
+        encoder: residual blocks of each level of the encoder; the last entry is the coarsest level.
+        decoder: residual blocks of each level of the decoder, without the coarsest.
         embedding: width of the embedding of the noise level.
         groups: groups of a group normalisation before each convolution; 0 for none.
 

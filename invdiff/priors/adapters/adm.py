@@ -7,11 +7,11 @@ resolutions
     output_blocks:  L (n + 1) entries, L - 1 of which end with a layer that doubles the sides,
     input_blocks:   1 + L n + (L - 1) entries, each (n + 1)-th of which halves them.
 
-What weights cannot tell, the number of attention heads, the schedule and the size of the images, comes from a table of
-the published checkpoints or from the caller. The layers are deepinv's; its own `DiffUNet` has two fixed sizes.
+The weights do not contain the number of attention heads, the schedule and the size of the images. These come from a
+table of the published checkpoints or from the caller. The layers are deepinv's; its own `DiffUNet` has two fixed sizes.
 
-The network estimates the noise at `t = 0..T-1` on images in [-1, 1]; a second set of channels, the learned variance,
-is dropped. It is told real numbers between the chain's indices.
+The network estimates the noise at `t = 0..T-1` on images in [-1, 1]; a second set of channels, the learned variance, is
+dropped. It gets real numbers between the chain's indices.
 
 References:
     Diffusion Models Beat GANs on Image Synthesis (Dhariwal, Nichol, 2021), https://arxiv.org/abs/2105.05233; code
@@ -38,7 +38,7 @@ Schedule = Literal["linear", "cosine"]
 
 @dataclass(frozen=True)
 class Published:
-    """What the weights of a published checkpoint do not tell.
+    """The facts about a published checkpoint that its weights do not contain.
 
     Attributes:
         name: data and size.
@@ -46,9 +46,9 @@ class Published:
         head_channels: channels of one attention head, or `None`.
         heads: number of attention heads where `head_channels` is `None`.
         new_order: whether queries, keys and values are split before heads.
-        schedule: of the rates.
+        schedule: of the betas.
         steps: length of the chain.
-        rescaled: whether the network is told `1000 t / steps`.
+        rescaled: whether the network gets `1000 t / steps`.
     """
 
     name: str
@@ -79,11 +79,11 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Layout:
-    """What the weights do tell.
+    """The facts about a network that its weights contain.
 
     Attributes:
         channels: of the image.
-        width: channels of the first level, the embedding's.
+        width: channels of the first level and of the embedding.
         blocks: residual blocks of each level.
         multipliers: channels of each level as multiples of `width`.
         resampled_in_blocks: whether residual blocks change the resolution, rather than convolutions.
@@ -130,13 +130,13 @@ def load(
 
     Args:
         file: its tensors.
-        image_size: side of its images; this and the next six are known for published checkpoints.
+        image_size: side of its images; this and the next six arguments are known for published checkpoints.
         num_heads: attention heads.
         num_head_channels: channels of one attention head, instead of `num_heads`.
         new_attention_order: whether queries, keys and values are split before heads.
         schedule: "linear" or "cosine".
         steps: length of the chain.
-        rescale_timesteps: whether the network is told `1000 t / steps`.
+        rescale_timesteps: whether the network gets `1000 t / steps`.
         class_label: the class, for a network that is conditional on one.
         nearest: whether `t` is the nearest integer.
         clip: whether estimates are clipped to [0, 1], as the authors' samplers and DPS do.
@@ -144,7 +144,7 @@ def load(
         precision: type in which the network computes.
 
     Raises:
-        ValueError: something that the weights do not tell is missing, or they are not a U-Net of this family.
+        ValueError: a fact that the weights do not contain is missing, or they are not a U-Net of this family.
     """
     layout = read_layout(file)
     key = (layout.width, layout.blocks, layout.multipliers, layout.resampled_in_blocks)
@@ -211,7 +211,7 @@ def read_layout(file: Checkpoint) -> Layout:
         raise ValueError(f"{file.path}: prior: a guided-diffusion classifier, which estimates no image; give its U-Net")
     width, channels = w["time_embed.0.weight"].shape[1], w["input_blocks.0.0.weight"].shape[1]
     out = w["out.2.weight"].shape[0]
-    # An upsampler takes two colour images, and says three channels of noise and three of variance.
+    # An upsampler takes two colour images and returns three channels of noise and three of variance.
     if out not in (channels, 2 * channels) or channels == out == 6:
         raise ValueError(
             f"{file.path}: prior: a network from {channels} to {out} channels is no prior of images but conditional "
@@ -254,7 +254,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.width, self.label, self._heads, self._new_order = layout.width, label, heads, new_order
-        with torch.device("meta"):  # the file has all weights: none are drawn
+        with torch.device("meta"):  # the file has all weights, so none are initialised
             embedding = weights["time_embed.2.weight"].shape[0]
             self.time_embed = nn.Sequential(
                 nn.Linear(layout.width, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
@@ -276,7 +276,7 @@ class UNet(nn.Module):
         self.load_state_dict({k: v.float() for k, v in weights.items()}, assign=True)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Return the noise in `x` `(B, C, H, W)` at times `t` `(B,)`, and what else it estimates behind it."""
+        """Return the noise in `x` `(B, C, H, W)` at times `t` `(B,)`, followed by channels of further estimates."""
         from deepinv.models.diffunet import timestep_embedding
 
         e = self.time_embed(timestep_embedding(t, self.width).to(self.time_embed[0].weight.dtype))
@@ -339,6 +339,6 @@ def _indices(w: Mapping[str, Tensor], prefix: str) -> list[int]:
 
 
 def _doubles(w: Mapping[str, Tensor], i: int) -> bool:
-    """Return whether a block on the way up ends with a layer that doubles the sides."""
+    """Return whether a block of the decoder ends with a layer that doubles the sides."""
     last = f"output_blocks.{i}.{_indices(w, f'output_blocks.{i}.')[-1]}."
     return f"{last}conv.weight" in w or f"{last}in_layers.2.weight" in w

@@ -1,7 +1,7 @@
-"""Files of tensors, read without running any code that they carry.
+"""Reading files of tensors without running code from them.
 
-PyTorch's older files are pickles, which can call any function while they are read; here they are read with
-`weights_only=True`, which admits tensors and plain containers and nothing else.
+PyTorch's older files are pickles, which can call any function when they are read. Here they are read with
+`weights_only=True`, which accepts tensors and plain containers and nothing else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CONVERT = (
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         path: the file.
@@ -53,11 +53,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a file of tensors.
 
     Args:
-        path: `.safetensors`, or what `torch.save` wrote.
+        path: `.safetensors`, or a file of `torch.save`.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that carries code, is damaged, or holds no tensors.
+        ValueError: a file that contains code, is damaged, or holds no tensors.
     """
     if not path.is_file():
         raise FileNotFoundError(f"prior: no file {str(path)!r}; docs/priors.md says where published weights come from")
@@ -76,7 +76,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path}: prior: expected tensors alone, got a pickle that runs code when it is read{code}, which invdiff "
             f"refuses; {_CONVERT}"
         ) from error
-    except Exception as error:  # of a file that is no pickle, anything may come
+    except Exception as error:  # a file that is no pickle can raise anything
         raise _damaged(path) from error
     tensors = _tensors(content)
     if not tensors:

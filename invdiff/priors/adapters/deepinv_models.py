@@ -1,9 +1,9 @@
 """deepinv's denoisers as priors: objects by `from_deepinv`, and files of DRUNet's and DnCNN's weights.
 
-They take images and noise levels in our own units, so that `denoise` is the network itself. What they lack of a prior
-is its range: trained up to a level of 20/255 or 50/255, they say nothing of the images' law at higher ones, and outside
-of their range they are told its nearest end. Solvers that anneal from high noise (DPS, DDRM, ...) want a diffusion
-network; plug-and-play solvers (`pnp`, `diffpir`) do with a denoiser.
+They take images and noise levels in the units of this package, so `denoise` is the network itself. Their range of noise
+levels is short: they were trained up to a level of 20/255 or 50/255 and do not describe the distribution of images at
+higher levels. Outside of their range they get its nearest end. Solvers that begin at high noise (DPS, DDRM, ...) need a
+diffusion network; plug-and-play solvers (`pnp`, `diffpir`) work with a denoiser.
 
 References:
     https://deepinv.github.io, "Pretrained weights", for the levels of each file.
@@ -23,9 +23,9 @@ from .functions import from_denoiser
 from .wrapping import NATURAL_STD, Function, Precision, Shape, given, on_chain
 
 LOWEST = 0.5 / 255
-"""Lowest level of networks that were trained from 0 on: below half a gray value there is nothing to remove."""
+"""Lowest level of networks that were trained from 0 on: noise below half a gray value needs no removal."""
 LEVELS = {"DRUNet": (LOWEST, 20 / 255), "GSDRUNet": (LOWEST, 50 / 255), "DnCNN": (1 / 255, 2 / 255)}
-"""Noise levels that deepinv's own weights were trained at. DnCNN's one level is 2/255, and it sees none."""
+"""Noise levels that deepinv's own weights were trained at. DnCNN has one level, 2/255, and no input for it."""
 _FILES = {
     "drunet_deepinv": (LOWEST, 20 / 255),
     "drunet_color": (LOWEST, 50 / 255),
@@ -48,19 +48,19 @@ def from_deepinv(
     """Return the prior of one of deepinv's denoisers.
 
     Args:
-        model: a `deepinv.models.Denoiser`. `DiffUNet` is taken as the diffusion network that it is, at real-valued
-            times of its chain; all others through `model(x, sigma)`.
-        shape: `(C, H, W)` of one image, `None` for any size; unless given its channels at any size, or the size that
-            a diffusion network was built for.
-        sigma_min: lowest level that it was trained for; unless given that of deepinv's own weights.
+        model: a `deepinv.models.Denoiser`. `DiffUNet` is used as a diffusion network, at real-valued times of its
+            chain; all others as `model(x, sigma)`.
+        shape: `(C, H, W)` of one image, `None` for any size; by default its channels at any size, or the size for which
+            a diffusion network was built.
+        sigma_min: lowest level of its training; by default that of deepinv's own weights.
         sigma_max: highest such level.
         std: standard deviation of the data.
-        clip: whether estimates are clipped to [0, 1]; only `DiffUNet`'s unless given.
+        clip: whether estimates are clipped to [0, 1]; by default only those of `DiffUNet`.
         precision: type in which it computes.
 
     Raises:
         TypeError: no denoiser of deepinv.
-        ValueError: levels or a shape that are not known of this class.
+        ValueError: no levels or no shape, and this class has no known ones.
 
     Example:
         >>> from deepinv.models import DRUNet
@@ -111,13 +111,13 @@ def load(
 
     Args:
         file: its tensors.
-        sigma_min: lowest level of its training; unless given that of the published file of that name.
+        sigma_min: lowest level of its training; by default that of the published file with the same name.
         sigma_max: highest such level.
         std: standard deviation of the data.
         precision: type in which the network computes.
 
     Raises:
-        ValueError: levels that the file's name does not tell.
+        ValueError: no levels, and the file's name is no published one.
     """
     w = file.tensors
     known = next((v for k, v in _FILES.items() if file.path.name.startswith(k)), None)

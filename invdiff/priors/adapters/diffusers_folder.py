@@ -2,11 +2,11 @@ r"""Folders of Hugging Face's diffusers: an unconditional `UNet2DModel` with the
 
     model_index.json                  the pipeline: DDPM, DDIM, PNDM, ScoreSdeVe
     unet/config.json                  the network, with diffusion_pytorch_model.safetensors or .bin
-    scheduler/scheduler_config.json   rates, what the network estimates, whether estimates are clipped
+    scheduler/scheduler_config.json   betas, the kind of output, whether estimates are clipped
 
-or the network's folder by itself, with `scheduler_config.json` in it or `scheduler/` beside it. Rates are those that
-diffusers' own scheduler computes, on images in [-1, 1]; a network with `ScoreSdeVeScheduler` is a score along the VE
-SDE on images in [0, 1]. Nothing is fetched.
+or the network's folder by itself, with `scheduler_config.json` in it or `scheduler/` beside it. The betas are those of
+diffusers' own scheduler, on images in [-1, 1]; a network with `ScoreSdeVeScheduler` is a score along the VE SDE on
+images in [0, 1]. Nothing is downloaded.
 
 References:
     https://huggingface.co/docs/diffusers, `UNet2DModel`, `DDPMScheduler`, `ScoreSdeVeScheduler`.
@@ -55,19 +55,19 @@ def load(
 
     Args:
         folder: the pipeline's, or the network's.
-        image_size: side of its images; the one in its configuration unless given.
+        image_size: side of its images; by default that of its configuration.
         class_label: the class, for a network that is conditional on one.
-        nearest: whether the network is told the nearest integer time, instead of a real number between two.
-        sigma_min: lowest level to trust, in the network's units; that of the schedule unless given.
-        sigma_max: highest such level; that of the schedule unless given, at most 200.
-        clip: whether estimates are clipped; as the scheduler's configuration has it unless given.
+        nearest: whether the network gets the nearest integer time, instead of a real number between two.
+        sigma_min: lowest level to trust, in the network's units; by default that of the schedule.
+        sigma_max: highest such level; by default that of the schedule, at most 200.
+        clip: whether estimates are clipped; by default as in the scheduler's configuration.
         std: standard deviation of the data as images in [0, 1].
         precision: type in which the network computes.
 
     Raises:
         ImportError: diffusers is not installed.
         FileNotFoundError: a part of the folder is missing.
-        ValueError: a network that is no prior of images, or a scheduler that no training has.
+        ValueError: a network that is no prior of images, or a scheduler that no training uses.
     """
     home = _network_folder(folder)
     settings = _scheduler_settings(folder, home)
@@ -128,7 +128,7 @@ class _Sample(nn.Module):
 
 
 class _VEScore(nn.Module):
-    """The score that a network says at a level, as one of time."""
+    """The score of a network that takes noise levels, as a function of time."""
 
     def __init__(self, network: nn.Module, sde: VE) -> None:
         super().__init__()

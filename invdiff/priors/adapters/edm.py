@@ -7,8 +7,8 @@ On images `u` in [-1, 1] and with `s = 2 sigma`, `D(u, s) = c_skip u + c_out F(c
     ve      1                       s                           1                       log(s / 2)
     iddpm   1                       -s                          1 / sqrt(s^2 + 1)       index of the nearest level
 
-The released files are pickles that carry their own code, which invdiff refuses to run; `docs/priors.md` has the two
-lines that save the weights alone.
+The released files are pickles that contain code, which invdiff refuses to run. `docs/priors.md` has the lines that save
+the weights alone.
 
 References:
     Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
@@ -34,13 +34,13 @@ _BUFFERS = frozenset({"u"})
 
 @dataclass(frozen=True)
 class NoiseLabel:
-    """What a network is told of a noise level, `c_noise`.
+    """The label of a noise level that a network gets, `c_noise`.
 
     Attributes:
         kind: the preconditioning.
-        low: lowest level that it is told, for images in [-1, 1].
+        low: lowest level that it gets, for images in [-1, 1].
         high: highest such level.
-        levels: of "iddpm", falling from the highest, `(M + 1,)`, the last one 0; else `None`.
+        levels: of "iddpm", in descending order, `(M + 1,)`, the last one 0; else `None`.
     """
 
     kind: Preconditioning
@@ -98,19 +98,19 @@ def load(
 
     Args:
         file: its tensors.
-        preconditioning: "edm" unless given, or "iddpm" where the file has its levels; the released networks whose
-            name begins with "baseline" are "vp", "ve" or "iddpm".
-        image_size: side of its images, where it is not the one that the weights are named for.
+        preconditioning: by default "edm", or "iddpm" if the file has its levels; the released networks whose names
+            begin with "baseline" are "vp", "ve" or "iddpm".
+        image_size: side of its images; by default the one in the names of the weights.
         class_label: the class, for a network that is conditional on one.
-        sigma_min: lowest level for images in [-1, 1]; unless given 0.002, or that of the preconditioning.
-        sigma_max: highest such level; unless given 80, or that of the preconditioning.
+        sigma_min: lowest level for images in [-1, 1]; by default 0.002, or that of the preconditioning.
+        sigma_max: highest such level; by default 80, or that of the preconditioning.
         sigma_data: standard deviation of images in [-1, 1] that "edm" assumes.
         clip: whether estimates are clipped to [0, 1].
-        std: standard deviation of the data as images in [0, 1]; that of "edm", or photographs' unless given.
+        std: standard deviation of the data as images in [0, 1]; by default that of "edm", or that of photographs.
         precision: type in which the network computes.
 
     Raises:
-        ValueError: weights of another network, or something missing that they do not tell.
+        ValueError: weights of another network, or a missing fact that they do not contain.
     """
     weights = {k.removeprefix("model."): v for k, v in file.tensors.items() if k not in _BUFFERS}
     kind = preconditioning or ("iddpm" if file.has("u") else None)

@@ -1,20 +1,19 @@
 r"""Priors from the functions that other libraries train: `denoise`, `eps`, the score, `v`.
 
-Networks live in coordinates of their own. With `value_range = (lo, hi)` a network's clean image is `u = lo + (hi - lo)
-x_0`, so that one of our units is `hi - lo` of its own; noise levels `s` of its own are `s / (hi - lo)` here. Its noisy
-image is
+A network has its own coordinates. With `value_range = (lo, hi)` a network's clean image is `u = lo + (hi - lo) x_0`, so
+one unit here is `hi - lo` units of the network, and its noise levels `s` are `s / (hi - lo)` here. Its noisy image is
 
     u_t = alpha_t u + std_t n,        s_t = std_t / alpha_t,
 
-and `t` is found from `sigma` by inverting `s_t = (hi - lo) sigma`: on a chain with rates `beta` by interpolating the
-(real-valued) index linearly in `log s`, or taking the nearest one; on an SDE in closed form. Then
+and `t` is found from `sigma` by inverting `s_t = (hi - lo) sigma`: on a chain with rates `beta` the (real-valued) index
+is interpolated linearly in `log s`, or rounded to the nearest one; on an SDE it is in closed form. Then
 
     eps(u_t, t)     estimates n                           E[u | u_t] = (u_t - std_t eps) / alpha_t
     score(u_t, t)   is grad log p_t(u_t)                  E[u | u_t] = (u_t + std_t^2 score) / alpha_t
     v(u_t, t)       estimates alpha_t n - std_t u         E[u | u_t] = alpha_t u_t - std_t v
 
-with `alpha_t^2 + std_t^2 = 1` in the last line. Outside of the levels of its training a network is told the nearest
-one, while the factors keep the true one.
+with `alpha_t^2 + std_t^2 = 1` in the last line. Outside of the levels of its training a network gets the nearest level,
+and the factors keep the true one.
 """
 
 from __future__ import annotations
@@ -61,8 +60,8 @@ def from_denoiser(
         sigma_min: lowest level at which it can be trusted, in the units of `value_range`.
         sigma_max: highest such level.
         value_range: values of black and white in the denoiser's images.
-        std: standard deviation of the data as images in [0, 1], by which step sizes are scaled; photographs' unless
-            given.
+        std: standard deviation of the data as images in [0, 1], which scales step sizes; by default that of
+            photographs.
         clip: whether estimates are clipped to [0, 1].
         precision: type in which a module computes.
 
@@ -102,11 +101,11 @@ def from_epsilon(
         eps: a module or function `eps(u_t, t)` of noisy images `(B, C, H, W)` and indices `(B,)` from 0 to `K - 1`.
             Channels beyond `C`, of a learned variance, are dropped.
         shape: `(C, H, W)` of one image; `None` for any size.
-        betas: the rates of the chain of its training, `(K,)`, all of them: a respaced chain has other indices.
+        betas: the rates of the chain of its training, `(K,)`, all of them, because a respaced chain has other indices.
         value_range: values of black and white in the network's images.
-        std: standard deviation of the data as images in [0, 1]; photographs' unless given.
-        sigma_min: lowest level to trust, in the units of `value_range`; the chain's first unless given.
-        sigma_max: highest such level; the chain's last unless given, but 200 (for [-1, 1]) where that is higher.
+        std: standard deviation of the data as images in [0, 1]; by default that of photographs.
+        sigma_min: lowest level to trust, in the units of `value_range`; by default the chain's first.
+        sigma_max: highest such level; by default the chain's last, at most 200 (for [-1, 1]).
         nearest: whether `t` is the nearest integer, as an integer tensor, instead of a real number between two.
         clip: whether estimates are clipped to [0, 1], as the authors' samplers do.
         precision: type in which a module computes.
@@ -153,9 +152,9 @@ def from_velocity(
         shape: `(C, H, W)` of one image; `None` for any size.
         betas: the rates of the chain of its training, `(K,)`.
         value_range: values of black and white in the network's images.
-        std: standard deviation of the data as images in [0, 1]; photographs' unless given.
-        sigma_min: lowest level to trust, in the units of `value_range`; the chain's first unless given.
-        sigma_max: highest such level; the chain's last unless given, at most 200 (for [-1, 1]).
+        std: standard deviation of the data as images in [0, 1]; by default that of photographs.
+        sigma_min: lowest level to trust, in the units of `value_range`; by default the chain's first.
+        sigma_max: highest such level; by default the chain's last, at most 200 (for [-1, 1]).
         nearest: whether `t` is the nearest integer.
         clip: whether estimates are clipped to [0, 1].
         precision: type in which a module computes.
@@ -202,10 +201,10 @@ def from_score(
         shape: `(C, H, W)` of one image; `None` for any size.
         sde: its diffusion, for images in `value_range`: `invdiff.schedules.VP`, `SubVP`, `VE`.
         value_range: values of black and white in the score's images.
-        std: standard deviation of the data as images in [0, 1]; photographs' unless given.
-        sigma_min: lowest level to trust, in the units of `value_range`; unless given the one at time 0, or at 1e-3,
-            where the authors' samplers stop, if that one is 0.
-        sigma_max: highest such level; the one at time 1 unless given.
+        std: standard deviation of the data as images in [0, 1]; by default that of photographs.
+        sigma_min: lowest level to trust, in the units of `value_range`; by default the one at time 0, or at 1e-3, where
+            the authors' samplers stop, if the former is 0.
+        sigma_max: highest such level; by default the one at time 1.
         clip: whether estimates are clipped to [0, 1].
         precision: type in which a module computes.
 

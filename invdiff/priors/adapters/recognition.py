@@ -1,4 +1,4 @@
-"""Which library wrote a file or folder, and the prior that is in it."""
+"""Recognising the library that wrote a file or folder, and loading the prior in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Format:
 
     Attributes:
         name: of the library.
-        contents: what it is recognised by.
+        contents: the names by which it is recognised.
         module: of this package, with `recognises` and `load`.
     """
 
@@ -54,7 +54,7 @@ def load_foreign(path: Path, options: Mapping[str, object]) -> Prior:
 
     Raises:
         FileNotFoundError: nothing there.
-        ValueError: nothing that is recognised, an unknown option or one of the wrong type.
+        ValueError: an unknown format, an unknown option or one of the wrong type.
     """
     if not path.exists():
         raise FileNotFoundError(f"prior: no file or folder {str(path)!r}; docs/priors.md says where weights come from")
@@ -76,8 +76,8 @@ def call_with_options(function: Callable[..., Any], options: Mapping[str, object
 
     Args:
         function: annotated, its options keyword arguments.
-        options: values by name; integers are taken where floats are expected.
-        what: whose options they are, for messages.
+        options: values by name; integers are accepted where floats are expected.
+        what: the owner of the options, for messages.
 
     Raises:
         ValueError: an unknown option (the message names the nearest known one) or a value of the wrong type.
@@ -122,7 +122,7 @@ def _words(hint: Any) -> str:
 
 
 def _why(file: Checkpoint) -> str:
-    """Say what a file has instead of what is recognised."""
+    """Return the content of a file that is not recognised, for messages."""
     names = list(file.tensors)
     hint = ""
     if any(k.startswith(("model.diffusion_model.", "first_stage_model.")) for k in names):

@@ -1,7 +1,7 @@
 r"""Checkpoints of score_sde_pytorch: NCSN++ and DDPM++ of the VP, sub-VP and VE SDE.
 
 A file holds the weights as a list of modules in the order of the forward pass, `all_modules.N`, and their running
-average `ema`, which is used. The list is parsed into the names of `song`, whose network is the same one:
+average `ema`, which is used. The list is parsed into the names of `song`, which has the same network:
 
     [Fourier features] Linear Linear Conv
     for each level down:     n x (Block [Attention])  Block/2 [skip or residual of the image]
@@ -9,8 +9,8 @@ average `ema`, which is used. The list is parsed into the names of `song`, whose
     for each level up:       (n + 1) x Block [Attention] [Norm Conv]  2Block
     [Norm Conv]
 
-Blocks that change the resolution are those that keep the number of channels and yet have a 1x1 convolution beside. The
-network says, by SDE,
+A block that changes the resolution keeps the number of channels and yet has a 1x1 convolution. The output of the
+network depends on the SDE:
 
     VE          on images in [0, 1]    score = F(2 u - 1, log sigma) / sigma
     VP, sub-VP  on images in [-1, 1]   score = -F(u_t, 999 t) / std_t
@@ -68,22 +68,22 @@ def load(
     Args:
         file: its tensors.
         sde: "ve", "vp", "subvp" (trained in continuous time) or "ddpm" (VP in 1000 steps); weights with Fourier
-            features are "ve", others do not tell.
-        image_size: side of its images; unless given such that the first attention on the way down is at 16 pixels, as
-            in all of the authors' configurations.
-        sigma_min: lowest level of "ve", on images in [0, 1]; unless given that of the file.
+            features are "ve"; other weights do not determine it.
+        image_size: side of its images; by default such that the first attention of the encoder is at 16 pixels, as in
+            all of the authors' configurations.
+        sigma_min: lowest level of "ve", on images in [0, 1]; by default that of the file.
         sigma_max: highest such level.
         beta_min: rate of "vp" and "subvp" at time 0.
         beta_max: rate at time 1.
-        fir: whether images are resampled with (1, 3, 3, 1), rather than averaged and repeated; unless given with
-            Fourier features or a pyramid of the image.
-        average: whether the running average of the weights is used, which the authors sample from.
+        fir: whether images are resampled with (1, 3, 3, 1), rather than averaged and repeated; by default it is true
+            for networks with Fourier features or a pyramid of the image.
+        average: whether the running average of the weights is used, as in the authors' sampler.
         clip: whether estimates are clipped to [0, 1].
         std: standard deviation of the data as images in [0, 1].
         precision: type in which the network computes.
 
     Raises:
-        ValueError: another network of that library, or something missing that the weights do not tell.
+        ValueError: another network of that library, or a missing fact that the weights do not contain.
     """
     groups = _groups(averaged(file) if average else file.tensors)
     fourier = groups[0].keys() == {"W"}
@@ -118,7 +118,7 @@ def load(
 
 
 class ScoreOf(nn.Module):
-    """The score that a network's output stands for.
+    """The score from a network's output.
 
     Args:
         network: the U-Net.
@@ -149,7 +149,7 @@ def averaged(file: Checkpoint) -> Mapping[str, Tensor]:
     values = ema.get("shadow_params") if isinstance(ema, Mapping) else None
     if values is None:
         return file.tensors
-    features = "all_modules.0.W"  # drawn once and never trained, like the buffer of levels
+    features = "all_modules.0.W"  # random and never trained, like the buffer of levels
     names = [k for k in file.tensors if k not in ("sigmas", features)]
     fits = len(names) == len(values) and all(
         file.tensors[k].shape == v.shape for k, v in zip(names, values, strict=True)
@@ -174,11 +174,11 @@ def _groups(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
 
 @dataclass
 class _Parser:
-    """Reads the list of modules from its front.
+    """Parser of the list of modules.
 
     Attributes:
         file: for messages.
-        groups: the modules that are left to read.
+        groups: the modules that are not yet parsed.
         out: weights under the names of `song`.
     """
 
@@ -242,7 +242,7 @@ class _Parser:
         return self.out
 
     def _count(self) -> tuple[int, int, int | None]:
-        """Return blocks for each level, number of levels, and the first level with attention, on the way down."""
+        """Return blocks for each level, number of levels, and the first level with attention, in the encoder."""
         blocks, levels, attention = [0], 1, None
         for before, group in zip([{}, *self.groups], self.groups, strict=False):
             if "Dense_0.weight" in group:
@@ -250,7 +250,7 @@ class _Parser:
                 if out == into and "Conv_2.weight" in group:
                     levels += 1
                     blocks.append(0)
-                elif out < into:  # the first block on the way up, which sees a skip as well
+                elif out < into:  # the first block of the decoder, which also gets a skip
                     break
                 else:
                     blocks[-1] += 1
@@ -259,11 +259,11 @@ class _Parser:
         # The last level was counted with the two blocks in the middle.
         if levels < 2 or len({*blocks[:-1], blocks[-1] - 2}) != 1:
             raise self._wrong(f"{blocks} blocks in its levels")
-        # Attention on the last level may be the one in the middle, which says nothing about the size.
+        # Attention on the last level may be the one in the middle, which does not determine the size.
         return blocks[0], levels, None if attention == levels - 1 else attention
 
     def _block(self, name: str, kernel: Tensor | None = None) -> None:
-        """Read a residual block and the attention behind it; `kernel` is of those that change the resolution."""
+        """Parse a residual block and the attention after it; `kernel` is that of blocks that change the resolution."""
         block = self._take(
             "GroupNorm_0.weight", "Conv_0.weight", "Dense_0.weight", "GroupNorm_1.weight", "Conv_1.weight"
         )

@@ -1,9 +1,9 @@
 r"""The U-Nets of NVlabs/edm, SongUNet (DDPM++, NCSN++) and DhariwalUNet (ADM), built from the names of their weights.
 
-A block's name says where it stands, `enc.RxR_conv | _down | _aux_down | _aux_skip | _aux_residual | _blockN` and
-`dec.RxR_in0 | _in1 | _up | _blockN | _aux_up | _aux_norm | _aux_conv`, its tensors' shapes what it is, and the stored
-resampling filters which those are. So every variant is loaded by one function, and score_sde_pytorch's weights under
-the same names by the same one. The blocks are deepinv's; its `NCSNpp` and `ADMUNet` fix the variant and fetch weights.
+A block's name gives its place, `enc.RxR_conv | _down | _aux_down | _aux_skip | _aux_residual | _blockN` and
+`dec.RxR_in0 | _in1 | _up | _blockN | _aux_up | _aux_norm | _aux_conv`, the shapes of its tensors give its kind, and the
+stored filters the kind of resampling. So one function loads every variant, and also score_sde_pytorch's weights under
+the same names. The blocks are deepinv's; its `NCSNpp` and `ADMUNet` fix the variant and download weights.
 
 References:
     Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
@@ -44,7 +44,7 @@ class UNet(nn.Module):
         if "map_noise.freqs" in weights:
             self.map_noise = nn.Module()
             self.map_noise.register_buffer("freqs", weights["map_noise.freqs"].float())
-        with torch.device("meta"):  # the file has all weights: none are drawn
+        with torch.device("meta"):  # the file has all weights, so none are initialised
             self.map_label, self.map_augment = _linear(weights, "map_label"), _linear(weights, "map_augment")
             self.map_layer0, self.map_layer1 = (_affine(weights, f"map_layer{i}") for i in range(2))
             self.enc = nn.ModuleDict({n: self._block(weights, f"enc.{n}.", n) for n in _names(weights, "enc")})
@@ -173,7 +173,7 @@ def _first(w: Mapping[str, Tensor], name: str) -> Tensor:
 
 
 def _names(w: Mapping[str, Tensor], part: str) -> list[str]:
-    """Return the names of the blocks on the way down (`enc`) or up (`dec`), in the order of the forward pass."""
+    """Return the names of the blocks of the encoder (`enc`) or decoder (`dec`), in the order of the forward pass."""
     found = {(int(m["side"]), m["kind"]) for m in map(_NAME.match, w) if m and m["part"] == part}
 
     def place(item: tuple[int, str]) -> tuple[int, int, int]:
@@ -186,7 +186,7 @@ def _names(w: Mapping[str, Tensor], part: str) -> list[str]:
 
 
 def _filter(w: Mapping[str, Tensor], p: str) -> tuple[float, ...]:
-    """Return the row that a stored filter is the outer product of, `f f^T / (sum f)^2`."""
+    """Return the row `f` of a stored filter `f f^T / (sum f)^2`."""
     stored = w.get(f"{p}resample_filter")
     return (1.0, 1.0) if stored is None else tuple(stored[0, 0].double().sum(0).tolist())
 

@@ -1,7 +1,7 @@
-"""What stands between a foreign network and `TrainedPrior`: units, times, precision; see `functions` for the equations.
+"""Conversions between another library's network and `TrainedPrior`: units, times, precision (equations in `functions`).
 
 With `u = lo + (hi - lo) x` the network's coordinates are `u = (x - m) / s_d`, `m = -lo / (hi - lo)`, `s_d = 1 / (hi -
-lo)`: just the scaling that the conversions of a network to a denoiser work with.
+lo)`: this is the scaling that the conversions of a network to a denoiser use.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Shape: TypeAlias = tuple[int | None, ...]
 NATURAL_STD = 0.25
 """Standard deviation of photographs in [0, 1]; on [-1, 1] it is EDM's `sigma_data = 0.5`."""
 HIGHEST = 200.0
-"""Level, for data on [-1, 1], above which a float32 estimate of the noise says nothing about the image any more."""
+"""Level, for data on [-1, 1], above which a float32 estimate of the noise carries no information about the image."""
 
 
 @dataclass(frozen=True)
 class OwnLevel:
-    """From our noise levels to the network's own, `unit sigma`, kept within those that it knows.
+    """From our noise levels to those of the network, `unit sigma`, clipped to the range of its training.
 
     Attributes:
         unit: `hi - lo`.
@@ -50,12 +50,12 @@ class OwnLevel:
 
 @dataclass(frozen=True)
 class ChainTime:
-    """From our noise levels to the index that a chain's network is told, counted from 0.
+    """From our noise levels to the index that a chain's network gets, counted from 0.
 
     Attributes:
         chain: the chain.
         unit: `hi - lo`.
-        nearest: whether the index is rounded to the nearest state, near in `log sigma`.
+        nearest: whether the index is rounded to the nearest state in `log sigma`.
         scale: factor of the index; not 1 for networks whose times run to 1000 on a longer chain.
     """
 
@@ -71,12 +71,12 @@ class ChainTime:
 
 
 class InPrecision(nn.Module):
-    """A network that computes in one precision, whatever type comes in.
+    """A network that computes in one precision for inputs of any type.
 
     Args:
-        network: a module, put into `eval` mode, its weights without gradients; or a function, called as it stands.
+        network: a module, put into `eval` mode, its weights without gradients; or a function, called unchanged.
         precision: "float32", "float64", or "bfloat16": weights in float32, products in bfloat16.
-        integers: whether times are handed on as integers, for a network that looks them up in a table.
+        integers: whether times are passed as integers, for a network that looks them up in a table.
     """
 
     def __init__(self, network: Function, precision: Precision = "float32", *, integers: bool = False) -> None:
@@ -107,11 +107,11 @@ class InPrecision(nn.Module):
 
 
 class ScoreAsNoise(nn.Module):
-    """The estimate of the noise that a score is, `-std_t score(alpha_t x, t)`, in variance-exploding coordinates.
+    """The estimate of the noise from a score, `-std_t score(alpha_t x, t)`, in variance-exploding coordinates.
 
     Args:
         score: `score(u_t, t)`.
-        sde: the diffusion whose marginals these are.
+        sde: the diffusion of the score.
     """
 
     def __init__(self, score: nn.Module, sde: Diffusion) -> None:
@@ -141,7 +141,7 @@ def on_chain(
     clip: bool | float = False,
     precision: Precision = "float32",
 ) -> TrainedPrior:
-    """Return the prior of a network on a chain that estimates anything; see `from_epsilon`.
+    """Return the prior of a network on a chain, for any kind of output; see `from_epsilon`.
 
     Args:
         network: `F(u_t, t)`.
@@ -153,7 +153,7 @@ def on_chain(
         sigma_min: lowest level, in the units of `value_range`, or `None`.
         sigma_max: highest such level, or `None`.
         nearest: whether `t` is the nearest integer.
-        time_scale: factor of the index that the network is told.
+        time_scale: factor of the index that the network gets.
         clip: whether estimates are clipped to [0, 1]; a number `r` clips them to `[-r, r]` in the network's units.
         precision: type in which a module computes.
     """
@@ -169,7 +169,7 @@ def on_chain(
 
 
 def given(value: float | None, otherwise: float) -> float:
-    """Return what was given, 0 as well; what else if nothing was."""
+    """Return a value that is not `None`, or else the other one."""
     return otherwise if value is None else value
 
 
@@ -207,8 +207,8 @@ def make(
         unit: the network's unit in ours, `1 / (hi - lo)`.
         std: standard deviation of the data as images in [0, 1].
         clip: as in `on_chain`.
-        precision: type in which a module computes; `None` where that is seen to.
-        integers: whether times are handed on as integers.
+        precision: type in which a module computes; `None` if the network already handles it.
+        integers: whether times are passed as integers.
     """
     low, high = levels
     if not 0 < low < high < math.inf:
