@@ -1,7 +1,8 @@
 """The options of each built-in operator, as one function each: keyword arguments in plain values and names of files.
 
 Each module holds the builders of one family. A builder takes the image's shape, then its options. Where the image's
-shape does not follow from a measurement's by being equal, a second function says what it is.
+shape does not follow from a measurement's by being equal, a second function says what it is; a third one returns the
+options that a measurement's shape decides.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from .base import Builder, Shape, same_shape
 from .blurs import blur, blurred_shape, downsample, enlarged_shape, nonlinear_blur, space_varying_blur
 from .fourier import mri, phase_retrieval, real_image, unpadded_shape
 from .pixels import colour_image, demosaic, grayscale, identity, inpainting
-from .tomography import fan_beam, sinogram_shape, tomography
+from .tomography import fan_beam, sinogram_options, sinogram_shape, tomography
 
 __all__ = ["BUILDERS", "Builder", "Shape"]
 
@@ -19,8 +20,8 @@ BUILDERS: dict[str, Builder] = {
     "inpainting": Builder(inpainting, same_shape, frozenset({"seed"})),
     "blur": Builder(blur, blurred_shape, frozenset({"seed"})),
     "downsample": Builder(downsample, enlarged_shape),
-    "tomography": Builder(tomography, sinogram_shape),
-    "fan_beam": Builder(fan_beam, sinogram_shape),
+    "tomography": Builder(tomography, sinogram_shape, inferred=sinogram_options),
+    "fan_beam": Builder(fan_beam, sinogram_shape, inferred=sinogram_options),
     "grayscale": Builder(grayscale, colour_image),
     "demosaic": Builder(demosaic, colour_image),
     "phase_retrieval": Builder(phase_retrieval, unpadded_shape),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,13 @@ class Builder:
         build: from the image's shape and the options.
         image_shape: the image's shape from that of a measurement and the options.
         implicit: what `build` takes beside the options: "mask", "seed".
+        inferred: options that the shape of a measurement decides where they are not given.
     """
 
     build: Callable[..., Operator]
-    image_shape: Callable[..., Shape]
+    image_shape: Callable[[Shape, Mapping[str, Any]], Shape]
     implicit: frozenset[str] = frozenset()
+    inferred: Callable[[Shape], Mapping[str, Any]] = lambda shape: {}
 
     def options(self) -> list[str]:
         """Return the names of the options."""
@@ -32,6 +34,6 @@ class Builder:
         return [n for n in names if n not in self.implicit]
 
 
-def same_shape(shape: Shape, options: dict[str, Any]) -> Shape:
+def same_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
     """Return the measurement's shape: the image has it too."""
     return shape

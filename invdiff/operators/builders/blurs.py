@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def blur(
     return Blur(shape, kernel=k, border=border)
 
 
-def blurred_shape(shape: Shape, options: dict[str, Any]) -> Shape:
+def blurred_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
     """Return the image's shape from that of a blurred one."""
     if options.get("border") != "valid":
         return shape
@@ -120,7 +120,7 @@ def downsample(shape: Shape, *, factor: int | None = None, kernel: str = "bicubi
     return Downsample(shape, factor=factor, kernel=kernel_from_file(kernel))
 
 
-def enlarged_shape(shape: Shape, options: dict[str, Any]) -> Shape:
+def enlarged_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
     """Return the image's shape from that of a downsampled one: `factor` times as large."""
     factor = options.get("factor")
     return (shape[0], shape[1] * factor, shape[2] * factor) if isinstance(factor, int) and factor > 0 else shape

@@ -101,7 +101,10 @@ def make_operator_for_measurement(
     free = dict(options or {})
     size = free.pop("image_size", None)
     chosen = _checked(name, free, mask, seed)
-    image = BUILDERS[name].image_shape(shape, chosen) if name in BUILDERS else shape
+    image = shape
+    if name in BUILDERS:
+        chosen = {**BUILDERS[name].inferred(shape), **chosen}
+        image = BUILDERS[name].image_shape(shape, chosen)
     if size is not None:
         image = (image[0], *pair(name, "image_size", size))
     check_fits(f"operator {name!r}: image", image, "check the operator's options")

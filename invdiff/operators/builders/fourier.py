@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -35,7 +36,7 @@ def mri(
     return MRI(shape, mask=mask)
 
 
-def real_image(shape: Shape, options: dict[str, Any]) -> Shape:
+def real_image(shape: Shape, options: Mapping[str, Any]) -> Shape:
     """Return the shape of a real image with these frequencies, given as real and imaginary part."""
     return 1, shape[1], shape[2]
 
@@ -45,7 +46,7 @@ def phase_retrieval(shape: Shape, *, oversampling: float = 2.0) -> Operator:
     return PhaseRetrieval(shape, oversampling=number("phase_retrieval", "oversampling", oversampling))
 
 
-def unpadded_shape(shape: Shape, options: dict[str, Any]) -> Shape:
+def unpadded_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
     """Return the image's shape from that of its padded transform."""
     share = number("phase_retrieval", "oversampling", options.get("oversampling", 2.0)) / 8
     sides = [next((n for n in range(1, m + 1) if n + 2 * int(share * n) == m), m) for m in shape[1:]]

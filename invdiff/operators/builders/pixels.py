@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -84,6 +84,6 @@ def demosaic(shape: Shape, *, pattern: str = "rggb") -> Operator:
     return Demosaic(shape, pattern=pattern)
 
 
-def colour_image(shape: Shape, options: dict[str, Any]) -> Shape:
+def colour_image(shape: Shape, options: Mapping[str, Any]) -> Shape:
     """Return the shape of a colour image of that size."""
     return 3, shape[1], shape[2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -75,10 +75,14 @@ def fan_beam(
     )
 
 
-def sinogram_shape(shape: Shape, options: dict[str, Any]) -> Shape:
-    """Return a square as wide as the row of detectors, whose number is that of the sinogram's columns."""
-    options.setdefault("detectors", shape[2])
+def sinogram_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
+    """Return a square as wide as the row of detectors."""
     return shape[0], shape[2], shape[2]
+
+
+def sinogram_options(shape: Shape) -> Mapping[str, Any]:
+    """Return the number of detectors: that of the sinogram's columns."""
+    return {"detectors": shape[2]}
 
 
 def angles_deg(owner: str, angles: int | Sequence[float] | str | Tensor | None, start: float, stop: float) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -229,3 +230,26 @@ def test_every_name_makes_an_operator() -> None:
 
 def test_every_builder_is_registered_under_its_name() -> None:
     assert set(BUILDERS) <= set(operators)
+
+
+@pytest.mark.parametrize(("name", "shape", "options"), [*CASES, ("tomography", (1, 6, 13), {"angles": 6})])
+def test_shapes_follow_from_options_that_stay_as_they_are(
+    name: str, shape: tuple[int, int, int], options: dict[str, Any]
+) -> None:
+    if name in BUILDERS:
+        given = MappingProxyType({**BUILDERS[name].inferred(shape), **options})  # which nothing can be written to
+        assert len(BUILDERS[name].image_shape(shape, given)) == 3
+    kept = dict(options)
+    for _ in range(2):
+        make_operator(name, shape, options)
+    assert options == kept
+
+
+def test_a_sinogram_decides_the_detectors_unless_they_are_given() -> None:
+    options = {"angles": 6}
+    assert [make_operator_for_measurement("tomography", (1, 6, n), options).out_shape for n in (13, 9)] == [
+        (1, 6, 13),
+        (1, 6, 9),
+    ]
+    with pytest.raises(ValueError, match="expected measurements"):
+        make_operator_for_measurement("tomography", (1, 6, 13), {**options, "detectors": 12})
