@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ..registry import Registry, unknown
 
 RESULT = "result.json"
 
 
-def check_name(registry: Registry, name: str) -> None:
+def check_name(registry: Registry[Any], name: str) -> None:
     """Raise a ValueError with the nearest known name, unless the name is known or points into a file."""
     if ".py:" not in name and name not in registry:
         raise ValueError(unknown(registry.kind, name, registry))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import registry
-from ..entries import Entry, SolverEntry
+from ..entry import Entry, SolverEntry
 from ..registry import unknown
 from . import terminal
 
@@ -65,15 +65,13 @@ def entries(kind: str) -> dict[str, Entry]:
     found: dict[str, Entry] = getattr(registry, kind).entries()
     if kind != "solvers":
         return found
-    return {n: e if isinstance(e, SolverEntry) else asked(e) for n, e in (found | registry.peers.entries()).items()}
+    return {n: asked(e) for n, e in (found | registry.peers.entries()).items()}
 
 
 def asked(entry: Entry) -> Entry:
     """Return the entry of another package's solver with what its class declares; as it came if it fails to load."""
     try:
-        solver = entry.load()
-        needs = " ".join(sorted(solver.needs))
-        return SolverEntry(entry.target, entry.summary, entry.source, "", needs, solver.limit, solver.point)
+        return registry.solvers.described(entry)
     except Exception as error:  # another package's code; the list of all others must not fail with it
         return Entry(entry.target, f"{entry.summary}; fails to load: {type(error).__name__}: {error}", entry.source)
 

@@ -63,10 +63,10 @@ def tune(
     from ..atomic import atomic_path
     from ..benchmarks.suite import load_suite
     from ..benchmarks.tasks import make_task
-    from ..benchmarks.tuning.spaces import Range
     from ..benchmarks.tuning.study import Plan, validation_pictures, with_outcomes
     from ..benchmarks.tuning.study import tune as search
     from ..priors import load_prior
+    from ..solvers.common.search import Range
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -26,6 +26,7 @@ from .common.checks import check_count, check_number
 from .common.guidance import data_pull, gain
 from .common.levels import annealed_levels
 from .common.run import Run
+from .common.search import Range, Ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +60,12 @@ class ScoreALD(Solver):
     rate: float = 0.2
     gamma: float = 1.0
 
+    name: ClassVar[str] = "ald"
+    summary: ClassVar[str] = "diffusion by annealed Langevin with a measurement"
+    paper: ClassVar[str] = "Jalal et al. 2021"
     needs: ClassVar[frozenset[str]] = frozenset({"gaussian", "vjp"})
     lower: ClassVar[str] = "rate"
+    search: ClassVar[Ranges] = {"rate": Range(0.02, 1.0, log=True), "gamma": Range(0.05, 5.0, log=True)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

@@ -30,6 +30,7 @@ from ..whitening import whitened
 from .common.noise_models import solve_white, white_problems
 from .common.progress import Progress, progress_bar
 from .common.run import Run
+from .common.search import Ranges
 
 BATCH_VALUES = 2**22  # pixel values that are worked on at once, unless the caller says how many samples
 
@@ -54,19 +55,27 @@ class Solver(abc.ABC):
     with a row for each sample, or a named tuple of such tensors whose first entry is the image.
 
     Attributes:
+        name: under which the registry lists it; "" for a class that is not listed.
+        summary: one line for listings.
+        paper: authors and year; "" for what is no paper's.
         needs: what a problem must offer, of {"linear", "svd", "gaussian", "vjp"}.
-        lower: the parameter to lower when the solver diverges.
+        lower: the step size, to be lowered when the solver diverges; "" if it has none.
         limit: the parameter in whose limit the samples are exact; "" for an approximate solver.
         point: whether the solver draws nothing, so that all its samples are one estimate.
         approximates: whether noise that is not Gaussian is replaced by the Gaussian noise nearest to it, for a solver
             that knows the data only through a sum of squares; see `replaced`.
+        search: ranges of the parameters that `invdiff tune` searches.
     """
 
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
     needs: ClassVar[frozenset[str]] = frozenset()
     lower: ClassVar[str] = ""
     limit: ClassVar[str] = ""
     point: ClassVar[bool] = False
     approximates: ClassVar[bool] = False
+    search: ClassVar[Ranges] = {}
 
     @property
     def evaluations(self) -> int:

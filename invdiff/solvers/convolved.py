@@ -26,6 +26,7 @@ from .common.checks import check_count, check_number
 from .common.guidance import corrected
 from .common.levels import annealed_levels
 from .common.run import Run
+from .common.search import SHARE, Ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,11 @@ class ConvolvedLikelihood(Solver):
     steps: int = 200
     eta: float = 1.0
 
+    name: ClassVar[str] = "convolved"
+    summary: ClassVar[str] = "diffusion guided by the convolved likelihood"
+    paper: ClassVar[str] = "Adam et al. 2022"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "gaussian"})
+    search: ClassVar[Ranges] = {"eta": SHARE}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

@@ -23,6 +23,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ from ..transitions import ddim_step
 from .base import Solver
 from .common.checks import check_number
 from .common.run import Run
+from .common.search import Range, Ranges
 from .common.singular import squared
 from .common.splitting import data_draw
 
@@ -79,6 +81,11 @@ class DAPS(Solver):
     spread: float = 1.0
     matched: bool = True
     moves: int = 50
+
+    name: ClassVar[str] = "daps"
+    summary: ClassVar[str] = "decoupled annealing: draw a clean image, noise it anew"
+    paper: ClassVar[str] = "Zhang et al. 2025"
+    search: ClassVar[Ranges] = {"moves": Range(10, 100)}
 
     def __post_init__(self) -> None:
         for name in ("steps", "inner", "moves"):

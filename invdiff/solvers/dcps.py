@@ -27,6 +27,7 @@ from .base import Solver
 from .common.checks import check_count, check_number
 from .common.levels import ddpm_levels
 from .common.run import Run
+from .common.search import Range, Ranges
 from .common.splitting import noise_std
 from .common.variational import fit
 
@@ -64,8 +65,12 @@ class DCPS(Solver):
     langevin: int = 5
     gamma: float = 0.01
 
+    name: ClassVar[str] = "dcps"
+    summary: ClassVar[str] = "divide and conquer: variational steps towards posteriors on the way"
+    paper: ClassVar[str] = "Janati et al. 2024"
     needs: ClassVar[frozenset[str]] = frozenset({"gaussian", "vjp"})
     lower: ClassVar[str] = "rate"
+    search: ClassVar[Ranges] = {"rate": Range(0.02, 1.0, log=True), "gamma": Range(1e-3, 0.1, log=True)}
 
     def __post_init__(self) -> None:
         for name in ("steps", "blocks", "moves"):

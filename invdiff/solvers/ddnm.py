@@ -26,6 +26,7 @@ from .base import Solver
 from .common.checks import check_count, check_number
 from .common.levels import ddpm_levels
 from .common.run import Run
+from .common.search import SHARE, Ranges
 from .common.spectral import spectral_step
 from .common.time_travel import descents, travel, walk_levels
 
@@ -59,7 +60,11 @@ class DDNM(Solver):
     length: int = 1
     repeats: int = 1
 
+    name: ClassVar[str] = "ddnm"
+    summary: ClassVar[str] = "diffusion in the operator's null space, DDNM+ with time travel"
+    paper: ClassVar[str] = "Wang et al. 2023"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "svd", "gaussian"})
+    search: ClassVar[Ranges] = {"eta": SHARE}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

@@ -19,6 +19,7 @@ from .common.checks import check_count, check_number
 from .common.initial_state import center
 from .common.levels import ddpm_levels
 from .common.run import Run
+from .common.search import SHARE, Ranges
 from .common.spectral import spectral_start, spectral_step
 
 
@@ -50,7 +51,11 @@ class DDRM(Solver):
     eta: float = 0.85
     eta_b: float = 1.0
 
+    name: ClassVar[str] = "ddrm"
+    summary: ClassVar[str] = "diffusion in the operator's singular vectors, few steps"
+    paper: ClassVar[str] = "Kawar et al. 2022"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "svd", "gaussian"})
+    search: ClassVar[Ranges] = {"eta": SHARE, "eta_b": SHARE}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

@@ -26,6 +26,7 @@ from ..problem import Problem
 from ..schedules import VP
 from .base import Solver
 from .common.run import Run
+from .common.search import SHARE, Range, Ranges
 from .common.splitting import data_mode
 from .dps import DDPM_SIGMA
 
@@ -59,7 +60,11 @@ class DiffPIR(Solver):
     weight: float = 1.75
     zeta: float = 0.3
 
+    name: ClassVar[str] = "diffpir"
+    summary: ClassVar[str] = "half-quadratic splitting along the noise levels"
+    paper: ClassVar[str] = "Zhu et al. 2023"
     needs: ClassVar[frozenset[str]] = frozenset({"gaussian"})
+    search: ClassVar[Ranges] = {"weight": Range(0.05, 20.0, log=True), "zeta": SHARE}
 
     def __post_init__(self) -> None:
         if self.steps < 1:

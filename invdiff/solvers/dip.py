@@ -26,6 +26,7 @@ from .common.adam import Moments, adam_step
 from .common.checks import check_count, check_number
 from .common.hourglass import Hourglass
 from .common.run import Run
+from .common.search import Range, Ranges
 
 
 class Fit(NamedTuple):
@@ -89,9 +90,13 @@ class DeepImagePrior(Solver):
     window: int = 100
     patience: int = 400
 
+    name: ClassVar[str] = "dip"
+    summary: ClassVar[str] = "deep image prior: an untrained network, stopped early; no prior needed"
+    paper: ClassVar[str] = "Ulyanov et al. 2018"
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
     approximates: ClassVar[bool] = True
     lower: ClassVar[str] = "rate"
+    search: ClassVar[Ranges] = {"rate": Range(1e-3, 3e-2, log=True), "jitter": Range(0.0, 0.1)}
 
     def __post_init__(self) -> None:
         for name in ("steps", "width", "depth", "window", "patience"):

@@ -35,6 +35,7 @@ from ..transitions import ddim_step
 from .base import Solver
 from .common.guidance import tweedie_gradient
 from .common.run import Run
+from .common.search import SHARE, Range, Ranges
 
 PUBLISHED_SIZE, PUBLISHED_STEPS = 3 * 256 * 256, 1000
 DDPM_SIGMA = (0.01, 157.0)  # lowest and highest level of DDPM's linear chain of 1000 steps
@@ -75,9 +76,13 @@ class DPS(Solver):
     scale: float = 3.0
     eta: float = 1.0
 
+    name: ClassVar[str] = "dps"
+    summary: ClassVar[str] = "diffusion posterior sampling with Tweedie's estimate"
+    paper: ClassVar[str] = "Chung et al. 2023"
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
     approximates: ClassVar[bool] = True
     lower: ClassVar[str] = "scale"
+    search: ClassVar[Ranges] = {"scale": Range(0.1, 100.0, log=True), "eta": SHARE}
 
     def __post_init__(self) -> None:
         if self.steps < 1:

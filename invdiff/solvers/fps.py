@@ -26,6 +26,7 @@ from .common import particles as pf
 from .common.checks import check_number
 from .common.initial_state import center
 from .common.run import Run
+from .common.search import Range, Ranges
 
 
 class Filtered(NamedTuple):
@@ -77,7 +78,11 @@ class FPS(pf.ParticleSolver):
     c: float = 0.95
     ancestral: bool = False
 
+    name: ClassVar[str] = "fps"
+    summary: ClassVar[str] = "particle filter along a noised measurement"
+    paper: ClassVar[str] = "Dou, Song 2024"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "svd", "gaussian"})
+    search: ClassVar[Ranges] = {"c": Range(0.3, 0.99)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,6 +22,7 @@ from .common.checks import check_count, check_number
 from .common.guidance import toward_data
 from .common.levels import ddpm_levels
 from .common.run import Run
+from .common.search import Range, Ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,12 @@ class ILVR(Solver):
     steps: int = 100
     free: float = 0.0
 
+    name: ClassVar[str] = "ilvr"
+    summary: ClassVar[str] = "diffusion with what is seen replaced at every step"
+    paper: ClassVar[str] = "Choi et al. 2021"
     needs: ClassVar[frozenset[str]] = frozenset({"linear"})
     approximates: ClassVar[bool] = True
+    search: ClassVar[Ranges] = {"free": Range(0.0, 0.5)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

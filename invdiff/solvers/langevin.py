@@ -26,6 +26,7 @@ from ..transitions import langevin_step, tweedie_score
 from .base import Solver
 from .common.checks import check_count, check_number
 from .common.run import Run
+from .common.search import Range, Ranges
 from .common.splitting import likelihood_score, noise_std
 
 
@@ -66,9 +67,13 @@ class Langevin(Solver):
     rate: float = 0.3
     share: float = 0.3
 
+    name: ClassVar[str] = "langevin"
+    summary: ClassVar[str] = "annealed Langevin on the posterior"
+    paper: ClassVar[str] = "Laumont et al. 2022"
     needs: ClassVar[frozenset[str]] = frozenset({"gaussian", "vjp"})
     lower: ClassVar[str] = "rate"
     limit: ClassVar[str] = "inner"
+    search: ClassVar[Ranges] = {"rate": Range(0.03, 1.0, log=True), "share": Range(0.05, 1.0)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

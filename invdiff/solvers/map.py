@@ -21,6 +21,7 @@ from .base import Solver
 from .common.adam import Descent, falling
 from .common.checks import check_count, check_number
 from .common.run import Run
+from .common.search import Range, Ranges
 from .common.splitting import first_estimate, likelihood_score
 
 
@@ -52,9 +53,17 @@ class MAP(Solver):
     sigma_min: float = 0.02
     rate: float = 0.05
 
+    name: ClassVar[str] = "map"
+    summary: ClassVar[str] = "most probable image by gradients along falling noise levels"
+    paper: ClassVar[str] = "Laumont et al. 2023"
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
     point: ClassVar[bool] = True
     lower: ClassVar[str] = "rate"
+    search: ClassVar[Ranges] = {
+        "sigma_max": Range(0.1, 3.0, log=True),
+        "sigma_min": Range(0.005, 0.1, log=True),
+        "rate": Range(0.01, 0.5, log=True),
+    }
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

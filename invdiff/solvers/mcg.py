@@ -27,6 +27,7 @@ from .common.checks import check_count, check_number
 from .common.guidance import corrected, image_scale, toward_data, tweedie_vjp
 from .common.levels import ddpm_levels
 from .common.run import Run
+from .common.search import Range, Ranges
 from .common.singular import squared
 
 
@@ -56,9 +57,13 @@ class MCG(Solver):
     steps: int = 100
     scale: float = 1.0
 
+    name: ClassVar[str] = "mcg"
+    summary: ClassVar[str] = "diffusion with manifold constrained gradients"
+    paper: ClassVar[str] = "Chung et al. 2022"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "vjp"})
     approximates: ClassVar[bool] = True
     lower: ClassVar[str] = "scale"
+    search: ClassVar[Ranges] = {"scale": Range(0.05, 20.0, log=True)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

@@ -35,6 +35,7 @@ from .common.checks import check_number
 from .common.initial_state import center
 from .common.levels import level_range
 from .common.run import Run
+from .common.search import SHARE, Range, Ranges
 from .common.singular import compact
 
 
@@ -84,8 +85,12 @@ class MCGDiff(pf.ParticleSolver):
     kappa: float = 1e-4
     spacing: Spacing = geometric_levels
 
+    name: ClassVar[str] = "mcgdiff"
+    summary: ClassVar[str] = "particle filter in the singular basis of a linear operator"
+    paper: ClassVar[str] = "Cardoso et al. 2024"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "svd", "gaussian"})
     limit: ClassVar[str] = "particles"
+    search: ClassVar[Ranges] = {"eta": SHARE, "kappa": Range(1e-5, 1e-1, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

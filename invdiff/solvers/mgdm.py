@@ -27,6 +27,7 @@ from .base import Solver
 from .common.checks import check_count, check_number
 from .common.levels import ddpm_levels, level_range
 from .common.run import Run
+from .common.search import SHARE, Range, Ranges
 from .common.splitting import likelihood_problem
 from .common.variational import bridge, fit
 
@@ -75,8 +76,12 @@ class MGDM(Solver):
     share: float = 0.7
     rate: float = 0.5
 
+    name: ClassVar[str] = "mgdm"
+    summary: ClassVar[str] = "mixture guidance: Gibbs sampling with data at random levels"
+    paper: ClassVar[str] = "Janati et al. 2025"
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
     lower: ClassVar[str] = "rate"
+    search: ClassVar[Ranges] = {"share": SHARE, "rate": Range(0.1, 3.0, log=True)}
 
     def __post_init__(self) -> None:
         for name in ("steps", "repeats", "moves", "denoising"):

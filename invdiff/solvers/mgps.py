@@ -22,6 +22,7 @@ from .base import Solver
 from .common.checks import check_count, check_number
 from .common.levels import ddpm_levels, level_range
 from .common.run import Run
+from .common.search import Range, Ranges
 from .common.splitting import likelihood_problem
 from .common.variational import bridge, fit
 
@@ -57,8 +58,12 @@ class MGPS(Solver):
     alpha: float = 0.5
     rate: float = 0.5
 
+    name: ClassVar[str] = "mgps"
+    summary: ClassVar[str] = "variational guidance at midpoints"
+    paper: ClassVar[str] = "Janati et al. 2025"
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
     lower: ClassVar[str] = "rate"
+    search: ClassVar[Ranges] = {"alpha": Range(0.05, 0.95), "rate": Range(0.1, 3.0, log=True)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

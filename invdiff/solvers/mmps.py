@@ -33,6 +33,7 @@ from .base import Solver
 from .common.checks import check_count, check_number
 from .common.levels import level_range
 from .common.run import Run
+from .common.search import SHARE, Ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,11 @@ class MMPS(Solver):
     order: int = 2
     eta: float = 0.0
 
+    name: ClassVar[str] = "mmps"
+    summary: ClassVar[str] = "diffusion guided with Tweedie's covariance, MMPS/TMPD"
+    paper: ClassVar[str] = "Rozet et al. 2024, Boys et al. 2023"
     needs: ClassVar[frozenset[str]] = frozenset({"gaussian", "vjp"})
+    search: ClassVar[Ranges] = {"eta": SHARE}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

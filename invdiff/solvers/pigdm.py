@@ -40,6 +40,7 @@ from .common.checks import check_count, check_number
 from .common.guidance import bounded, dot, image_scale, tweedie_vjp, whitened
 from .common.levels import ddpm_levels
 from .common.run import Run
+from .common.search import SHARE, Range, Ranges
 from .common.singular import short_cut
 
 
@@ -78,8 +79,12 @@ class PiGDM(Solver):
     weight: float = 1.0
     damped: bool = True
 
+    name: ClassVar[str] = "pigdm"
+    summary: ClassVar[str] = "diffusion guided by the pseudo-inverse"
+    paper: ClassVar[str] = "Song et al. 2023"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "gaussian", "vjp"})
     lower: ClassVar[str] = "weight"
+    search: ClassVar[Ranges] = {"eta": SHARE, "weight": Range(0.2, 5.0, log=True)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

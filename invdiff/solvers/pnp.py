@@ -27,6 +27,7 @@ from .base import Solver
 from .common.adam import Descent, falling
 from .common.checks import check_count, check_number
 from .common.run import Run
+from .common.search import Range, Ranges
 from .common.splitting import data_mode, first_estimate, is_conjugate, likelihood_score
 
 
@@ -63,8 +64,12 @@ class PlugAndPlay(Solver):
     sigma: float = 98 / 255
     rate: float = 0.05
 
+    name: ClassVar[str] = "pnp"
+    summary: ClassVar[str] = "plug-and-play half-quadratic splitting with the prior as denoiser"
+    paper: ClassVar[str] = "Zhang et al. 2021"
     needs: ClassVar[frozenset[str]] = frozenset({"gaussian"})
     point: ClassVar[bool] = True
+    search: ClassVar[Ranges] = {"weight": Range(0.02, 5.0, log=True), "sigma": Range(0.05, 4.0, log=True)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

@@ -30,6 +30,7 @@ from ..transitions import reverse_sde_step, tweedie_score
 from .base import Solver
 from .common.noise_models import noise_level
 from .common.run import Run
+from .common.search import Range, Ranges
 from .common.splitting import data_draw
 
 
@@ -67,7 +68,15 @@ class PnPDM(Solver):
     noise_share: float = 0.5
     moves: int = 50
 
+    name: ClassVar[str] = "pnpdm"
+    summary: ClassVar[str] = "split Gibbs sampling with a reverse diffusion"
+    paper: ClassVar[str] = "Wu et al. 2024"
     limit: ClassVar[str] = "steps"
+    search: ClassVar[Ranges] = {
+        "rho_max": Range(0.3, 10.0, log=True),
+        "rho_min": Range(0.02, 0.3, log=True),
+        "noise_share": Range(0.1, 1.0),
+    }
 
     def __post_init__(self) -> None:
         for name in ("steps", "inner", "moves"):

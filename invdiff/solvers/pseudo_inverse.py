@@ -30,6 +30,8 @@ class PseudoInverse(Solver):
         frozenset({'linear'})
     """
 
+    name: ClassVar[str] = "pinv"
+    summary: ClassVar[str] = "least squares of least norm, without a prior: the floor"
     needs: ClassVar[frozenset[str]] = frozenset({"linear"})
     point: ClassVar[bool] = True
 

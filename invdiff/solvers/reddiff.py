@@ -26,6 +26,7 @@ from .common.checks import check_count, check_number
 from .common.guidance import data_pull
 from .common.levels import ddpm_levels
 from .common.run import Run
+from .common.search import Range, Ranges
 from .common.splitting import first_estimate
 
 
@@ -56,9 +57,13 @@ class REDdiff(Solver):
     weight: float = 0.25
     rate: float = 0.1
 
+    name: ClassVar[str] = "reddiff"
+    summary: ClassVar[str] = "regularisation by denoising diffusion, a variational point"
+    paper: ClassVar[str] = "Mardani et al. 2024"
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
     approximates: ClassVar[bool] = True
     lower: ClassVar[str] = "rate"
+    search: ClassVar[Ranges] = {"weight": Range(0.01, 10.0, log=True), "rate": Range(0.01, 0.5, log=True)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

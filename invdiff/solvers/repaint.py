@@ -54,6 +54,9 @@ class RePaint(Solver):
     length: int = 5
     repeats: int = 4
 
+    name: ClassVar[str] = "repaint"
+    summary: ClassVar[str] = "diffusion with replacement and resampling, for inpainting"
+    paper: ClassVar[str] = "Lugmayr et al. 2022"
     needs: ClassVar[frozenset[str]] = frozenset({"linear"})
     approximates: ClassVar[bool] = True
 

@@ -28,6 +28,7 @@ from .common.checks import check_count, check_number
 from .common.guidance import image_scale, toward_data
 from .common.levels import annealed_levels
 from .common.run import Run
+from .common.search import SHARE, Range, Ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +60,13 @@ class ScoreSDE(Solver):
     weight: float = 0.841
     snr: float = 0.246
 
+    name: ClassVar[str] = "score_sde"
+    summary: ClassVar[str] = "diffusion by predictor and corrector with projection on the data"
+    paper: ClassVar[str] = "Song, Shen et al. 2022"
     needs: ClassVar[frozenset[str]] = frozenset({"linear"})
     approximates: ClassVar[bool] = True
     lower: ClassVar[str] = "snr"
+    search: ClassVar[Ranges] = {"weight": SHARE, "snr": Range(0.03, 0.6, log=True)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

@@ -28,6 +28,7 @@ from .common.checks import check_count, check_number
 from .common.guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_vjp
 from .common.levels import ddpm_levels
 from .common.run import Run
+from .common.search import Range, Ranges
 from .common.singular import squared
 
 
@@ -62,7 +63,11 @@ class SDA(Solver):
     tau: float = 0.25
     damped: bool = True
 
+    name: ClassVar[str] = "sda"
+    summary: ClassVar[str] = "diffusion guided by a widened likelihood, with corrections"
+    paper: ClassVar[str] = "Rozet, Louppe 2023"
     needs: ClassVar[frozenset[str]] = frozenset({"gaussian", "vjp"})
+    search: ClassVar[Ranges] = {"gamma": Range(1e-3, 1.0, log=True), "tau": Range(0.02, 1.0, log=True)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

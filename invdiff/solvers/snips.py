@@ -29,6 +29,7 @@ from .base import Solver
 from .common.checks import check_count, check_number
 from .common.levels import annealed_levels
 from .common.run import Run
+from .common.search import Range, Ranges
 from .common.spectral import spectral_data
 
 
@@ -60,8 +61,12 @@ class SNIPS(Solver):
     inner: int = 5
     rate: float = 0.2
 
+    name: ClassVar[str] = "snips"
+    summary: ClassVar[str] = "diffusion by annealed Langevin in the operator's singular vectors"
+    paper: ClassVar[str] = "Kawar et al. 2021"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "svd", "gaussian"})
     lower: ClassVar[str] = "rate"
+    search: ClassVar[Ranges] = {"rate": Range(0.02, 1.0, log=True)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

@@ -32,6 +32,7 @@ from .common.checks import check_number
 from .common.guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_vjp
 from .common.initial_state import center
 from .common.run import Run
+from .common.search import Range, Ranges
 
 
 class Twisted(NamedTuple):
@@ -80,8 +81,12 @@ class TDS(pf.ParticleSolver):
     threshold: float = 1.0
     damped: bool = True
 
+    name: ClassVar[str] = "tds"
+    summary: ClassVar[str] = "twisted sequential Monte Carlo, any differentiable operator"
+    paper: ClassVar[str] = "Wu et al. 2023"
     needs: ClassVar[frozenset[str]] = frozenset({"vjp", "gaussian"})
     limit: ClassVar[str] = "particles"
+    search: ClassVar[Ranges] = {"spread": Range(0.2, 5.0, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

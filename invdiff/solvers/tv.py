@@ -26,6 +26,7 @@ from ..problem import Problem
 from .base import Solver
 from .common.checks import check_count, check_number
 from .common.run import Run
+from .common.search import Range, Ranges
 from .common.splitting import noise_std
 
 B = 1 / math.sqrt(8)  # one over a bound of the gradient's norm
@@ -68,8 +69,12 @@ class TotalVariation(Solver):
     slack: float = 1.0
     step_size: float = 0.05
 
+    name: ClassVar[str] = "tv"
+    summary: ClassVar[str] = "total variation within the noise, primal-dual; no prior needed"
+    paper: ClassVar[str] = "Rudin et al. 1992"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "gaussian"})
     point: ClassVar[bool] = True
+    search: ClassVar[Ranges] = {"slack": Range(0.3, 2.0, log=True)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps")

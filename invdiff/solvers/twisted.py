@@ -37,6 +37,7 @@ from .common.guidance import dot, image_scale, tweedie_vjp, whitened
 from .common.initial_state import DROWNED, center
 from .common.levels import level_range
 from .common.run import Run
+from .common.search import Range, Ranges
 from .common.singular import short_cut
 from .tds import TDS, Twisted
 
@@ -84,7 +85,10 @@ class TwistedMultistep(TDS):
 
     threshold: float = 0.5
 
+    name: ClassVar[str] = "twisted"
+    summary: ClassVar[str] = "TDS on multistep transitions with a moment-matched twist: our own"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "vjp", "gaussian"})
+    search: ClassVar[Ranges] = {"spread": Range(0.2, 5.0, log=True)}
 
     @property
     def evaluations(self) -> int:

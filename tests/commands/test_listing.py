@@ -10,7 +10,7 @@ from rich.console import Console
 
 from invdiff.cli import main
 from invdiff.commands import listing, terminal
-from invdiff.entries import NEEDS, SolverEntry
+from invdiff.entry import NEEDS, SolverEntry
 from invdiff.registry import operators, peers, priors, solvers
 
 

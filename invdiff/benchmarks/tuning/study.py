@@ -25,13 +25,14 @@ from ...priors.base import Prior
 from ...problem import Problem
 from ...solvers import Solver
 from ...solvers.base import parameters
+from ...solvers.common.search import Range
 from ...specs import Spec, canonical, with_options
 from ..baselines import solver_class
 from ..execution.fingerprint import fingerprint
 from ..images import BUILT_IN, Picture, draw, load_pictures
 from ..suite import Suite
 from ..tasks import Task
-from .spaces import Range, space
+from .spaces import space
 
 DEFAULT = "default"
 """Mark of the trial that has the solver's own parameters."""

@@ -34,6 +34,7 @@ from ...streams import Streams
 from ..base import Solver
 from ..common.checks import check_count, check_number
 from ..common.run import Run
+from ..common.search import SHARE, Range, Ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +90,12 @@ class DeepinvDPS(Peer):
     steps: int = 1000
     weight: float = 1.0
 
+    name: ClassVar[str] = "deepinv.dps"
+    summary: ClassVar[str] = "peer: DPS of deepinv, in the same run"
+    paper: ClassVar[str] = "Chung et al. 2023"
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
     lower: ClassVar[str] = "weight"
+    search: ClassVar[Ranges] = {"weight": Range(1.0, 1e5, log=True)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps", 3)
@@ -135,7 +140,11 @@ class DeepinvDDRM(Peer):
     eta: float = 0.85
     eta_b: float = 1.0
 
+    name: ClassVar[str] = "deepinv.ddrm"
+    summary: ClassVar[str] = "peer: DDRM of deepinv, in the same run"
+    paper: ClassVar[str] = "Kawar et al. 2022"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "svd", "gaussian"})
+    search: ClassVar[Ranges] = {"eta": SHARE, "eta_b": SHARE, "sigma_max": Range(0.2, 3.0, log=True)}
 
     def __post_init__(self) -> None:
         check_count(self, "steps", 2)
@@ -179,7 +188,11 @@ class DeepinvDiffPIR(Peer):
     weight: float = 7.0
     zeta: float = 0.1
 
+    name: ClassVar[str] = "deepinv.diffpir"
+    summary: ClassVar[str] = "peer: DiffPIR of deepinv, in the same run"
+    paper: ClassVar[str] = "Zhu et al. 2023"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "gaussian"})
+    search: ClassVar[Ranges] = {"weight": Range(0.05, 200.0, log=True), "zeta": SHARE}
 
     def __post_init__(self) -> None:
         check_count(self, "steps", 2)

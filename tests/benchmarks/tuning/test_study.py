@@ -13,15 +13,17 @@ from invdiff import registry
 from invdiff.benchmarks.images import load_pictures
 from invdiff.benchmarks.suite import Data, Suite, load_suite
 from invdiff.benchmarks.tasks import make_task
-from invdiff.benchmarks.tuning.spaces import SPACES, Range, space
+from invdiff.benchmarks.tuning.spaces import space
 from invdiff.benchmarks.tuning.study import Plan, tune, validation_pictures, with_outcomes
 from invdiff.cli import main
 from invdiff.images import save_image
 from invdiff.priors import load_prior
 from invdiff.solvers import DPS
 from invdiff.solvers.base import parameters
+from invdiff.solvers.common.search import Range
 
 NAMES = [*registry.solvers, *registry.peers]
+SPACES = {name: ranges for name in NAMES if (ranges := registry.solvers[name].search)}
 
 
 @pytest.fixture

@@ -1,0 +1,86 @@
+"""What the registry knows of a named object without importing it: where it stands, and the facts that choose it.
+
+The facts are attributes of the object itself. `of` reads them there: for the table in `entries`, which is generated,
+and for objects of other packages and files when they are asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, Self
+
+NEEDS = {
+    "linear": "linear operator", "svd": "closed-form SVD", "gaussian": "Gaussian noise", "vjp": "gradients",
+}  # fmt: skip
+"""What a solver may need of a problem, in the words of a listing."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a named object stands.
+
+    Attributes:
+        target: `module:attribute`.
+        summary: one line for `invdiff list`.
+        source: "built in", or the distribution that declares it.
+    """
+
+    target: str
+    summary: str
+    source: str = "built in"
+
+    def load(self) -> Any:
+        """Import the object."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    @classmethod
+    def of(cls, found: Any, entry: Entry) -> Self:
+        """Return an entry with the facts that its object states.
+
+        Args:
+            found: the class or factory.
+            entry: where it stands.
+        """
+        return cls(entry.target, entry.summary, entry.source)
+
+
+@dataclass(frozen=True)
+class SolverEntry(Entry):
+    """Where a solver stands, and what must be known to choose it.
+
+    Attributes:
+        paper: authors and year; "" for what is no paper's.
+        needs: names of `NEEDS` with spaces between.
+        limit: the parameter in whose limit the samples are exact; "" for none.
+        point: whether it gives one estimate and no samples.
+
+    Example:
+        >>> SolverEntry("m:S", "a solver", paper="Cardoso et al. 2024", needs="linear svd", limit="particles").facts
+        'Cardoso et al. 2024; needs linear operator, closed-form SVD; exact in the limit (particles)'
+    """
+
+    paper: str = ""
+    needs: str = ""
+    limit: str = ""
+    point: bool = False
+
+    @classmethod
+    def of(cls, found: Any, entry: Entry) -> Self:
+        """Return an entry with what a solver's class states."""
+        needs = " ".join(sorted(found.needs, key=[*NEEDS, *sorted(found.needs)].index))
+        return cls(entry.target, entry.summary, entry.source, found.paper, needs, found.limit, found.point)
+
+    @property
+    def kind(self) -> str:
+        """The class of the solver, in words."""
+        if self.limit:
+            return f"exact in the limit ({self.limit})"
+        return "one estimate" if self.point else "approximate"
+
+    @property
+    def facts(self) -> str:
+        """Paper, needs and class, in one line."""
+        needs = ", ".join(NEEDS.get(n, n) for n in self.needs.split())
+        return "; ".join(t for t in (self.paper, f"needs {needs}" if needs else "any problem", self.kind) if t)

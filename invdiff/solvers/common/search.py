@@ -1,0 +1,63 @@
+"""Ranges that a search for a solver's hyper-parameters looks in; a solver declares its own in `Solver.search`.
+
+A range covers what published settings and our defaults span, with room on both sides. What sets the price of a
+sample (`steps`, particles, inner iterations) has no range: a search compares at one price, which its caller chooses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`.
+
+    Attributes:
+        low: smallest value.
+        high: largest value.
+        log: whether all orders of magnitude are as likely, rather than all values.
+
+    Example:
+        >>> Range.parse("0.1:10:log")
+        Range(low=0.1, high=10.0, log=True)
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"range: expected finite numbers low < high, got {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"range: expected a positive low end for a logarithmic one, got {self.low}")
+
+    @classmethod
+    def parse(cls, text: str) -> Range:
+        """Return the range that `low:high` or `low:high:log` writes.
+
+        Raises:
+            ValueError: it is written otherwise.
+        """
+        parts = text.split(":")
+        try:
+            low, high = float(parts[0]), float(parts[1])
+        except (IndexError, ValueError):
+            raise ValueError(f"range: expected low:high or low:high:log, as 0.1:10:log, got {text!r}") from None
+        if parts[2:] not in ([], ["log"]):
+            raise ValueError(f"range: expected low:high or low:high:log, got {text!r}")
+        return cls(low, high, bool(parts[2:]))
+
+    def __str__(self) -> str:
+        """Return it as `parse` reads it."""
+        return f"{self.low:g}:{self.high:g}" + ":log" * self.log
+
+
+SHARE = Range(0.0, 1.0)
+"""Of a parameter that is a share."""
+
+Ranges = Mapping[str, Range]
+"""By the names of parameters."""
