@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from .numerics.constants import Movable
-from .numerics.linalg import conjugate_gradients, least_squares, power_iteration
+from .numerics.linalg import conjugate_gradients, least_squares
+from .numerics.norms import largest_singular_value
 
 
 @dataclass(frozen=True)
@@ -279,10 +280,14 @@ class LinearOperator(Operator):
         return least_squares(self.forward, self.adjoint, y).x
 
     def norm(self) -> float:
-        """Return the largest singular value: of the spectrum, else by power iteration, to about 1e-4."""
+        """Return the largest singular value.
+
+        In closed form with a spectrum; else by Lanczos' process on `A^T A`, from below, with a relative error of at
+        most 1e-3 but for a chance of one in a million, whatever the operator; see `numerics.norms`.
+        """
         if (f := self.svd) is not None:
             return float(f.s.max()) if f.s.numel() else 0.0
-        return power_iteration(self.normal, tuple(self.in_shape)).value
+        return largest_singular_value(self.normal, tuple(self.in_shape)).value
 
     def solve(self, b: Tensor, rho: Tensor | float) -> Tensor:
         """Return `(A^T A + rho I)^{-1} b`, `(B, *in_shape)`.

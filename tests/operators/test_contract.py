@@ -48,6 +48,7 @@ from invdiff.operators import (
     random_mask,
     tile_weights,
 )
+from invdiff.operators.numerics.norms import largest_singular_value
 from invdiff.testing.operator import check_operator
 
 SHAPE = (2, 7, 10)
@@ -222,6 +223,17 @@ def test_inverses_against_dense_linear_algebra(name: str) -> None:
         count = min(len(s), len(mine))
         assert torch.allclose(s[:count], mine[:count], atol=1e-9 * float(s.max() + 1))
         assert float(s[count:].sum() + mine[count:].sum()) < 1e-8
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_norm_is_the_largest_singular_value(name: str) -> None:
+    a = EXAMPLES[name]()
+    assert isinstance(a, LinearOperator)
+    largest = float(torch.linalg.svdvals(dense(a)).max())
+    assert a.norm() == pytest.approx(largest, rel=1e-3, abs=1e-300)
+    found = largest_singular_value(a.normal, a.in_shape)  # also where there is a closed form
+    assert found.status == "converged"
+    assert found.value == pytest.approx(largest, rel=1e-3, abs=1e-300)
 
 
 CLOSED = {

@@ -2,13 +2,11 @@
 
 Conjugate gradients solve `M x = b` for a symmetric, positive semi-definite map `M`, from `x = 0`: the iterates stay in
 the span of `b, M b, M^2 b, ...`, so that on normal equations the limit is the solution of least norm. Least squares
-`min ||A x - y||^2 + rho ||x||^2` take the same steps without forming `A^T A`, which keeps twice the digits. Power
-iteration finds the largest singular value.
+`min ||A x - y||^2 + rho ||x||^2` take the same steps without forming `A^T A`, which keeps twice the digits.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -157,56 +155,3 @@ def _ended(x: Tensor, k: int, squared: Tensor, start: Tensor, status: str) -> So
         status = "diverged"
     norm = start.sqrt()
     return Solution(x, k, (squared.sqrt() / torch.where(norm > 0, norm, 1)).to(x.dtype), status)
-
-
-@dataclass(frozen=True)
-class Norm:
-    """A norm found by iteration.
-
-    Attributes:
-        value: the largest singular value; the iteration approaches it from below.
-        iterations: how many it took.
-        status: "converged", "limit" if the iterations ran out, or "diverged".
-    """
-
-    value: float
-    iterations: int
-    status: str
-
-
-def power_iteration(
-    normal: Callable[[Tensor], Tensor],
-    shape: tuple[int, ...],
-    *,
-    tolerance: float = 1e-4,
-    max_iterations: int = 300,
-    seed: int = 0,
-    dtype: torch.dtype = torch.float64,
-    device: torch.device | str = "cpu",
-) -> Norm:
-    """Return the largest singular value of `A`, by power iteration on `A^T A`.
-
-    Args:
-        normal: the map `A^T A` on batches.
-        shape: shape of one image.
-        tolerance: relative change of the value at which the iteration stops.
-        max_iterations: limit of iterations.
-        seed: seed of the start.
-        dtype: precision of the iterates.
-        device: where they stand.
-
-    Returns:
-        The value and how the iteration ended.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    v = torch.randn((1, *shape), generator=generator, dtype=torch.float64).to(dtype=dtype, device=device)
-    value, status = 0.0, "limit"
-    for k in range(1, max_iterations + 1):
-        w = normal(v / v.norm())
-        new = float(w.norm()) ** 0.5
-        if not math.isfinite(new):
-            return Norm(new, k, "diverged")
-        if new == 0 or abs(new - value) <= tolerance * new:
-            return Norm(new, k, "converged")
-        v, value = w, new
-    return Norm(value, max_iterations, status)

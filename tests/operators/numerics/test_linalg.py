@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from invdiff.operators import LinearOperator, Operator
-from invdiff.operators.numerics.linalg import conjugate_gradients, least_squares, power_iteration
+from invdiff.operators.numerics.linalg import conjugate_gradients, least_squares
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -63,29 +63,6 @@ def test_they_say_how_they_ended() -> None:
     residual = conjugate_gradients(lambda v: v @ spd, b, max_iterations=3)
     true = (residual.x @ spd - b).norm(dim=1) / b.norm(dim=1)
     torch.testing.assert_close(residual.residual, true)
-
-
-def test_power_iteration() -> None:
-    found = power_iteration(lambda x: x @ M.T @ M, (12,), tolerance=1e-10, max_iterations=5000)
-    assert found.status == "converged"
-    assert found.value == pytest.approx(float(torch.linalg.matrix_norm(M, 2)), rel=1e-6)
-    assert power_iteration(lambda x: 0 * x, (12,)).value == 0
-    assert power_iteration(lambda x: x @ M.T @ M, (12,), max_iterations=1).status == "limit"
-    assert power_iteration(lambda x: x * float("inf"), (12,)).status == "diverged"
-
-
-def test_norm_of_operators() -> None:
-    a = LinearOperator.from_matrix(M)
-    b = _Product()
-    assert a.norm() == pytest.approx(float(torch.linalg.matrix_norm(M, 2)))
-    assert b.norm() == pytest.approx(a.norm(), rel=1e-2)
-
-
-class _Product(LinearOperator):
-    in_shape, out_shape = (12,), (20,)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ M.to(x).T
 
 
 def test_bad_functions_and_matrices() -> None:
