@@ -25,16 +25,13 @@ import torch
 from numpy.typing import NDArray
 
 from ... import __version__
-from ...operators.base import LinearOperator
-from ...priors import Prior, load_prior
-from ...problem import Problem
 from ...reconstruction import Reconstruction
-from ...solvers.base import NEEDS, Solver
+from ...solvers.base import NEEDS
 from ..metrics import Outcome, score
 from ..suite import Entry
-from ..tasks import Task, make_task
-from .fingerprint import fingerprint
+from ..tasks import make_task
 from .gallery import pictures
+from .prepared import Prepared, wait
 from .store import Cell, Pictures, Row
 
 _REASON = 300  # characters
@@ -70,8 +67,14 @@ class Job:
 Result = tuple[Row, Pictures | None]
 
 
-def run(job: Job) -> Result:
-    """Do a cell and return its row, whatever happens, with pictures where there are some."""
+def run(job: Job, prepared: Prepared | None = None) -> Result:
+    """Do a cell and return its row, whatever happens, with pictures where there are some.
+
+    Args:
+        job: the cell.
+        prepared: what this process has made for cells before, and keeps for the next ones; nothing unless given.
+    """
+    prepared = Prepared() if prepared is None else prepared
     begin = time.perf_counter()
     device = torch.device("cpu")
     if job.device == "cuda":
@@ -87,19 +90,24 @@ def run(job: Job) -> Result:
     progress = _Progress()
     seconds = 0.0
     try:
-        prior, solver, task, problem, truth = _prepare(job, device)
+        cell = job.cell
+        prior = prepared.prior(cell.prior, cell.prior_hash, device)
+        solver = Entry(cell.label, cell.solver, cell.parameters).build()
+        problem = prepared.problem(cell.task, job.truth, job.number, cell.seed, device)
+        prepared.warm(cell.prior, cell.prior_hash, (job.samples, *job.truth.shape), job.threads, device)
         if missing := solver.unmet(problem):
             reason = f"needs {' and '.join(NEEDS[m] for m in missing)}"
             return Row.of(job.cell, status="not applicable", reason=reason, **facts), None
         _reset_peak(device)
         start = time.perf_counter()
         result = solver(problem, prior, samples=job.samples, seed=job.cell.seed, progress=progress)
-        _wait(device)
+        wait(device)
         seconds = time.perf_counter() - start
         facts |= {"peak_memory": _peak(device), "nfe": result.nfe, "vjps": getattr(result, "vjps", None)}
+        truth = torch.from_numpy(job.truth)[None]
         outcome = Outcome(truth, problem.to("cpu"), prior, _on_cpu(result), solver.point, job.cell.seed)
         metrics = score(outcome, job.metrics)
-        kept = pictures(outcome, photographic=task.photographic)
+        kept = pictures(outcome, photographic=make_task(cell.task).photographic)
     except Exception as error:
         early = isinstance(error, ValueError) and not progress.done and not seconds
         status = "not applicable" if early else "failed"
@@ -121,72 +129,6 @@ class _Progress:
         self.done = done
 
 
-def _prepare(job: Job, device: torch.device) -> tuple[Prior, Solver, Task, Problem, torch.Tensor]:
-    """Return all that the solve needs, warmed up; what cells share is kept between them."""
-    cell = job.cell
-    prior = _prior(cell.prior, cell.prior_hash, device)
-    solver = Entry(cell.label, cell.solver, cell.parameters).build()
-    task = make_task(cell.task)
-    truth = torch.from_numpy(job.truth)[None]
-    problem = _problem(
-        cell.task, cell.suite_hash, cell.prior_hash, cell.image, cell.seed, job.number, _Image(truth), device
-    )
-    _warm(cell.prior, cell.prior_hash, (job.samples, *job.truth.shape), job.threads, device)
-    return prior, solver, task, problem, truth
-
-
-@dataclass(frozen=True)
-class _Image:
-    """A tensor that does not take part in the key of a cache."""
-
-    pixels: torch.Tensor
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Image)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-@functools.lru_cache(maxsize=2)
-def _prior(name: str, expected: str, device: torch.device) -> Prior:
-    prior = load_prior(name)
-    found = fingerprint(prior)
-    if found != expected:
-        raise RuntimeError(
-            f"prior {name!r}: expected the one of hash {expected}, found {found}; give all workers one file"
-        )
-    return prior.to(device)
-
-
-@functools.lru_cache(maxsize=16)
-def _problem(
-    task: str, suite: str, prior: str, image: str, seed: int, number: int, truth: _Image, device: torch.device
-) -> Problem:
-    """Return the measurement, made once for all solvers, with the operator's tables made."""
-    problem = make_task(task).problem(truth.pixels, image=number, seed=seed).to(device)
-    operator, y = problem.operator, problem.measurement
-    x = truth.pixels.to(device)
-    operator(x)
-    if isinstance(operator, LinearOperator):
-        operator.adjoint(y)
-        operator.solve(x, 1.0)
-    return problem
-
-
-@functools.lru_cache(maxsize=16)
-def _warm(prior: str, key: str, shape: tuple[int, ...], threads: int, device: torch.device) -> None:
-    """Denoise and differentiate once: the first time, buffers are made and kernels chosen."""
-    network = _prior(prior, key, device)
-    x = torch.full(shape, 0.5, device=device, requires_grad=True)
-    out = network.denoise(x, network.std)
-    if out.requires_grad:
-        torch.autograd.grad(out.sum(), x)
-    with torch.no_grad():
-        network.denoise(x, network.std)
-    _wait(device)
-
-
 def _on_cpu(result: Reconstruction) -> Reconstruction:
     return dataclasses.replace(result, samples=result.samples.detach().float().cpu())
 
@@ -196,11 +138,6 @@ def _describe(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _reset_peak(device: torch.device) -> None:

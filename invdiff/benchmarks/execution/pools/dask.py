@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..job import Job, Result, run
+from ..prepared import Prepared
 from .base import Finished, Lost, Pool, cores
 
 PATIENCE = 30.0
@@ -128,8 +129,12 @@ class Cluster(Pool):
 
 
 def _run(job: Job) -> Result:
-    """Do a job on the GPU that goes with the worker's number."""
+    """Do a job on the GPU that goes with the worker's number; the worker keeps what its jobs share."""
     from distributed import get_worker
 
-    digits = "".join(c if c.isdigit() else " " for c in str(get_worker().name)).split()
-    return run(dataclasses.replace(job, worker=int(digits[-1]) if digits else 0))
+    worker: Any = get_worker()
+    if not hasattr(worker, "invdiff_prepared"):
+        worker.invdiff_prepared = Prepared()
+    digits = "".join(c if c.isdigit() else " " for c in str(worker.name)).split()
+    placed = dataclasses.replace(job, worker=int(digits[-1]) if digits else 0)
+    return run(placed, worker.invdiff_prepared)

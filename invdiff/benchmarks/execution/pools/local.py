@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from ..job import Job, run
+from ..prepared import Prepared
 from .base import Finished, Lost, Pool
 
 
@@ -20,6 +21,7 @@ class Serial(Pool):
     def __init__(self, device: str, threads: int) -> None:
         self.device, self.threads = device, threads
         self._job: Job | None = None
+        self._prepared = Prepared()
 
     @property
     def busy(self) -> int:
@@ -33,7 +35,7 @@ class Serial(Pool):
     def finished(self, timeout: float) -> Iterable[Finished]:
         """Do it."""
         job, self._job = self._job, None
-        return [(job, run(job))] if job is not None else []
+        return [(job, run(job, self._prepared))] if job is not None else []
 
 
 @dataclass
@@ -111,12 +113,13 @@ class Processes(Pool):
 def _serve(pipe: Connection) -> None:
     """Do jobs until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
+    prepared = Prepared()
     while True:
         try:
             job = pipe.recv()
         except EOFError:
             return
-        result = run(job)
+        result = run(job, prepared)
         try:
             pipe.send(result)
         except OSError:

@@ -1,0 +1,133 @@
+"""What the cells of one process share: the prior, measurements whose operators have their tables, and what is warm.
+
+A process makes one `Prepared` and gives it to each of its cells. Each part is named by all that it depends on, a
+measurement by the pixels of its image too. Only the newest few are kept: cells come image by image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...operators.base import LinearOperator
+from ...priors import Prior, load_prior
+from ...problem import Problem
+from ..tasks import make_task
+from .fingerprint import fingerprint
+
+T = TypeVar("T")
+
+
+class Newest(Generic[T]):
+    """The newest few of what was made, by key.
+
+    Args:
+        size: how many are kept.
+
+    Example:
+        >>> newest = Newest[int](1)
+        >>> [newest.get(k, lambda: made) for k, made in (("a", 1), ("a", 2), ("b", 3), ("a", 4))]
+        [1, 1, 3, 4]
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._made = size, OrderedDict[Hashable, T]()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what was made for that key, or make it."""
+        if key not in self._made:
+            self._made[key] = make()
+        self._made.move_to_end(key)
+        while len(self._made) > self._size:
+            self._made.popitem(last=False)
+        return self._made[key]
+
+
+class Prepared:
+    """What the cells of one process share."""
+
+    def __init__(self) -> None:
+        self._priors, self._problems, self._warm = Newest[Prior](2), Newest[Problem](16), Newest[None](16)
+
+    def prior(self, name: str, expected: str, device: torch.device) -> Prior:
+        """Return a prior on a device.
+
+        Args:
+            name: of the prior, or its path.
+            expected: its fingerprint.
+            device: where it computes.
+
+        Raises:
+            RuntimeError: another prior than expected.
+        """
+
+        def make() -> Prior:
+            prior = load_prior(name)
+            found = fingerprint(prior)
+            if found != expected:
+                raise RuntimeError(
+                    f"prior {name!r}: expected the one of hash {expected}, found {found}; give all workers one file"
+                )
+            return prior.to(device)
+
+        return self._priors.get((name, expected, device), make)
+
+    def problem(self, task: str, truth: NDArray[np.float32], number: int, seed: int, device: torch.device) -> Problem:
+        """Return the measurement of an image, the same for all solvers, with the operator's tables made.
+
+        Args:
+            task: its name with options.
+            truth: the clean image, `(C, H, W)`.
+            number: of the image, that random streams derive from.
+            seed: of the measurement.
+            device: where it is.
+        """
+
+        def make() -> Problem:
+            x = torch.from_numpy(truth)[None]
+            problem = make_task(task).problem(x, image=number, seed=seed).to(device)
+            operator, y = problem.operator, problem.measurement
+            x = x.to(device)
+            operator(x)
+            if isinstance(operator, LinearOperator):
+                operator.adjoint(y)
+                operator.solve(x, 1.0)
+            return problem
+
+        pixels = hashlib.sha256(truth.tobytes()).hexdigest()
+        return self._problems.get((task, truth.shape, pixels, number, seed, device), make)
+
+    def warm(self, name: str, expected: str, shape: tuple[int, ...], threads: int, device: torch.device) -> None:
+        """Denoise once at a size, and differentiate: the first time, buffers are made and kernels chosen.
+
+        Args:
+            name: of the prior, or its path.
+            expected: its fingerprint.
+            shape: of the images, `(N, C, H, W)`.
+            threads: of torch on the CPU.
+            device: where the prior computes.
+        """
+        prior = self.prior(name, expected, device)
+
+        def make() -> None:
+            x = torch.full(shape, 0.5, device=device, requires_grad=True)
+            out = prior.denoise(x, prior.std)
+            if out.requires_grad:
+                torch.autograd.grad(out.sum(), x)
+            with torch.no_grad():
+                prior.denoise(x, prior.std)
+            wait(device)
+
+        self._warm.get((name, expected, shape, threads, device), make)
+
+
+def wait(device: torch.device) -> None:
+    """Wait until a device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
