@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .calibration import Calibration
     from .images import load_image, save_image
     from .interface import reconstruct
     from .priors import load_prior
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Calibration": "calibration",
     "Problem": "problem",
     "Reconstruction": "reconstruction",
     "simulate": "problem",
@@ -38,6 +40,7 @@ _PACKAGES = (
 )  # fmt: skip
 
 __all__ = [
+    "Calibration",
     "Problem",
     "Reconstruction",
     "load_image",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +21,7 @@ class Reconstruction:
         message: what happened and what to change, for a status other than "ok".
         trace: figures of each step, by name, `(steps,)` each, averaged over the samples.
         log_evidence: estimate of `log p(y)` of each image, `(B,)`, where the solver gives one.
+        estimate: the posterior mean, `(B, C, H, W)`, where the solver has a better one than the mean over samples.
     """
 
     samples: Tensor
@@ -29,11 +31,12 @@ class Reconstruction:
     message: str = ""
     trace: dict[str, Tensor] = field(default_factory=dict)
     log_evidence: Tensor | None = None
+    estimate: Tensor | None = None
 
     @property
     def mean(self) -> Tensor:
-        """Mean over the samples, `(B, C, H, W)`: the estimate of least mean square error."""
-        return self.samples.mean(1)
+        """The estimate of least mean square error, `(B, C, H, W)`: the solver's own, else the mean over the samples."""
+        return self.samples.mean(1) if self.estimate is None else self.estimate
 
     @property
     def std(self) -> Tensor:
@@ -41,6 +44,41 @@ class Reconstruction:
         if self.samples.shape[1] < 2:
             return torch.zeros_like(self.samples[:, 0])
         return mean_and_variance(self.samples)[1].sqrt()
+
+    def interval(self, level: float = 0.9) -> tuple[Tensor, Tensor]:
+        """Return the interval that holds the truth with probability `level`, pixel by pixel, if the samples are honest.
+
+        With `m` and `s` the mean and standard deviation over S samples, `t` the quantile of Student's law with S - 1
+        degrees of freedom,
+
+            m +- t s sqrt(1 + 1/S),
+
+        or `estimate +- t s` where the solver has an estimate of its own, whose error is that of the posterior alone.
+        `invdiff.Calibration` makes a guarantee of it.
+
+        Args:
+            level: probability, in (0, 1).
+
+        Returns:
+            Lower and upper ends, `(B, C, H, W)` each.
+
+        Raises:
+            ValueError: a single sample, or a level outside (0, 1).
+
+        Example:
+            >>> Reconstruction(torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1, 1)).interval(0.5)[1].round(decimals=3)
+            tensor([[[[1.3660]]]])
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"interval: level: expected a probability in (0, 1), got {level}; such as 0.9")
+        count = self.samples.shape[1]
+        if count < 2:
+            raise ValueError("interval: expected at least 2 samples, got 1; draw more of them (samples=4)")
+        from scipy.stats import t
+
+        wider = 1 + 1 / count if self.estimate is None else 1.0
+        half = float(t.ppf((1 + level) / 2, count - 1)) * math.sqrt(wider) * self.std
+        return self.mean - half, self.mean + half
 
 
 def mean_and_variance(samples: Tensor) -> tuple[Tensor, Tensor]:

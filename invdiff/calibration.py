@@ -1,0 +1,306 @@
+r"""Error bars with a guarantee: the factor by which a solver's intervals must grow so that they hold the truth.
+
+An interval of a pixel is `centre +- lambda h`, with `h` the half-width that the samples predict. On clean images
+`i = 1..n` that are corrupted as the new one will be, the share of the pixels outside,
+
+    L_i(lambda) = mean over pixels of [|x_i - centre_i| > lambda h_i],
+
+falls as `lambda` grows. Two rules choose `lambda` for a level `1 - alpha`:
+
+    risk control with a confidence      the least lambda with  R^+(lambda') <= alpha  for all lambda' >= lambda,
+                                        R^+ an upper bound of E L that holds with probability 1 - delta;
+    control on average (no confidence)  the least lambda with  (sum_i L_i(lambda) + 1) / (n + 1) <= alpha.
+
+The first says: with probability `1 - delta` over the images of the calibration, the expected share of pixels of a new
+image that lie outside is at most `alpha`. The second: it is at most `alpha` on average over calibrations, too. Both
+hold for any solver, prior and law of images, if the new image is a draw of the law of those that calibrated it.
+
+The bound is Waudby-Smith and Ramdas', which knows the variance of the losses: with
+`nu_j = min(1, sqrt(2 log(1/delta) / (n s_{j-1}^2)))`, running means `m_j = (1/2 + sum L) / (1 + j)` and variances
+`s_j^2 = (1/4 + sum (L - m)^2) / (1 + j)`,
+
+    R^+ = the least R for which  max_j prod_{k <= j} (1 - nu_k (L_k - R)) > 1 / delta.
+
+References:
+    Distribution-Free, Risk-Controlling Prediction Sets (Bates et al., 2021), https://arxiv.org/abs/2101.02703,
+    section 3.1 and proposition 5.
+    Conformal Risk Control (Angelopoulos et al., 2022), https://arxiv.org/abs/2208.02814, equation 4.
+    Image-to-Image Regression with Distribution-Free Uncertainty Quantification (Angelopoulos et al., 2022),
+    https://arxiv.org/abs/2202.05265, algorithm 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from . import __version__
+from .atomic import atomic_path
+from .reconstruction import Reconstruction
+
+FORMAT = "invdiff.calibration/1"
+FLOOR = 1e-6
+"""Least half-width, in units of the images: without one no factor could mend a pixel whose samples all agree."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a calibration holds for: everything that the law of the intervals depends on but the image.
+
+    Attributes:
+        operator: the operator and its options, as text.
+        noise: the noise law, as text.
+        prior: name and hash of the prior.
+        solver: the solver and its parameters, as text.
+        samples: how many samples of each image.
+        shape: shape of the images.
+        version: of invdiff.
+    """
+
+    operator: str
+    noise: str
+    prior: str
+    solver: str
+    samples: int
+    shape: tuple[int, ...]
+    version: str = __version__
+
+    def differences(self, other: Setting) -> list[str]:
+        """Return one clause for each entry that differs: what is here, and what is there."""
+        return [
+            f"{f.name} {getattr(self, f.name)} against {getattr(other, f.name)}"
+            for f in dataclasses.fields(self)
+            if getattr(self, f.name) != getattr(other, f.name)
+        ]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The factor of a solver's intervals, and what is guaranteed of them.
+
+    Attributes:
+        factor: `lambda`.
+        level: share of the pixels inside that is guaranteed, `1 - alpha`.
+        confidence: probability of the guarantee over the images of the calibration, `1 - delta`; `None` for control on
+            average.
+        images: how many images there were.
+        covered: share of their pixels inside the calibrated intervals, on average.
+        width: mean half-width of those intervals, in units of the images.
+        setting: what it holds for; `None` if nobody said.
+
+    Example:
+        >>> losses = np.array([[0.3, 0.1, 0.02, 0.0]] * 40)  # of 40 images, at factors 1 to 4
+        >>> Calibration.from_losses(losses, np.arange(1.0, 5.0), level=0.9, confidence=0.9).factor
+        3.0
+    """
+
+    factor: float
+    level: float
+    confidence: float | None
+    images: int
+    covered: float
+    width: float = math.nan
+    setting: Setting | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        results: Sequence[Reconstruction],
+        truths: Sequence[Tensor],
+        *,
+        level: float = 0.9,
+        confidence: float | None = 0.9,
+        setting: Setting | None = None,
+    ) -> Calibration:
+        """Return the calibration of reconstructions whose truth is known.
+
+        Args:
+            results: one for each image or batch, with two samples or more.
+            truths: clean images, `(B, C, H, W)` for each of them.
+            level: share of the pixels that shall lie inside, in (0, 1).
+            confidence: probability of the guarantee, in (0, 1); `None` for control on average.
+            setting: what the reconstructions have in common.
+
+        Raises:
+            ValueError: too few images (the message says how many are needed), or numbers out of range.
+        """
+        check_probabilities(level, confidence)
+        needed = images_needed(level, confidence)
+        count = sum(len(t) for t in truths)
+        if count < needed:
+            how = "on average" if confidence is None else f"with confidence {confidence:g}"
+            raise ValueError(
+                f"calibration: expected at least {needed} images for level {level:g} {how}, got {count}; give more "
+                "images, or ask for less"
+            )
+        ratios, widths = [], []
+        for result, truth in zip(results, truths, strict=True):
+            half = half_width(result, level)
+            ratios += list(((truth - result.mean).abs() / half).flatten(1).double().cpu().numpy())
+            widths += half.flatten(1).mean(1, dtype=torch.float64).tolist()
+        grid = np.unique(np.concatenate([np.quantile(r, np.linspace(0, 1, 2001)) for r in ratios]))
+        losses = np.stack([1 - np.searchsorted(np.sort(r), grid, side="right") / len(r) for r in ratios])
+        found = cls.from_losses(losses, grid, level=level, confidence=confidence)
+        return dataclasses.replace(found, width=found.factor * float(np.mean(widths)), setting=setting)
+
+    @classmethod
+    def from_losses(
+        cls, losses: NDArray[np.float64], factors: NDArray[np.float64], *, level: float, confidence: float | None
+    ) -> Calibration:
+        """Return the least factor that the losses allow.
+
+        Args:
+            losses: share outside of each image at each factor, `(n, len(factors))`, falling along the second axis.
+            factors: rising.
+            level: `1 - alpha`.
+            confidence: `1 - delta`, or `None`.
+
+        Raises:
+            ValueError: no factor of those given is enough.
+        """
+        alpha, n = 1 - level, len(losses)
+
+        def enough(k: int) -> bool:
+            column = losses[:, k]
+            if confidence is None:
+                return bool((column.sum() + 1) / (n + 1) <= alpha)
+            return upper_bound(column, 1 - confidence) <= alpha
+
+        low, high = 0, len(factors)  # the first that is enough, by bisection: losses fall
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(middle) else (middle + 1, high)
+        if low == len(factors):
+            raise ValueError(
+                f"calibration: expected a factor of at most {factors[-1]:g} to be enough for level {level:g}, none "
+                f"is with {n} images; give more of them (at least {images_needed(level, confidence)})"
+            )
+        return cls(float(factors[low]), level, confidence, n, float(1 - losses[:, low].mean()))
+
+    def interval(self, result: Reconstruction) -> tuple[Tensor, Tensor]:
+        """Return the calibrated interval of a reconstruction, lower and upper ends, `(B, C, H, W)` each."""
+        half = self.factor * half_width(result, self.level)
+        return result.mean - half, result.mean + half
+
+    def check(self, setting: Setting) -> None:
+        """Raise unless the calibration holds for a setting.
+
+        Raises:
+            ValueError: another operator, noise, prior, solver, number of samples, size or version.
+        """
+        if self.setting is not None and (found := self.setting.differences(setting)):
+            raise ValueError(
+                f"calibration: expected the setting that it was made for, got another one: {'; '.join(found)}; "
+                "calibrate anew (invdiff calibrate)"
+            )
+
+    @property
+    def statement(self) -> str:
+        """What is guaranteed, and under which assumption, in one line."""
+        sure = "on average" if self.confidence is None else f"with confidence {self.confidence:g}"
+        return (
+            f"{sure}, at least {100 * self.level:g} % of the pixels of a new image lie inside, if it is like the "
+            f"{self.images} images of the calibration"
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the calibration as JSON, whole or not at all."""
+        record = {"format": FORMAT, **dataclasses.asdict(self)}
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Calibration:
+        """Return the calibration that `save` wrote.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: it is not a calibration.
+        """
+        file = Path(path)
+        if not file.is_file():
+            raise FileNotFoundError(f"calibration: no file {str(file)!r}; make one with invdiff calibrate")
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            if record.pop("format") != FORMAT:
+                raise ValueError("another format")
+            setting = record.pop("setting")
+            if setting is not None:
+                setting = Setting(**{**setting, "shape": tuple(setting["shape"])})
+            return cls(**record, setting=setting)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            why = " ".join(str(error).split())[:120]
+            raise ValueError(f"calibration: {file.name}: expected what invdiff calibrate writes: {why}") from error
+
+
+def half_width(result: Reconstruction, level: float) -> Tensor:
+    """Return the half-width of the interval that the samples predict, at least `FLOOR`, `(B, C, H, W)`."""
+    lower, upper = result.interval(level)
+    return ((upper - lower) / 2).clamp(min=FLOOR)
+
+
+def upper_bound(losses: NDArray[np.float64], delta: float) -> float:
+    """Return `R^+`, above the mean of the law that the losses are drawn from with probability `1 - delta`.
+
+    Args:
+        losses: independent draws in [0, 1], `(n,)`.
+        delta: probability of failure, in (0, 1).
+    """
+    n, j = len(losses), np.arange(1, len(losses) + 1)
+    mean = (0.5 + np.cumsum(losses)) / (1 + j)
+    variance = (0.25 + np.cumsum((losses - mean) ** 2)) / (1 + j)
+    before = np.concatenate([[0.25], variance[:-1]])
+    nu = np.minimum(1.0, np.sqrt(2 * math.log(1 / delta) / (n * before)))
+
+    def rejected(risk: float) -> bool:
+        with np.errstate(divide="ignore"):
+            capital = np.cumsum(np.log(np.maximum(1 - nu * (losses - risk), 0.0)))
+        return bool(capital.max() > math.log(1 / delta))
+
+    low, high = 0.0, 1.0
+    if not rejected(high):
+        return 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if rejected(middle) else (middle, high)
+    return high
+
+
+def images_needed(level: float, confidence: float | None) -> int:
+    """Return the least number of images with which any factor can reach a level.
+
+    Args:
+        level: `1 - alpha`.
+        confidence: `1 - delta`, or `None` for control on average.
+
+    Example:
+        >>> images_needed(0.9, None), images_needed(0.9, 0.9)
+        (9, 25)
+    """
+    check_probabilities(level, confidence)
+    if confidence is None:
+        return math.ceil(level / (1 - level) - 1e-9)
+    n = 1
+    while upper_bound(np.zeros(n), 1 - confidence) > 1 - level:
+        n += 1
+    return n
+
+
+def check_probabilities(level: float, confidence: float | None) -> None:
+    """Raise unless level and confidence are probabilities inside (0, 1).
+
+    Raises:
+        ValueError: one of them is not.
+    """
+    for name, value in (("level", level), ("confidence", confidence)):
+        if value is not None and not 0 < value < 1:
+            raise ValueError(f"calibration: {name}: expected a probability in (0, 1), got {value}; such as 0.9")
