@@ -174,7 +174,7 @@ def _print(report: PriorReport) -> None:
                     f"{r.sigma:.3g}",
                     f"{r.error:.3g}",
                     expected,
-                    f"x {r.told:.3f}",
+                    f"x {r.best_ratio:.3f}",
                     f"{r.uncertainty:.3f}",
                     f"{r.gain:.2f}",
                 )
@@ -208,7 +208,7 @@ def _write(request: CheckRequest, report: PriorReport, drawn: torch.Tensor | Non
 
 def _record(request: CheckRequest, report: PriorReport) -> dict[str, object]:
     """Return all that was measured, for JSON."""
-    keys = ("sigma", "error", "expected", "told", "uncertainty", "gain")
+    keys = ("sigma", "error", "expected", "best_ratio", "uncertainty", "gain")
     figures = [{k: v if math.isfinite(v := getattr(r, k)) else None for k in keys} for r in report.readings]
     return {
         "prior": request.spec,

@@ -1,4 +1,4 @@
-"""What a reconstruction is judged by: closeness to the truth, honesty of the uncertainty, distance of distributions."""
+"""Figures of merit of a reconstruction: distortion, calibration of the uncertainty, distances of distributions."""
 
 from .calibration import coverage, coverage_curve, crps, rank_histogram, spread_skill_curve, spread_skill_ratio
 from .data import data_residual

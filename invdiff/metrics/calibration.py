@@ -1,15 +1,15 @@
-"""How honest the uncertainty of a reconstruction is: samples `x_1 .. x_S` against the truth `x`, pixel by pixel.
+"""Calibration of the uncertainty of a reconstruction: samples `x_1 .. x_S` and the truth `x`, pixel by pixel.
 
-With `m` and `s` the mean and standard deviation over the samples (the latter with S - 1 in its denominator), samples
-that are drawn from the true posterior have, whatever S is,
+Let `m` and `s` be the mean and standard deviation over the samples (the latter with S - 1 in its denominator). Samples
+from the true posterior have, for every S,
 
-    coverage       P(|x - m| <= t s sqrt(1 + 1/S)) = level      t the quantile of Student's law, for a normal posterior
-    CRPS           E|X - x| - E|X - X'| / 2, without bias       the least of all laws, in the image's units
+    coverage       P(|x - m| <= t s sqrt(1 + 1/S)) = level      t the quantile of Student's t, for a normal posterior
+    CRPS           E|X - x| - E|X - X'| / 2, unbiased           the least of all distributions, in the image's units
     spread, skill  E(x - m)^2 = (1 + 1/S) E s^2
     rank           how many samples lie below x: uniform on 0 .. S, for any continuous posterior
 
-The truth and the samples are then draws of one law, S + 1 in all: each identity carries the correction for a finite S,
-so that four samples are judged as fairly as a thousand.
+The truth and the samples are then S + 1 draws from one distribution. Each identity is corrected for finite S, so
+solvers with few and with many samples are comparable.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def coverage_curve(samples: Tensor, ref: Tensor, levels: Sequence[float]) -> Ten
 
 
 def coverage(samples: Tensor, ref: Tensor, *, level: float = 0.9) -> Tensor:
-    """Return the share of pixels whose true value lies in the central interval that the samples predict.
+    """Return the fraction of pixels whose true value lies in the central interval of the samples.
 
-    For S samples of a normal law with mean `m` and standard deviation `s` over the samples, the next draw lies in
-    `m +- t s sqrt(1 + 1/S)` with probability `level`, where `t` is the quantile of Student's law with S - 1 degrees of
-    freedom. So honest samples cover `level` of the pixels, however few they are.
+    For S samples of a normal distribution with mean `m` and standard deviation `s` over the samples, the next draw lies
+    in `m +- t s sqrt(1 + 1/S)` with probability `level`, where `t` is the quantile of Student's t distribution with S -
+    1 degrees of freedom. So calibrated samples cover the fraction `level` of the pixels, for every S.
 
     Args:
         samples: `(B, S, C, H, W)`, S at least 2.
@@ -81,14 +81,14 @@ def coverage(samples: Tensor, ref: Tensor, *, level: float = 0.9) -> Tensor:
 
 
 def crps(samples: Tensor, ref: Tensor) -> Tensor:
-    """Return the continuous ranked probability score (CRPS), without bias for a finite S.
+    """Return the continuous ranked probability score (CRPS), unbiased for finite S.
 
     The mean over the pixels of
 
         mean_i |x_i - x| - sum_{i < j} |x_i - x_j| / (S (S - 1))
 
-    It generalises the absolute error to samples: 0 at best, and least in expectation for draws of the true posterior.
-    The second term is without bias for any S ("fair"), so that solvers with few and many samples compare.
+    It generalises the absolute error to samples. Its expectation is least for draws from the true posterior. The second
+    term is unbiased for every S (the "fair" score), so solvers with few and many samples are comparable.
 
     Args:
         samples: `(B, S, C, H, W)`, S at least 2.
@@ -110,20 +110,20 @@ def crps(samples: Tensor, ref: Tensor) -> Tensor:
     draws, truth = check_samples("crps", samples, ref)
     count = draws.shape[1]
     error = (draws - truth[:, None]).abs().mean(1)
-    # Of the sorted samples, the k-th stands k times on the right of a pair and S - 1 - k times on the left.
+    # In sorted order the k-th sample is k times the larger of a pair and S - 1 - k times the smaller.
     weight = torch.arange(1 - count, count, 2, dtype=torch.float64, device=draws.device).reshape(1, -1, 1, 1, 1)
     pairs = (weight * draws.sort(1).values).sum(1)
     return (error - pairs / (count * (count - 1))).flatten(1).mean(1)
 
 
 def spread_skill_ratio(samples: Tensor, ref: Tensor) -> Tensor:
-    """Return the predicted standard deviation over the error of the mean.
+    """Return the ratio of the predicted standard deviation to the error of the mean.
 
     Both are root mean squares over the pixels:
 
         sqrt((1 + 1/S) mean s^2 / mean (x - m)^2)
 
-    1 for honest samples, below for overconfident ones, 0 for copies of one estimate.
+    The ratio is 1 for calibrated samples, below 1 for overconfident ones, and 0 for copies of one estimate.
 
     Args:
         samples: `(B, S, C, H, W)`, S at least 2.
@@ -151,17 +151,17 @@ def spread_skill_ratio(samples: Tensor, ref: Tensor) -> Tensor:
 
 
 def spread_skill_curve(samples: Tensor, ref: Tensor, *, bins: int = 10) -> tuple[Tensor, Tensor]:
-    """Return the predicted standard deviation and the error of the mean, in groups of pixels of alike prediction.
+    """Return the predicted standard deviation and the error of the mean, in groups of pixels of similar prediction.
 
     The pixels of all images are sorted by `s` and split into groups of equal size; each gives the root mean squares of
-    `s sqrt(1 + 1/S)` and of `x - m`. Honest samples lie on the diagonal, and a curve that rises says that the
-    standard deviation is large where the errors are. With few samples the lowest groups lie above the diagonal and the
-    highest below it, honest as they may be: `s` is then sorted by its own chance too.
+    `s sqrt(1 + 1/S)` and of `x - m`. Calibrated samples lie on the diagonal, and a rising curve means that the standard
+    deviation is large where the errors are large. With few samples the lowest groups lie above the diagonal and the
+    highest below it, even for calibrated samples, because sorting by `s` also sorts its sampling error.
 
     Args:
         samples: `(B, S, C, H, W)`, S at least 2.
         ref: true images, `(B, C, H, W)`.
-        bins: how many groups, at most as many as there are pixels.
+        bins: number of groups, at most the number of pixels.
 
     Returns:
         Spread and skill, `(bins,)` each, float64, in the image's units.
@@ -187,17 +187,17 @@ def spread_skill_curve(samples: Tensor, ref: Tensor, *, bins: int = 10) -> tuple
 
 
 def rank_histogram(samples: Tensor, ref: Tensor) -> Tensor:
-    """Return how often each rank of the truth among the samples occurs.
+    """Return the frequency of each rank of the truth among the samples.
 
-    Honest samples give a flat histogram, overconfident ones the shape of a U, timid ones a hill, a bias a slope. Where
-    the truth equals some samples, as clipped pixels do, it counts in equal shares for all ranks that it may have.
+    Calibrated samples give a flat histogram, overconfident ones a U, underconfident ones a hill, a bias a slope. Where
+    the truth equals some samples, as in clipped pixels, its count is split equally over its possible ranks.
 
     Args:
         samples: `(B, S, C, H, W)`, S at least 2.
         ref: true images, `(B, C, H, W)`.
 
     Returns:
-        Share of the pixels with rank 0 .. S, `(B, S + 1)`, float64; each row sums to 1.
+        Fraction of the pixels with rank 0 .. S, `(B, S + 1)`, float64; each row sums to 1.
 
     Raises:
         ValueError: a single sample, or other shapes.
@@ -213,7 +213,7 @@ def rank_histogram(samples: Tensor, ref: Tensor) -> Tensor:
     draws, truth = check_samples("rank_histogram", samples, ref)
     below = (draws < truth[:, None]).sum(1).flatten(1)
     ties = (draws == truth[:, None]).sum(1).flatten(1)
-    # Each pixel adds its share from the lowest of its ranks to the highest: to the differences, and then their sums.
+    # Each pixel adds its share to its lowest to highest rank: as differences, whose cumulative sum follows.
     share = 1 / (ties + 1).double() / below.shape[1]
     steps = torch.zeros(len(draws), draws.shape[1] + 2, dtype=torch.float64, device=draws.device)
     steps.scatter_add_(1, below, share).scatter_add_(1, below + ties + 1, -share)

@@ -1,10 +1,10 @@
-"""How well a reconstruction explains the measurement, in units of the noise.
+"""Agreement of a reconstruction with its measurement, in units of the noise.
 
     r(x) = sqrt(mean over the observed entries of (y - A(x))^2 / Var(y | A(x)))
 
-is about 1 for the truth, because then the residual is the noise. A draw `x_s` of the exact posterior has the same joint
-law with `y` as the truth has, so that its `r` is about 1 too: larger says that the measurement was not heeded, smaller
-that its noise was fitted. The posterior mean lies below 1.
+is about 1 for the truth, because the residual of the truth is the noise. A draw `x_s` of the exact posterior has the
+same joint distribution with `y` as the truth, so its `r` is about 1, too. A larger value means that the sample does not
+agree with the measurement, a smaller one that it fits the noise. The value for the posterior mean is below 1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..problem import Problem
 
 
 def data_residual(problem: Problem, x: Tensor) -> Tensor:
-    """Return the residual of each image over the noise level, 1 for the truth up to chance.
+    """Return the residual of each image over the noise level; about 1 for the truth.
 
     Args:
         problem: measurements `(B, ...)`, their operator, and noise with a variance.
@@ -27,7 +27,7 @@ def data_residual(problem: Problem, x: Tensor) -> Tensor:
         `(B,)`, float64.
 
     Raises:
-        ValueError: noise of variance zero, or whose law does not tell its variance; another number of images.
+        ValueError: noise of variance zero, or without a known variance; a different number of images.
 
     Example:
         >>> from invdiff import Problem, noise, operators
@@ -51,7 +51,7 @@ def data_residual(problem: Problem, x: Tensor) -> Tensor:
     keep = torch.ones(y.shape[1:], dtype=torch.bool) if observed is None else observed.expand(y.shape[1:])
     total = torch.zeros(len(problem), dtype=torch.float64, device=y.device)
     with torch.no_grad():
-        for s in range(samples.shape[1]):  # one at a time: the operator may need much more memory than the samples do
+        for s in range(samples.shape[1]):  # one at a time: the operator may need much memory
             clean = problem.operator(samples[:, s].to(y))
             variance = noise.variance(clean.double())[:, keep]
             if not bool((variance > 0).all()):

@@ -1,4 +1,4 @@
-"""How close a reconstruction is to the truth, pixel by pixel and window by window.
+"""Distortion of a reconstruction with respect to the truth, by pixels and by windows.
 
     PSNR = 10 log10(R^2 / MSE)
     SSIM = mean over windows and channels of
@@ -6,7 +6,7 @@
 
 with the data range R = 1, c1 = (0.01 R)^2 and c2 = (0.03 R)^2. Both are scikit-image's `peak_signal_noise_ratio` and
 `structural_similarity` with `data_range=1` and their defaults: uniform windows of 7 x 7 inside the image, and sample
-covariances (divided by 48, not 49). All is computed in float64, image by image.
+covariances (divided by 48, not 49). Everything is computed in float64, image by image.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far two sets of samples are from each other.
+"""Distances between two sets of samples.
 
 Over directions `u`, uniform on the unit sphere, and with the one-dimensional distance `W_1` between quantiles,
 
@@ -22,11 +22,11 @@ def sliced_wasserstein(a: Tensor, b: Tensor, *, slices: int = 10_000, seed: int 
     Args:
         a: samples, `(N, ...)`; the axes after the first are flattened.
         b: samples, `(M, ...)`, of the same size each.
-        slices: how many directions.
+        slices: number of directions.
         seed: non-negative integer, of the directions.
 
     Raises:
-        ValueError: samples of different sizes, or none.
+        ValueError: samples of different sizes, or no samples.
 
     References:
         Sliced and Radon Wasserstein Barycenters of Measures (Bonneel et al., 2015),

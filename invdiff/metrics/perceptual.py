@@ -1,9 +1,9 @@
-"""Perceptual distance: LPIPS, a weighted distance between the activations of a network that was trained to classify.
+"""Perceptual distance: LPIPS, a weighted distance between the activations of a classification network.
 
     d(x, x') = sum_l mean_hw || w_l * (phi_l(x) - phi_l(x')) ||^2,   phi_l unit vectors along the channels
 
 The metric is torchmetrics' (extra `lpips`), which holds the weights `w_l`. Those of AlexNet itself come from
-torchvision, which would download them: this module never does. They must be in torch's folder of weights.
+torchvision, which would download them; this module does not. They must be in torch's folder of weights.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def lpips(x: Tensor, ref: Tensor) -> Tensor:
 
     Raises:
         ValueError: the shapes differ, or cannot be used.
-        LPIPSUnavailable: the extra `lpips` is not installed, or the weights are not there.
+        LPIPSUnavailable: the extra `lpips` is not installed, or the weights are missing.
 
     References:
         The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (Zhang et al., 2018),
@@ -54,7 +54,7 @@ def lpips(x: Tensor, ref: Tensor) -> Tensor:
     a, b = (t.float().clamp(0, 1).expand(-1, 3, -1, -1) for t in (x, ref))
     with torch.no_grad():
         distances = [metric(a[i : i + 1], b[i : i + 1]) for i in range(len(x))]
-    metric.reset()  # it sums all that it was called with
+    metric.reset()  # the metric sums over calls
     return torch.stack(distances).double() if distances else torch.zeros(0, dtype=torch.float64)
 
 
@@ -64,7 +64,7 @@ def check_lpips() -> None:
 
 
 def weights_path() -> Path:
-    """Return where AlexNet's weights must lie."""
+    """Return the path at which AlexNet's weights are expected."""
     return Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET
 
 

@@ -1,8 +1,8 @@
-"""Noise models: how a clean measurement `A(x)` becomes the one that was recorded.
+"""Noise models: the distribution of a recorded measurement given the clean one, `A(x)`.
 
 - `gaussian`: white Gaussian noise, and one standard deviation for each entry.
 - `photons`: Poisson and Poisson-Gaussian noise of cameras, transmission noise of X-rays.
-- `quantized`: rounding to the levels of a file or a converter.
+- `quantized`: quantisation to the levels of a file or a converter.
 - `stacked`: several measurements, each with its own noise.
 - `estimate`: the level of white noise in a measurement.
 

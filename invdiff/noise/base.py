@@ -1,10 +1,11 @@
-"""What a noise model is: the law of a measurement `y` given the clean one, `z = A(x)`.
+"""The contract of a noise model: the distribution of a measurement `y` given the clean one, `z = A(x)`.
 
-Most laws treat the entries of a measurement one by one,
+In most models the entries of a measurement are independent,
 
     log p(y | z) = sum_i log p(y_i | z_i),      E[y_i | z_i] = z_i (or nearly),      Var[y_i | z_i] = v(z_i)
 
-and `v` at what was measured gives the Gaussian law `N(z, v(y))` nearest to them, for methods that know no other.
+The Gaussian approximation `N(z, v(y))` has the variance `v` at the measured values. Methods that need Gaussian noise
+use it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class Noise(abc.ABC):
-    """The law of a measurement given the clean one.
+    """The distribution of a measurement given the clean one.
 
-    A subclass writes `sample` and `log_likelihood`; one whose entries are independent derives from `Independent`.
+    A subclass defines `sample` and `log_likelihood`; noise with independent entries derives from `Independent`.
     """
 
     @abc.abstractmethod
@@ -36,24 +37,24 @@ class Noise(abc.ABC):
 
     @property
     def is_gaussian(self) -> bool:
-        """Whether `gaussian` is this law itself, whatever was measured."""
+        """Whether `gaussian` is this model itself, for every measurement."""
         return False
 
     def gaussian(self, y: Tensor) -> GaussianMap:
-        """Return the Gaussian law nearest to this one at what was measured.
+        """Return the Gaussian approximation of this noise at the measured values.
 
         Args:
             y: one measurement, `(1, *out_shape)`.
 
         Raises:
-            ValueError: this law has none.
+            ValueError: this model has none.
         """
         raise ValueError(
             f"{type(self).__name__}: it has no Gaussian approximation; define its `gaussian`, or choose a solver that "
             "needs no Gaussian noise"
         )
 
-    def check(self, shape: tuple[int, ...]) -> None:  # noqa: B027  most laws fit any shape
+    def check(self, shape: tuple[int, ...]) -> None:  # noqa: B027  most models fit any shape
         """Raise a ValueError unless this noise fits measurements of that shape, without the batch axis."""
 
     def to(self, device: torch.device | str) -> Self:
@@ -62,7 +63,7 @@ class Noise(abc.ABC):
 
 
 class Independent(Noise):
-    """Noise that treats the entries of a measurement one by one; a subclass writes `log_density` and `variance`."""
+    """Noise with independent entries; a subclass defines `sample`, `log_density` and `variance`."""
 
     @abc.abstractmethod
     def log_density(self, y: Tensor, clean: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ class Independent(Noise):
         return self.log_density(y, clean).flatten(1).sum(1)
 
     def gaussian(self, y: Tensor) -> GaussianMap:
-        """Return Gaussian noise whose variance in each entry is the one that goes with what was measured there."""
+        """Return Gaussian noise with the variance of each entry at its measured value."""
         from .gaussian import GaussianMap
 
         if len(y) != 1:
@@ -89,7 +90,7 @@ class Independent(Noise):
 
 
 def finite(owner: str, name: str, value: object, *, positive: bool) -> float:
-    """Return a finite number that is positive, or at least not negative.
+    """Return a finite number that is positive, or not negative.
 
     Raises:
         TypeError: no number.

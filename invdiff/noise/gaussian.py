@@ -3,7 +3,8 @@
     white               y ~ N(z, std^2 I)
     one std per entry   y ~ N(z, diag(std)^2)
 
-Noise of unequal levels is white in other units: with `w = s / std`, `w y = w A(x) + s n`. See `invdiff.whitening`.
+Noise of unequal levels becomes white if it is rescaled: with `w = s / std`, `w y = w A(x) + s n`. See
+`invdiff.whitening`.
 """
 
 from __future__ import annotations
@@ -53,11 +54,11 @@ class Gaussian(Independent):
         return self.log_of_residual(y - clean, math.prod(y.shape[1:]))
 
     def log_of_residual(self, residual: Tensor, count: int) -> Tensor:
-        """Return the logarithm of the density of a residual of `count` entries that were observed, `(B,)`, in nats.
+        """Return the log density of a residual with `count` observed entries, `(B,)`, in nats.
 
         Args:
             residual: `y - clean`, `(B, ...)`, zero where nothing was observed.
-            count: how many entries of one measurement were observed.
+            count: number of observed entries of one measurement.
         """
         constant = count * self._log_scale()
         return residual.square().flatten(1).sum(1) / (-2 * self.std) / self.std - constant
@@ -78,11 +79,11 @@ class GaussianMap(Independent):
     """Additive Gaussian noise with a standard deviation for each entry of the measurement.
 
     Attributes:
-        std: standard deviations in units of the measurement, positive; `(*out_shape)`, or what broadcasts to it.
+        std: standard deviations in units of the measurement, positive, broadcastable to `(*out_shape)`.
 
     Raises:
         TypeError: no floating-point tensor.
-        ValueError: standard deviations that are not positive and finite.
+        ValueError: a standard deviation that is not positive and finite.
 
     Example:
         >>> GaussianMap(torch.tensor([[0.01, 0.02]]))

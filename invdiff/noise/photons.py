@@ -1,13 +1,13 @@
-"""Noise of counted photons, with `N = photons` for the count that a clean value of 1 stands for.
+"""Noise of photon counts, where `N = photons` is the expected count for a clean value of 1.
 
     camera              y = k / N,                  k ~ Poisson(N z)
     camera, read noise  y = k / N + std n           k ~ Poisson(N z),  n ~ N(0, 1)
     X-ray transmission  y = -log(k / N)             k ~ Poisson(N exp(-z)),  z a line integral of the attenuation
 
-With read noise the density is a sum over the photons that nobody saw, `sum_k Poisson(k; N z) N(y; k / N, std^2)`. Its
-terms are a smooth bump in `k`, at the root of `(k - N y) / (N std)^2 = log(N z / k)` and about
-`w = 1 / sqrt(1 / (N std)^2 + 1 / k)` wide. Every `h`-th of them, `h <= w / 1.3`, times `h` gives the sum: the error of
-such a rule is `exp(-2 pi^2 (w / h)^2)`, 3e-15, and 1e-8 where the bump is cut at `k = 0`.
+With read noise the density is a sum over the unknown count, `sum_k Poisson(k; N z) N(y; k / N, std^2)`. Its terms form
+a smooth peak in `k`, at the root of `(k - N y) / (N std)^2 = log(N z / k)`, with a width of about `w = 1 / sqrt(1 / (N
+std)^2 + 1 / k)`. The sum is approximated by `h` times the sum over every `h`-th term, `h <= w / 1.3`. The error of this
+rule is `exp(-2 pi^2 (w / h)^2)`, which is 3e-15, or 1e-8 if the peak is cut off at `k = 0`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from torch import Tensor
 from .base import Independent, finite
 
 LEAST = 1e-2
-"""Photons that a clean value stands for at least where a likelihood is asked for; below, its logarithm goes on as a
-straight line, so that gradients stay finite and push back up."""
+"""Fewest photons of a clean value in a likelihood. Below, the logarithm continues as a straight line, so gradients stay
+finite and point towards larger values."""
 
 TERMS = 96
 
@@ -31,9 +31,9 @@ TERMS = 96
 class Poisson(Independent):
     """Photon noise: counts with mean `photons * clean`, scaled back to the units of the clean measurement.
 
-    `gaussian` has the variance `max(y, 1 / photons) / photons`. Weights that depend on the counts themselves pull a
-    least-squares estimate down by about one photon (Neyman's chi-square): small beside the noise of a pixel, not beside
-    that of a mean over many dark ones.
+    `gaussian` has the variance `max(y, 1 / photons) / photons`. Its weights depend on the counts themselves, so a
+    least-squares estimate is too low by about one photon (Neyman's chi-square). This bias is small compared with the
+    noise of one pixel, but not compared with that of a mean over many dark pixels.
 
     Attributes:
         photons: expected count for a clean value of 1.
@@ -56,19 +56,19 @@ class Poisson(Independent):
     def log_density(self, y: Tensor, clean: Tensor) -> Tensor:
         """Return `k log(lambda) - lambda - log k!` with `k = photons y`, `lambda = photons clean`, of each entry.
 
-        Below `LEAST` photons `log(lambda)` goes on as its tangent, and below 0 `lambda` counts as 0.
+        Below `LEAST` photons `log(lambda)` continues as its tangent, and below 0 `lambda` counts as 0.
         """
         k, rate = self.photons * y, self.photons * clean
         return k * _log(rate) - rate.clamp(min=0) - torch.lgamma(k + 1)
 
     def variance(self, clean: Tensor) -> Tensor:
-        """Return `clean / photons`, that of one photon at least."""
+        """Return `clean / photons`, at least the variance of one photon."""
         return clean.clamp(min=1 / self.photons) / self.photons
 
 
 @dataclass(frozen=True)
 class PoissonGaussian(Independent):
-    """Photon noise and the Gaussian noise of reading it out, as a camera has.
+    """Photon noise and Gaussian readout noise, as in a camera.
 
     Attributes:
         photons: expected count for a clean value of 1.
@@ -99,7 +99,7 @@ class PoissonGaussian(Independent):
     def log_density(self, y: Tensor, clean: Tensor) -> Tensor:
         """Return `log sum_k Poisson(k; lambda) N(y; k / photons, std^2)` of each entry, to 1e-8.
 
-        Rates below `LEAST` photons go on as in `Poisson.log_density`. It is computed in float64.
+        Rates below `LEAST` photons are handled as in `Poisson.log_density`. The computation is in float64.
         """
         rate = self.photons * clean.double()
         seen, read = self.photons * y.double(), self.photons * self.std
@@ -116,13 +116,13 @@ class PoissonGaussian(Independent):
 
 @dataclass(frozen=True)
 class TransmissionPoisson(Independent):
-    """Noise of X-ray transmission: the clean measurement is a line integral, and photons are counted behind it.
+    """Noise of X-ray transmission: the clean measurement is a line integral, and the transmitted photons are counted.
 
-    A ray that no photon survived counts as half a photon, so that its logarithm exists. `gaussian` has the variance
-    `1 / k`, one over the photons counted, of the logarithm of a Poisson variable; it holds above some tens of photons.
+    A ray without a transmitted photon counts as half a photon, so its logarithm exists. `gaussian` has the variance `1
+    / k` of the logarithm of a Poisson variable with the count `k`; it is accurate above some tens of photons.
 
     Attributes:
-        photons: expected count of a ray that meets nothing, `I_0`.
+        photons: expected count of an unattenuated ray, `I_0`.
 
     References:
         Statistical Image Reconstruction for Transmission Tomography (Fessler, 2000), in: Handbook of Medical Imaging
@@ -142,7 +142,7 @@ class TransmissionPoisson(Independent):
         """Return `-log(k / photons)` with `k ~ Poisson(photons exp(-clean))`, at least half a photon.
 
         Raises:
-            ValueError: most rays expect less than one photon: the clean values are in other units than attenuation.
+            ValueError: most rays expect less than one photon, so the clean values are not in units of attenuation.
         """
         rate = self.photons * (-clean).exp()
         if clean.numel() and float((rate < 1).double().mean()) > 0.5:
@@ -157,18 +157,18 @@ class TransmissionPoisson(Independent):
     def log_density(self, y: Tensor, clean: Tensor) -> Tensor:
         """Return `k log(lambda) - lambda - log k!`, `k = photons exp(-y)`, `lambda = photons exp(-clean)`.
 
-        This is the probability of the count `k`, of which `y` is another name.
+        This is the probability of the count `k`, a function of `y`.
         """
         k = self._counted(y)
         return k * (math.log(self.photons) - clean) - self.photons * (-clean).exp() - torch.lgamma(k + 1)
 
     def variance(self, clean: Tensor) -> Tensor:
-        """Return `1 / lambda` with `lambda = photons exp(-clean)` and at least 1: the delta method's."""
+        """Return `1 / lambda` with `lambda = photons exp(-clean)`, at least 1, by the delta method."""
         return 1 / (self.photons * (-clean).exp()).clamp(min=1)
 
     def _counted(self, y: Tensor) -> Tensor:
         k = self.photons * (-y).exp()
-        return torch.where(k < 0.75, 0, k)  # half a photon stands for none
+        return torch.where(k < 0.75, 0, k)  # half a photon means none
 
 
 def _counts(owner: str, rate: Tensor, generator: torch.Generator) -> Tensor:
@@ -181,7 +181,7 @@ def _counts(owner: str, rate: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _log(rate: Tensor) -> Tensor:
-    """Return `log(rate)`, below `LEAST` its tangent there."""
+    """Return `log(rate)`, and below `LEAST` its tangent at `LEAST`."""
     low = rate.clamp(min=LEAST)
     return low.log() + (rate - low) / LEAST
 
@@ -191,11 +191,11 @@ def _terms(rate: Tensor, seen: Tensor, read: float) -> tuple[Tensor, Tensor]:
 
     Args:
         rate: expected counts, positive.
-        seen: measured values in photons.
+        seen: measured values, in photons.
         read: standard deviation of the read noise in photons.
     """
-    # Newton's steps on u = log k for (e^u - seen) / read^2 + u = log(rate), which is increasing and convex in u:
-    # from above the root they come down to it.
+    # Newton steps on u = log k for (e^u - seen) / read^2 + u = log(rate), which is increasing and convex in u: from
+    # above the root they come down to it.
     u = torch.maximum(seen.clamp(min=0), rate).clamp(min=0.1).log()
     for _ in range(30):
         k = u.exp()

@@ -1,13 +1,13 @@
-"""Rounding to the levels of a file or a converter, after Gaussian noise.
+"""Quantisation to the levels of a file or a converter, after Gaussian noise.
 
     y = Q(z + std n),       Q(v) the nearest of the levels 0, 1 / (L - 1), ..., 1
 
-The first and the last level take all that lies beyond. With `d = 1 / (L - 1)`, the probability of a level is
+Values beyond the first and the last level are assigned to these. With `d = 1 / (L - 1)`, the probability of a level is
 
     P(y | z) = Phi((y + d / 2 - z) / std) - Phi((y - d / 2 - z) / std),
 
-without the second term at 0 and with 1 for the first at 1. Rounding by itself adds an error of variance about
-`d^2 / 12`.
+without the second term at 0 and with 1 for the first at 1. Quantisation by itself adds an error of variance about `d^2
+/ 12`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Quantized(Independent):
     """Gaussian noise, then rounding to equally spaced levels of [0, 1].
 
     Attributes:
-        levels: how many levels; 256 for 8 bits.
-        std: standard deviation of the Gaussian noise before rounding, in units of the measurement; 0 for none, which
-            leaves a likelihood without a gradient: solvers then want `gaussian`.
+        levels: number of levels; 256 for 8 bits.
+        std: standard deviation of the Gaussian noise before rounding, in units of the measurement; 0 for none; the
+            likelihood then has no gradient, and solvers need `gaussian`.
 
     Example:
         >>> Quantized(levels=3).sample(torch.tensor([0.2, 0.3, 2.0]), torch.Generator())
@@ -48,7 +48,7 @@ class Quantized(Independent):
         return 1 / (self.levels - 1)
 
     def sample(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the levels nearest to `clean + std n`."""
+        """Return the level nearest to `clean + std n`, for each entry."""
         v = clean
         if self.std > 0:
             n = torch.randn(clean.shape, generator=generator, dtype=clean.dtype, device=generator.device)
@@ -64,7 +64,7 @@ class Quantized(Independent):
             )
         low = torch.where(y < self.step / 2, -torch.inf, (y - self.step / 2 - clean) / self.std)
         high = torch.where(y > 1 - self.step / 2, torch.inf, (y + self.step / 2 - clean) / self.std)
-        # In the right tail both values of Phi are 1 to rounding: mirrored, they are differences of small numbers.
+        # In the right tail both values of Phi round to 1; mirrored to the left tail, they are small numbers.
         flip = low > 0
         a, b = torch.where(flip, -high, low), torch.where(flip, -low, high)
         top, bottom = torch.special.log_ndtr(b), torch.special.log_ndtr(a)
@@ -73,5 +73,5 @@ class Quantized(Independent):
         return out
 
     def variance(self, clean: Tensor) -> Tensor:
-        """Return `std^2 + d^2 / 12`, which holds between the levels 0 and 1 and for noise or detail of a level."""
+        """Return `std^2 + d^2 / 12`, valid in (0, 1) if noise or detail spans at least one level."""
         return torch.full_like(clean, self.std**2 + self.step**2 / 12)

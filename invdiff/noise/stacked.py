@@ -2,7 +2,7 @@
 
     p(y_1, y_2, ... | x) = p_1(y_1 | A_1 x) p_2(y_2 | A_2 x) ...
 
-The measurement is the row `(n,)` that `invdiff.operators.composed.stack` makes of them.
+The measurement is the row `(n,)` that `invdiff.operators.composed.stack` concatenates.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class StackedNoise(Independent):
 
     Raises:
         TypeError: a part is no noise of independent entries.
-        ValueError: no parts, or another number of shapes.
+        ValueError: no parts, or a different number of shapes.
 
     Example:
         >>> noise = StackedNoise((Gaussian(0.1), Gaussian(0.2)), ((1, 2, 2), (1, 1, 1)))
@@ -57,7 +57,7 @@ class StackedNoise(Independent):
 
     @classmethod
     def of(cls, parts: Iterable[Noise | float], shapes: Iterable[tuple[int, ...]]) -> StackedNoise:
-        """Return the noise of measurements of these shapes; a number stands for a standard deviation."""
+        """Return the noise of measurements of these shapes; a number is a standard deviation."""
         laws = tuple(Gaussian(p) if isinstance(p, int | float) else p for p in parts)
         return cls(laws, tuple(shapes))  # type: ignore[arg-type]  # the class checks its parts itself
 
@@ -79,10 +79,10 @@ class StackedNoise(Independent):
         return self._each(lambda noise, z: noise.variance(z), clean)
 
     def gaussian(self, y: Tensor) -> GaussianMap:
-        """Return the standard deviations of all parts, at what was measured.
+        """Return the standard deviations of all parts at the measured values.
 
         Raises:
-            ValueError: a part is noiseless: it has no weight beside the others.
+            ValueError: a part is noiseless, so it has no finite weight.
         """
         for i, part in enumerate(self.parts):
             if isinstance(part, Gaussian) and part.std == 0:
@@ -95,7 +95,7 @@ class StackedNoise(Independent):
         return super().gaussian(y)
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raise a ValueError unless the parts make up a row of that length."""
+        """Raise a ValueError unless the parts together form a row of that length."""
         n = sum(math.prod(s) for s in self.shapes)
         if tuple(shape) != (n,):
             raise ValueError(

@@ -1,6 +1,6 @@
-"""Noise levels, and the diffusions that they come from.
+"""Noise levels, and the diffusions that define them.
 
-- `levels`: where the levels of a sampler stand: geometric, Karras, uniform in the time of the variance-preserving SDE.
+- `levels`: spacings of a sampler's levels: geometric, Karras, uniform in the time of the variance-preserving SDE.
 - `diffusions`: the VP, sub-VP, VE and EDM diffusions in closed form, and their variance-exploding coordinates.
 - `chains`: DDPM's discrete chain, with linear and cosine rates.
 """

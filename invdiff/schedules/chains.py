@@ -1,4 +1,4 @@
-"""DDPM's discrete chain, and its place in variance-exploding coordinates.
+"""DDPM's discrete chain, and its form in variance-exploding coordinates.
 
     x_k = sqrt(1 - beta_k) x_{k-1} + sqrt(beta_k) n_k,  k = 1..K,       abar_k = prod_{j <= k} (1 - beta_j),
     x_k | x_0 ~ N(sqrt(abar_k) x_0, (1 - abar_k) I),                    sigma_k = sqrt(1 / abar_k - 1).
@@ -42,7 +42,7 @@ class Chain:
     def __post_init__(self) -> None:
         betas = torch.as_tensor(self.betas, dtype=torch.float64)
         if betas.ndim != 1 or len(betas) == 0 or not bool(((betas > 0) & (betas < 1)).all()):
-            raise ValueError(f"Chain: betas: expected a vector of numbers in (0, 1), got {_told(betas)}")
+            raise ValueError(f"Chain: betas: expected a vector of numbers in (0, 1), got {_summary(betas)}")
         object.__setattr__(self, "betas", betas)
 
     def __len__(self) -> int:
@@ -81,11 +81,12 @@ class Chain:
     def index(self, sigma: Tensor | float) -> Tensor:
         """Return the index `k`, a real number in [1, K], at which the chain has the noise level `sigma`.
 
-        Between two states the index is linear in `log sigma`; a network trained on the chain counts its states
-        from 0, so that it wants `index - 1`.
+        Between two states the index is linear in `log sigma`; a network trained on the chain counts its states from 0,
+        so its label is `index - 1`.
 
         Args:
-            sigma: levels in variance-exploding coordinates, any shape; those outside of the chain take its nearest end.
+            sigma: levels in variance-exploding coordinates, any shape; those outside of the chain are moved to its
+                nearest end.
 
         Returns:
             Indices, of the shape of `sigma`, in float64.
@@ -116,8 +117,8 @@ class Chain:
         return torch.cat([self.sigma[k], self.betas.new_zeros(1)])
 
 
-def _told(values: Tensor) -> str:
-    """Return a tensor in a few words."""
+def _summary(values: Tensor) -> str:
+    """Return a short description of a tensor."""
     if values.ndim != 1 or not len(values):
         return f"shape {tuple(values.shape)}"
     return f"{len(values)} from {float(values.min()):.4g} to {float(values.max()):.4g}"
@@ -139,8 +140,8 @@ def cosine_betas(steps: int = 1000, offset: float = 0.008, largest: float = 0.99
 
     Args:
         steps: length of the chain.
-        offset: `s`, which keeps the first rates from vanishing.
-        largest: bound of the rates, which acts at the end of the chain alone.
+        offset: `s`, which keeps the first rates above zero.
+        largest: upper bound of the rates; it matters only at the end of the chain.
 
     References:
         Improved Denoising Diffusion Probabilistic Models (Nichol, Dhariwal, 2021), https://arxiv.org/abs/2102.09672,

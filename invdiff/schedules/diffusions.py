@@ -1,10 +1,10 @@
-"""Linear diffusions, and what they are in variance-exploding coordinates.
+"""Linear diffusions, and their form in variance-exploding coordinates.
 
 A forward diffusion with an affine drift, for `t` in [0, 1],
 
     dx = f(t) x dt + g(t) dw,
 
-keeps a Gaussian marginal around every clean image,
+has a Gaussian marginal around every clean image,
 
     x_t | x_0 ~ N(alpha(t) x_0, std(t)^2 I),   d alpha / dt = f alpha,   d std^2 / dt = 2 f std^2 + g^2.
 
@@ -12,8 +12,8 @@ Divided by `alpha` it is the package's `x_sigma = x_0 + sigma n` with `sigma(t) 
 
     d sigma^2 / dt = g(t)^2 / alpha(t)^2.
 
-So all these diffusions are one and the same process under different clocks and scales: a score in the diffusion's
-own coordinates is the score in variance-exploding coordinates divided by `alpha`.
+So all these diffusions are one process with different time scales and amplitudes. The score in a diffusion's own
+coordinates is the score in variance-exploding coordinates divided by `alpha`.
 
     VP       f = -beta / 2   g^2 = beta                   alpha = exp(-B/2)   sigma^2 = exp(B) - 1
     sub-VP   f = -beta / 2   g^2 = beta (1 - exp(-2 B))   alpha = exp(-B/2)   sigma = 2 sinh(B/2)
@@ -46,7 +46,7 @@ def _double(t: Tensor | float) -> Tensor:
 
 
 class Diffusion(abc.ABC):
-    """A forward diffusion `dx = f(t) x dt + g(t) dw` on `t` in [0, 1], known by closed forms.
+    """A forward diffusion `dx = f(t) x dt + g(t) dw` on `t` in [0, 1], in closed form.
 
     All methods take times as numbers or tensors of any shape and return float64 tensors of that shape.
 
@@ -98,7 +98,7 @@ class Diffusion(abc.ABC):
 
 @dataclass(frozen=True)
 class _LinearRate(Diffusion):
-    """What VP and sub-VP share: `beta(t)` linear, `alpha = exp(-B / 2)`."""
+    """Base of VP and sub-VP: `beta(t)` linear, `alpha = exp(-B / 2)`."""
 
     beta_min: float = 0.1
     beta_max: float = 20.0
@@ -120,7 +120,7 @@ class _LinearRate(Diffusion):
         return self.beta_min * t + (self.beta_max - self.beta_min) * t**2 / 2
 
     def _time_of(self, b: Tensor) -> Tensor:
-        # The root of B(t) = b in the form that loses no digits where b is small or the rate constant.
+        # The root of B(t) = b in a form without cancellation for small b or a constant rate.
         return 2 * b / (self.beta_min + torch.sqrt(self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * b))
 
     def drift(self, t: Tensor | float) -> Tensor:
@@ -196,7 +196,7 @@ class VE(Diffusion):
     """The variance-exploding SDE, the limit of SMLD's geometric levels.
 
     Attributes:
-        sigma_min: noise level at time 0; the diffusion begins with that much noise already there.
+        sigma_min: noise level at time 0, where the diffusion already has that noise.
         sigma_max: noise level at time 1.
 
     References:
@@ -245,7 +245,7 @@ class VE(Diffusion):
 
 @dataclass(frozen=True)
 class EDM(Diffusion):
-    """The diffusion whose clock is the noise level itself: `sigma = sigma_max t`.
+    """The diffusion whose time is the noise level: `sigma = sigma_max t`.
 
     Attributes:
         sigma_max: noise level at time 1.

@@ -1,7 +1,7 @@
 """Decreasing noise levels `sigma_T > ... > sigma_1 > sigma_0 = 0`, in float64.
 
 A spacing places `T` positive levels between two ends. All of them commute with a change of units, except `vp_levels`,
-which is for data of standard deviation about one: `scaled_levels` applies any spacing to data of another scale.
+which is for data of standard deviation about one. `scaled_levels` applies any spacing to data of another scale.
 
     geometric   sigma_i = sigma_max (sigma_min / sigma_max)^(i / (T - 1))
     Karras      sigma_i = (sigma_max^(1/rho) + i / (T - 1) (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho
@@ -72,7 +72,7 @@ def karras_levels(steps: int, sigma_min: float, sigma_max: float, *, rho: float 
 def alpha_levels(steps: int, sigma_min: float, sigma_max: float) -> Tensor:
     """Return `steps` levels uniform in the variance-preserving factor `alpha = 1 / sqrt(1 + sigma^2)`, then 0.
 
-    For data of standard deviation about one: `scaled_levels` applies it to others.
+    It is for data of standard deviation about one; `scaled_levels` applies it to other data.
 
     References:
         Monte Carlo guided Diffusion for Bayesian linear inverse problems (Cardoso et al., 2024),
@@ -87,7 +87,7 @@ def scaled_levels(spacing: Spacing, steps: int, sigma_min: float, sigma_max: flo
     """Return the levels of `spacing` for data whose standard deviation is `unit`.
 
     Args:
-        spacing: where the levels stand, for data of standard deviation one.
+        spacing: the spacing for data of standard deviation one.
         steps: number of positive levels.
         sigma_min: lowest positive level, in units of the images.
         sigma_max: highest level, in units of the images.

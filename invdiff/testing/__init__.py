@@ -1,4 +1,4 @@
-"""Checks for operators, priors and solvers, ours and those of third parties, against exact answers."""
+"""Checks of operators, priors and solvers against exact answers, for this package and for third parties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problems whose posterior is known in closed form."""
+"""Problems with a closed-form posterior."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..streams import generator
 
 ExactProblem = tuple[Problem, Prior]
 DENSE = 2048
-"""Numbers in an image or measurement up to which the dense matrices of the posterior are fast."""
+"""Largest size of an image or measurement for which the dense matrices of the posterior are fast."""
 
 
 class MatrixOperator(LinearOperator):
-    """`A = U diag(s) V^T` as a dense matrix on vectors that are written as images `(d, 1, 1)`.
+    """`A = U diag(s) V^T` as a dense matrix on vectors in the shape of images `(d, 1, 1)`.
 
     Args:
         u: orthonormal columns, `(m, m)`.
@@ -47,7 +47,7 @@ class MatrixOperator(LinearOperator):
 
     @property
     def svd(self) -> Spectrum:
-        """The decomposition that it was made from."""
+        """The decomposition of the constructor."""
         return Spectrum(
             s=self.s,
             V=lambda c: (c @ self.v.T.to(c)).reshape(-1, *self.in_shape),
@@ -98,15 +98,15 @@ def operator_problem(
     Args:
         operator: a linear operator on images of 1 or 3 channels.
         noise: Gaussian noise, of one level or one for each entry, or its standard deviation.
-        images: how many measurements.
+        images: number of measurements.
         seed: non-negative integer.
 
     Returns:
         The problem, in float64, and the prior.
 
     Raises:
-        ValueError: an operator or noise that leaves no closed form, or more than `DENSE` numbers in an image or a
-            measurement: the posterior's matrices are dense.
+        ValueError: an operator or noise without a closed-form posterior, or more than `DENSE` numbers in an image or a
+            measurement, because the matrices of the posterior are dense.
 
     Example:
         >>> from invdiff.operators import Grayscale
@@ -137,10 +137,10 @@ def operator_problem(
 
 
 def exact_problems() -> dict[str, ExactProblem]:
-    """Return the problems that solvers are graded on, by name, in float64.
+    """Return the problems on which solvers are graded, by name, in float64.
 
     - "inpainting", "deblurring": 8 x 8 images under the Gaussian prior of photographs, noise 0.05.
-    - "modes": two well separated, unequal modes that the measurement does not tell apart.
+    - "modes": two well separated, unequal modes that the measurement does not distinguish.
     - "mixture": the experiment with 25 modes, d_x = 8 and d_y = 2.
     """
     prior = photograph_gaussian()

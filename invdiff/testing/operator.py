@@ -1,4 +1,4 @@
-"""Checks that an operator keeps its contract; third parties run them on their own class.
+"""Checks of an operator's contract, also for the classes of third parties.
 
 For a map `A` with vector-Jacobian product `J(x)^T w`, and random `x`, `v`, `w`,
 
@@ -23,14 +23,14 @@ from .report import Check, Report
 
 
 def check_operator(operator: Operator, *, seed: int = 0) -> Report:
-    """Check that an operator keeps its contract, in float32 and float64.
+    """Check the contract of an operator, in float32 and float64.
 
     Args:
-        operator: the operator; a linear one is checked for what linear ones promise, too.
+        operator: the operator; a linear one is also checked for the contract of linear operators.
         seed: seed of the random images and measurements.
 
     Returns:
-        A report; `report.ok`, `print(report)` and `report.raise_if_failed()` say what it found.
+        A report; `report.ok`, `print(report)` and `report.raise_if_failed()` give its result.
 
     Raises:
         TypeError: not an operator.
@@ -142,7 +142,7 @@ def _dtype(a: Operator, draw: _Draw) -> Outcome:
     if one.dtype != torch.float32 or two.dtype != torch.float64:
         return False, f"expected float32 for float32 and float64 for float64, got {one.dtype} and {two.dtype}"
     if not getattr(a, "exact_gradient", True):
-        return True, "float32 and float64"  # rounding inside the operator may fall to different sides
+        return True, "float32 and float64"  # quantisation inside the operator may round to different sides
     return _below(_error(one, two), 1e-3)
 
 
@@ -162,7 +162,7 @@ def _pure(a: Operator, draw: _Draw) -> Outcome:
     before = x.clone()
     a(x)
     ok = torch.equal(x, before)
-    return ok, "x is as it was" if ok else "forward changes x"
+    return ok, "x is unchanged" if ok else "forward changes x"
 
 
 def _wrong_shape(a: Operator, draw: _Draw) -> Outcome:
@@ -216,7 +216,7 @@ def _device(a: Operator, draw: _Draw) -> Outcome:
         moved = a.to(device)
         y = moved(x.to(device))
         if y.device.type != device:
-            return False, f"A.to({device!r})(x) stands on {y.device}"
+            return False, f"A.to({device!r})(x) is on {y.device}"
         if (error := _error(y.cpu(), a(x))) > 1e-6 and getattr(a, "exact_gradient", True):
             return False, f"differs on {device} by {error:.1e}"
     return True, ", ".join(devices)
@@ -262,7 +262,7 @@ def _normal(a: LinearOperator, draw: _Draw) -> Outcome:
 def _svd(a: LinearOperator, draw: _Draw) -> Outcome:
     f = a.svd
     if f is None:
-        return True, "none; iterative solves"
+        return True, "none, so solves are iterative"
     if bool((f.s < 0).any()):
         return False, "negative singular values"
     s = f.s.double()

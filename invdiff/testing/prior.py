@@ -1,14 +1,15 @@
-"""Checks whether a prior is sane, for third parties to run on their own: contract, noise level, range, channels.
+"""Checks of a prior, also for those of third parties: contract, noise level, range, channels.
 
-A prior's denoiser is to be `E[x_0 | x_sigma = x]` on `x_sigma = x_0 + sigma n` for images `x_0` in [0, 1]. Then, on
-images of its kind,
+The denoiser of a prior must be `E[x_0 | x_sigma = x]` for `x_sigma = x_0 + sigma n` and images `x_0` in [0, 1]. Then,
+on images of its kind,
 
-    E |D(x, sigma) - x_0|^2 <= min(d sigma^2, E |x_0 - E x_0|^2)     better than doing nothing, and than a flat image
+    E |D(x, sigma) - x_0|^2 <= min(d sigma^2, E |x_0 - E x_0|^2)     better than the noisy image and than a flat one
     E |D(x, sigma) - x_0|^2 rises with sigma
-    E |D(x, r sigma) - x_0|^2 is least at r = 1                      it believes in the level that was added
+    E |D(x, r sigma) - x_0|^2 is least at r = 1                      it gets the level that was added
     E |D'(x, sigma) - x_0|^2 is least at D' = D                      no other range or order of channels is better
 
-The third line needs no images of its kind where the noise is the smaller part of `x`: noise is known by its looks.
+The third line also holds on other images where the noise is the smaller part of `x`, because noise looks the same on
+all images.
 """
 
 from __future__ import annotations
@@ -31,23 +32,23 @@ from .report import Check, Report
 
 LEVELS = 8
 LOW = 0.03
-"""Faults of units are weighed at levels from this share of the deviation of the images on."""
+"""Lowest level for faults of units, as a fraction of the standard deviation of the images."""
 ERRORS = 4.5
-"""Standard errors by which a level must be off: eight levels are tried, and the errors are estimates."""
+"""Standard errors by which a level must be off; eight levels are tested, and the errors are estimates."""
 CERTAIN = 3.5
-"""Standard errors by which a level far from the right one must be the better one."""
+"""Standard errors by which a level far from the added one must be better."""
 CHUNK = 2**19
-"""Values in a batch: more images than that are denoised in parts."""
+"""Largest number of values in a batch; more images are denoised in parts."""
 
 
 @dataclass(frozen=True)
 class PriorReport(Report):
-    """What the checks of a prior found.
+    """The result of the checks of a prior.
 
     Attributes:
-        verdict: in a sentence, whether it is sane, and if not the likely fault and what to do.
+        verdict: one sentence: whether the prior is sane, and if not the likely fault and the remedy.
         images: the clean images.
-        readings: what was measured, a reading for each noise level.
+        readings: the measured values at each noise level.
     """
 
     verdict: str
@@ -61,7 +62,7 @@ class PriorReport(Report):
 
 @dataclass(frozen=True)
 class _Suspect:
-    """An explanation of what was measured, with the decibels that it explains."""
+    """A possible fault, with the decibels that it explains."""
 
     gain: float
     sentence: str
@@ -77,24 +78,24 @@ def check_prior(
     samples: Tensor | None = None,
     watch: Callable[[int, int], None] | None = None,
 ) -> PriorReport:
-    """Check a prior, and say what the likely fault is.
+    """Check a prior, and name the likely fault.
 
     Args:
         prior: the prior.
-        images: clean images of the kind that it knows, `(B, C, H, W)`, in [0, 1]; those of
-            `invdiff.testing.prior_images.default_images` unless given.
+        images: clean images of the kind of its training, `(B, C, H, W)`, in [0, 1]; by default those of
+            `invdiff.testing.prior_images.default_images`.
         seed: non-negative integer.
-        tolerance: by what share the level that it believes in may be off at any level, beyond 4.5 standard errors.
-            Unless given 0 on exact samples of the prior, for there the share is 0 in truth, else 0.15: networks are
-            not exact, least at the lowest levels.
-        samples: samples that the prior drew, `(n, C, H, W)`, to be looked at too.
+        tolerance: allowed relative error of the level at which it denoises best, beyond 4.5 standard errors. The
+            default is 0 on exact samples of the prior, where the true error is 0, and 0.15 otherwise, because networks
+            are not exact, in particular at the lowest levels.
+        samples: samples of the prior, `(n, C, H, W)`, to be checked, too.
         watch: called with (noise levels done, noise levels in all).
 
     Returns:
         The report; `report.ok`, `report.verdict`, `print(report)`, `report.raise_if_failed()`.
 
     Raises:
-        ValueError: fewer than two images, or a prior that must be given some.
+        ValueError: fewer than two images, or a prior that needs the argument.
 
     Example:
         >>> import torch
@@ -166,13 +167,13 @@ def _in_parts(prior: Prior) -> Denoise:
 
 def _denoises(readings: list[Reading], x: Tensor, clean: CleanImages) -> Check:
     spread = float(x.double().std())
-    # A network adds errors of its own at the lowest levels; and its images may be others than these.
+    # A network has errors of its own at the lowest levels, and it may be for other images than these.
     slack, flat = (1.02, 1.1) if clean.exact else (1.1, 2.0)
     bounds = [min(slack * r.noise, flat * spread) for r in readings]
     r, bound = max(zip(readings, bounds, strict=True), key=lambda pair: pair[0].error / pair[1])
     ok = r.error <= bound
     detail = f"worst at sigma {r.sigma:.3g}: error {r.error:.3g}, of {min(r.noise, spread):.3g} without it"
-    return Check("denoises", ok, detail, "it does worse than doing nothing, or than a flat image")
+    return Check("denoises", ok, detail, "its error exceeds that of the noisy image, or of a flat image")
 
 
 def _rises(readings: list[Reading]) -> Check:
@@ -181,35 +182,37 @@ def _rises(readings: list[Reading]) -> Check:
     if drops:
         a, b = drops[0]
         detail = f"error {a.error:.3g} at sigma {a.sigma:.3g}, but {b.error:.3g} at {b.sigma:.3g}"
-    return Check("monotone", not drops, detail, "more noise cannot help: check how sigma reaches the network")
+    return Check(
+        "monotone", not drops, detail, "the error must rise with the noise: check how sigma reaches the network"
+    )
 
 
 def _believes(
     readings: list[Reading], clean: CleanImages, std: float, tolerance: float, suspects: list[_Suspect]
 ) -> Check:
-    """Compare the level at which it denoises best with the level that was added."""
-    # Above, what images look like decides more than what noise looks like, and these images may be of another kind.
+    """Compare the level of the least error with the level that was added."""
+    # Above, the images matter more than the noise, and these images may be of another kind.
     top = math.inf if clean.exact else 2 * float(clean.x.double().std())
     seen = [r for r in readings if r.sigma <= top and math.isfinite(r.uncertainty)]
     if not seen:
-        return Check("level", True, "cannot be told: the denoiser does not depend on sigma", "")
+        return Check("level", True, "not measurable: the denoiser does not depend on sigma", "")
     bound = math.log1p(tolerance)
-    least = 0.2 * min(1.0, tolerance / 0.15)  # dB: what a foreign image does to a network's lowest levels is less
+    least = 0.2 * min(1.0, tolerance / 0.15)  # dB: images of another kind change the lowest levels by less
 
     def is_off(r: Reading) -> bool:
-        far = abs(math.log(r.told)) - bound
+        far = abs(math.log(r.best_ratio)) - bound
         return r.gain >= least and (far > ERRORS * r.uncertainty or (far > 0 and r.certainty > CERTAIN))
 
     off = [r for r in seen if is_off(r)]
-    r = max(off or seen, key=lambda r: abs(math.log(r.told)) / (bound + ERRORS * r.uncertainty + 1e-12))
-    detail = f"added {r.sigma:.3g}, denoises best told {r.told * r.sigma:.3g}: {_ratio(r)}"
+    r = max(off or seen, key=lambda r: abs(math.log(r.best_ratio)) / (bound + ERRORS * r.uncertainty + 1e-12))
+    detail = f"added {r.sigma:.3g}, least error for {r.best_ratio * r.sigma:.3g}: {_ratio(r)}"
     together, uncertainty = _together(seen)
     if not off:
-        detail = f"x {math.exp(together):.4f} +- {uncertainty:.1g} of the level added; {_ratio(r)} at worst"
+        detail = f"least error for {math.exp(together):.4f} +- {uncertainty:.1g} times that added; {_ratio(r)} at worst"
         if abs(together) <= bound + ERRORS * uncertainty:
             return Check("level", True, detail, "")
     what, advice = _pattern(seen)
-    # On the levels at which other faults are weighed, so that the largest gain is that of the likeliest one.
+    # On the levels of the other faults, so that the largest gain is that of the likeliest fault.
     compared = [r.gain for r in seen if r.sigma >= LOW * std] or [r.gain for r in off]
     suspects.append(_Suspect(sum(compared) / len(compared), f"{what}; {advice}", "level"))
     return Check("level", False, detail, f"{what}; {advice}")
@@ -219,25 +222,25 @@ def _together(seen: list[Reading]) -> tuple[float, float]:
     """Return the mean of the logarithms, weighted by their precision, and its standard error."""
     weights = [1 / max(r.uncertainty, 1e-4) ** 2 for r in seen]
     total = sum(weights)
-    return sum(w * math.log(r.told) for w, r in zip(weights, seen, strict=True)) / total, total**-0.5
+    return sum(w * math.log(r.best_ratio) for w, r in zip(weights, seen, strict=True)) / total, total**-0.5
 
 
 def _ratio(r: Reading) -> str:
-    return f"x {r.told:.3g} +- {r.told * r.uncertainty:.1g}"
+    return f"x {r.best_ratio:.3g} +- {r.best_ratio * r.uncertainty:.1g}"
 
 
 def _pattern(seen: list[Reading]) -> tuple[str, str]:
-    """Return what is wrong with the levels, and what to do, from how the ratio runs along them."""
-    logs = [math.log(r.told) for r in seen]
+    """Return the fault of the levels and its remedy, from the ratio as a function of the level."""
+    logs = [math.log(r.best_ratio) for r in seen]
     middle = sorted(logs)[len(logs) // 2]
     if max(abs(v - middle) for v in logs) < 0.5 * abs(middle):
         factor = math.exp(-middle)
-        what = f"it takes each noise level for {factor:.3g} times what it is"
+        what = f"it takes each noise level for {factor:.3g} times the true one"
         if factor > 1:
             return what, "sigma is in other units than the images, or multiplied twice; for [-1, 1] the factor is 2"
         return what, "sigma does not reach the network in its own units; for [-1, 1] multiply by 2, as the images"
-    what = "how far the level that it believes in is off changes along the levels"
-    advice = "the schedule is another one than that of its training: check betas, their order and the time steps"
+    what = "the error of the level that it assumes changes along the levels"
+    advice = "the schedule is not that of its training: check betas, their order and the time steps"
     if max(map(abs, logs)) < 0.5 and max(r.gain for r in seen) < 0.1:
         what += ", and matters little, as with a time step that is one off"
     return what, advice
@@ -263,7 +266,7 @@ def _repairs(
         orders = weigh(channel_faults(), denoise, clean.x, sigmas, g)
         passed = "RGB, by {gain:.2g} +- {se:.1g} dB over any other order"
         if orders[0].gain > -max(1e-6, 2 * orders[0].uncertainty):
-            passed = "too like another order to tell"
+            passed = "too similar to another order to distinguish"
         checks.append(_repair("channels", orders, 0.2 * least, suspects, passed))
     return checks
 
@@ -307,7 +310,7 @@ def _verdict(checks: list[Check], suspects: list[_Suspect]) -> str:
         return "sane: nothing wrong was found"
     if suspects:
         likely = max(suspects, key=lambda s: s.gain)
-        if likely.about == "sigma":  # the readings know the factor, and whether it is the same at each level
+        if likely.about == "sigma":  # the readings give the factor, and whether it is constant
             likely = next((s for s in suspects if s.about == "level"), likely)
         return f"likely fault: {likely.sentence}"
     if failed[0].name in ("denoises", "monotone"):

@@ -1,4 +1,4 @@
-"""What solvers take for granted of a prior: shapes, types, a level for each image, gradients, sizes, log-density."""
+"""The contract of a prior that solvers rely on: shapes, types, levels for each image, gradients, sizes, log-density."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Outcome = tuple[bool, str]
 
 
 def check_attributes(prior: Prior) -> Check:
-    """Check that the four attributes are there and make sense."""
+    """Check that the four attributes exist and are valid."""
     advice = "set shape = (C, H, W) with None for any size, std > 0 and 0 < sigma_min < sigma_max"
     if fault := attribute_fault(prior):
         return Check("attributes", False, fault, advice)
@@ -26,7 +26,7 @@ def check_attributes(prior: Prior) -> Check:
 
 
 def check_contract(prior: Prior, images: Tensor, generator: torch.Generator) -> Iterator[Check]:
-    """Yield a check for each promise; an error of the prior's counts as a promise that was not kept."""
+    """Yield a check for each part of the contract; an exception in the prior fails the check."""
     low, high = levels_to_test(prior)
     noise = torch.randn(images[:3].shape, generator=generator, dtype=images.dtype).to(images.device)
     levels = torch.logspace(math.log10(low), math.log10(high), len(noise), dtype=torch.float64).to(images)
@@ -54,7 +54,7 @@ def check_contract(prior: Prior, images: Tensor, generator: torch.Generator) -> 
 
 
 def levels_to_test(prior: Prior) -> tuple[float, float]:
-    """Return the lowest and the highest noise level to check at: those at which there is something to see."""
+    """Return the lowest and the highest noise level of the checks, at which noise and image are both visible."""
     low, high = max(prior.sigma_min, 5e-3 * prior.std), min(prior.sigma_max, 10 * prior.std)
     return (low, high) if low < high else (prior.sigma_min, prior.sigma_max)
 
@@ -90,7 +90,7 @@ def _batch(prior: Prior, x: Tensor, levels: Tensor) -> Outcome:
 
 
 def _gradient(prior: Prior, x: Tensor, levels: Tensor) -> Outcome:
-    """Compare the vector-Jacobian product with differences, along the signs of the noise at a middle level."""
+    """Compare the vector-Jacobian product with finite differences, along the signs of the noise at a middle level."""
     sigma = float(levels[1])
     direction = (x - x.mean()).sign()
     leaf = x.clone().requires_grad_()
@@ -104,7 +104,7 @@ def _gradient(prior: Prior, x: Tensor, levels: Tensor) -> Outcome:
     with torch.no_grad():
         change = (prior.denoise(x + h * direction, sigma) - prior.denoise(x - h * direction, sigma)) / (2 * h)
     by_gradient, by_difference = float((product * direction).sum()), float((change * direction).sum())
-    # Relative to what a map of unit gain would give; the bends of a network's rectifiers show in differences.
+    # Relative to a map of unit gain; finite differences see the kinks of a network's rectifiers.
     error = abs(by_gradient - by_difference) / max(abs(by_difference), 1e-3 * direction.numel())
     return error < 0.05, f"finite; off by {error:.1e} from differences"
 
@@ -125,7 +125,7 @@ def _sizes(prior: Prior, x: Tensor, levels: Tensor) -> Outcome:
 
 
 def _score(prior: Prior, x: Tensor, levels: Tensor) -> Outcome:
-    """Compare `<s, v>` with differences of the log-density, along the score and at random, in float64."""
+    """Compare `<s, v>` with finite differences of the log-density, along the score and at random, in float64."""
     density = log_density_of(prior)
     assert density is not None
     worst = 0.0

@@ -1,13 +1,13 @@
-"""Faults by their repairs: what a denoiser would have to be for its error to be least.
+"""Detecting faults of a denoiser by their repairs: a repair that lowers the error reveals its fault.
 
-No function of `x` is nearer to `x_0` on average than `E[x_0 | x]`. A repair turns a denoiser with one certain fault
-into the right one: for a network of images in [-1, 1] that was given ours as they are, for example,
+No function of `x` is closer to `x_0` in mean square than `E[x_0 | x]`. A repair corrects a denoiser with one particular
+fault. For example, for a network of images in [-1, 1] that gets images in [0, 1] it is
 
     D'(x, sigma) = (D(2 x - 1, 2 sigma) + 1) / 2.
 
-If the repaired denoiser has the smaller error on the same noisy images, the fault is there. The pairing makes small
-differences certain: red and blue exchanged costs a network of photographs a twentieth of a decibel, several standard
-errors over fifteen crops.
+If the repaired denoiser has the smaller error on the same noisy images, the fault is present. The comparison on the
+same images makes small differences significant: red and blue exchanged costs a network of photographs a twentieth of a
+decibel, which is several standard errors over fifteen crops.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Fault:
     """One way to wrap a network wrongly.
 
     Attributes:
-        what: the fault, in words.
-        advice: what to do about it.
-        repair: from the faulty denoiser to the right one.
+        what: description of the fault.
+        advice: the remedy.
+        repair: from the faulty denoiser to the correct one.
     """
 
     what: str
@@ -43,13 +43,13 @@ class Fault:
 
 @dataclass(frozen=True)
 class Evidence:
-    """How much a repair helps.
+    """The effect of a repair.
 
     Attributes:
         fault: the fault.
-        gain: decibels by which the repair lowers the error, mean over images and levels; negative if it does harm.
+        gain: decibels by which the repair lowers the error, mean over images and levels; negative if the error grows.
         uncertainty: standard error of the gain.
-        use: decibels by which the repaired denoiser is better than doing nothing, or than a flat image.
+        use: decibels by which the repaired denoiser is better than the noisy image, or than a flat image.
     """
 
     fault: Fault
@@ -60,13 +60,14 @@ class Evidence:
     def convincing(self, least: float) -> bool:
         """Return whether the gain is above `least` and three standard errors, and the repaired denoiser denoises.
 
-        A repair that makes of a denoiser one that returns its input helps against any fault that does worse.
+        Without the last condition, a repair that returns the noisy image would win against any fault with a larger
+        error.
         """
         return self.gain > max(least, 3 * self.uncertainty) and self.use > 1.0
 
 
 def _affine(scale: float, shift: float) -> Repair:
-    """Return the repair for a network of images `scale x + shift` that was given `x`."""
+    """Return the repair for a network of images `scale x + shift` that gets `x`."""
 
     def repair(denoise: Denoise) -> Denoise:
         return lambda x, sigma: (denoise(scale * x + shift, scale * sigma) - shift) / scale
@@ -99,12 +100,12 @@ RANGES = (
 
 SIGMAS = (
     Fault(
-        "it takes each noise level for twice what it is",
+        "it takes each noise level for twice the true one",
         "sigma is doubled: it is in the units of images in [0, 1], convert it once",
         lambda denoise: lambda x, sigma: denoise(x, sigma / 2),
     ),
     Fault(
-        "it takes each noise level for half of what it is",
+        "it takes each noise level for half of the true one",
         "multiply sigma by 2 for a network of images in [-1, 1], as the images are",
         lambda denoise: lambda x, sigma: denoise(x, 2 * sigma),
     ),
@@ -112,22 +113,22 @@ SIGMAS = (
 
 OUTPUTS = (
     Fault(
-        "what it returns is the noise, not the clean image",
+        "it returns the noise, not the clean image",
         "return x - out",
         lambda denoise: lambda x, sigma: x - denoise(x, sigma),
     ),
     Fault(
-        "what it returns is the noise in units of sigma, not the clean image",
+        "it returns the noise in units of sigma, not the clean image",
         "return x - sigma * out, or wrap the network with from_epsilon",
         lambda denoise: lambda x, sigma: x - sigma * denoise(x, sigma),
     ),
     Fault(
-        "what it returns is the score, not the clean image",
+        "it returns the score, not the clean image",
         "return x + sigma**2 * out, or wrap the network with from_score",
         lambda denoise: lambda x, sigma: x + sigma**2 * denoise(x, sigma),
     ),
     Fault(
-        "the noise is added once more instead of being taken away",
+        "the noise is added again instead of being removed",
         "change the sign of the network's output",
         lambda denoise: lambda x, sigma: 2 * x - denoise(x, sigma),
     ),
@@ -145,7 +146,7 @@ def channel_faults() -> tuple[Fault, ...]:
         faults.append(
             Fault(
                 f"the network takes its channels in the order {names}",
-                f"give it x[:, {list(order)}] and bring its output back by [:, {back}]",
+                f"give it x[:, {list(order)}] and reorder its output by [:, {back}]",
                 _reordered(list(order), back),
             )
         )
@@ -174,7 +175,7 @@ def weigh(
 
     Args:
         faults: the faults.
-        denoise: the denoiser as it is.
+        denoise: the denoiser without a repair.
         images: clean images, `(B, C, H, W)`.
         sigmas: noise levels.
         generator: draws the noise.
@@ -194,12 +195,12 @@ def weigh(
         without[:, j] = torch.minimum(squared_error(x, images), squared_error(flat, images)).cpu()
         for i, fault in enumerate(faults):
             after[i, j] = squared_error(fault.repair(once)(x, sigma), images).cpu()
-    # A repair may bring forth numbers beyond any image; those count against it.
+    # A repair may produce values beyond any image; these count against it.
     after = after.nan_to_num(nan=_WORST, posinf=_WORST).clamp(1e-300, _WORST)
     before = before.clamp(1e-300, _WORST)
     b, a = before.mean(-1, keepdim=True), after.mean(-1, keepdim=True)
     gains, uses = _decibels(b / a).mean((1, 2)), _decibels(without.mean(-1, keepdim=True) / a).mean((1, 2))
-    # Squared errors are compared by their means, for only these are least for the posterior mean; the share of each
+    # Squared errors are compared by their means, because only these are least for the posterior mean; the share of each
     # image in the logarithm of the ratio of means is b_i / b - a_i / a.
     spread = 10 / math.log(10) * (before / b - after / a).mean(1).std(-1) / math.sqrt(len(images))
     found = [Evidence(f, float(g), float(s), float(u)) for f, g, s, u in zip(faults, gains, spread, uses, strict=True)]

@@ -1,4 +1,4 @@
-"""The figure of a prior's check: what it makes of noise at each level, its error, and the level that it believes in."""
+"""The figure of a prior's check: denoised images at each level, the error, and the level of the least error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def draw(report: PriorReport) -> Image.Image:
     """Return the figure, RGB.
 
     Args:
-        report: of `check_prior`, with readings.
+        report: a report of `check_prior` with readings.
 
     Raises:
         ImportError: no matplotlib.
@@ -43,7 +43,7 @@ def draw(report: PriorReport) -> Image.Image:
 
 
 def _curves(report: PriorReport, width: int) -> Image.Image:
-    """Return error and believed level along the levels, `width` pixels wide."""
+    """Return the error and the best level as functions of the level, `width` pixels wide."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -53,27 +53,29 @@ def _curves(report: PriorReport, width: int) -> Image.Image:
     spread = float(report.images.x.double().std())
     figure = Figure(figsize=(14, 5), dpi=width / 14, layout="constrained")
     FigureCanvasAgg(figure)
-    error, told = figure.subplots(1, 2)
+    error, ratio = figure.subplots(1, 2)
     error.loglog(sigmas, sigmas, "--", color=_GRAY, label="doing nothing")
     error.axhline(spread, linestyle=":", color=_GRAY, label="a flat image")
     error.loglog(sigmas, [r.error for r in report.readings], "o-", color=_BLUE, label="error")
     expected = [r.expected for r in report.readings]
-    error.loglog(sigmas, expected, "x", color=_RED, label="error that it expects, by its divergence")
+    error.loglog(sigmas, expected, "x", color=_RED, label="error that it predicts, by its divergence")
     error.set_ylabel("root mean square error")
     error.legend(frameon=False, fontsize=9)
-    told.axhline(1.0, linestyle="--", color=_GRAY)
-    values = [r.told for r in report.readings]
-    bars = [2 * r.told * min(r.uncertainty, 1.0) if math.isfinite(r.uncertainty) else 0.0 for r in report.readings]
-    told.errorbar(sigmas, values, bars, fmt="o-", color=_BLUE, capsize=3)
-    told.set_xscale("log")
-    told.set_yscale("log", base=2)
-    told.set_ylim(min(0.45, *values) / 1.1, max(2.2, *values) * 1.1)
+    ratio.axhline(1.0, linestyle="--", color=_GRAY)
+    values = [r.best_ratio for r in report.readings]
+    bars = [
+        2 * r.best_ratio * min(r.uncertainty, 1.0) if math.isfinite(r.uncertainty) else 0.0 for r in report.readings
+    ]
+    ratio.errorbar(sigmas, values, bars, fmt="o-", color=_BLUE, capsize=3)
+    ratio.set_xscale("log")
+    ratio.set_yscale("log", base=2)
+    ratio.set_ylim(min(0.45, *values) / 1.1, max(2.2, *values) * 1.1)
     ticks = [
         t for t in (0.25, 0.5, 0.71, 1.0, 1.41, 2.0, 4.0) if min(0.45, *values) / 1.1 < t < max(2.2, *values) * 1.1
     ]
-    told.set_yticks(ticks, [f"{t:g}" for t in ticks])
-    told.set_ylabel("level told at which it denoises best / level added")
-    for axes in (error, told):
+    ratio.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    ratio.set_ylabel("level of the least error / level added")
+    for axes in (error, ratio):
         axes.set_xlabel("noise level sigma")
         axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()

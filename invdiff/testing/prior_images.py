@@ -1,11 +1,11 @@
-"""Clean images to check a prior with: its own exact samples, photographs, a folder, or samples that it drew.
+"""Clean images for the check of a prior: its exact samples, photographs, a folder, or samples of its reverse diffusion.
 
-How sharp a check can be hangs on them. On exact samples of an analytic prior every identity of the posterior mean holds
-up to Monte Carlo error. Photographs test a network's noise level, range and channels even where it was trained on
-other images, for what noise looks like is the same in all. Only the range needs images of a kind that it knows:
-networks of body sections know gray photographs too little (`prior_kind`), and get drawn bodies for it, which have no
-grain, and could not show the level. Samples that the prior drew itself share its faults: a network that is told twice
-the noise level draws images that are too smooth, and denoises them well.
+The images determine how sharp a check is. On exact samples of an analytic prior every identity of the posterior mean
+holds up to Monte Carlo error. Photographs test a network's noise level, range and channels even if it was trained on
+other images, because noise looks the same in all images. Only the range needs images of the kind of its training:
+networks of body sections are not trained enough for gray photographs (`prior_kind`), so they get synthetic sections for
+the range. These have no grain, so they cannot test the level. Samples of the prior's own reverse diffusion share its
+faults: a network that gets twice the noise level draws images that are too smooth, and denoises them well.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..streams import generator
 from .prior_kind import knows_better
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "stereo_motorcycle")
-"""Photographs that scikit-image carries within its package."""
+"""Photographs within the package of scikit-image."""
 SIDE = 64
 PIXELS = 15 * SIDE**2
 FEWEST, MOST = 4, 32
@@ -39,14 +39,14 @@ _LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class CleanImages:
-    """Images that a prior is checked with.
+    """Images for the check of a prior.
 
     Attributes:
         x: `(n, C, H, W)`.
-        origin: where they come from, in words.
-        known: images of a kind that it knows better, for the faults of units; `x` unless given.
-        exact: whether they are exact draws of the prior.
-        drawn: whether the prior's own reverse diffusion drew them.
+        origin: description of their source.
+        known: images closer to its training, for the faults of units; by default `x`.
+        exact: whether they are exact samples of the prior.
+        drawn: whether they are samples of the prior's own reverse diffusion.
     """
 
     x: Tensor
@@ -64,18 +64,18 @@ class CleanImages:
 def default_images(
     prior: Prior, shape: Sequence[int] | None = None, *, seed: int = 0, device: torch.device | str = "cpu"
 ) -> CleanImages:
-    """Return exact samples if the prior has a method `sample`, photographs for 1 and 3 channels, else drawn samples.
+    """Return exact samples if the prior has a method `sample`, photographs for 1 and 3 channels, else samples it draws.
 
-    A prior of one channel that knows drawn bodies better than photographs gets these, too, for the units.
+    A prior of one channel that denoises synthetic sections better than photographs gets these, too, for the units.
 
     Args:
         prior: the prior.
-        shape: `(C, H, W)`, where the prior leaves it open; 64 pixels a side, 3 channels where it takes any number.
+        shape: `(C, H, W)`, if the prior does not fix it; by default 64 pixels a side, and 3 channels.
         seed: of the samples.
         device: where the prior is.
 
     Raises:
-        ValueError: a shape that the prior does not take, or a prior that must be given images.
+        ValueError: a shape that the prior does not accept, or a prior that needs given images.
     """
     exact = exact_samples(prior, image_shape(prior, shape, side=SIDE // 2), seed=seed)
     if exact is not None:
@@ -85,7 +85,7 @@ def default_images(
         return drawn_samples(prior, size, seed=seed)
     found = photographs(size)
     if size[0] == 1:
-        # Whatever the shape asked for, on images of full size: little of a body shows in a small crop.
+        # On images of full size, for every shape: a small crop shows little of a body.
         full = (1, *image_shape(prior)[1:])
         if knows_better(prior, phantoms(full, 1).x.to(device), photographs(full, 1).x.to(device)):
             known = phantoms(full)
@@ -95,10 +95,10 @@ def default_images(
 
 
 def image_shape(prior: Prior, shape: Sequence[int] | None = None, *, side: int = SIDE) -> tuple[int, int, int]:
-    """Return `(C, H, W)` of the images to check with.
+    """Return `(C, H, W)` of the images for the check.
 
     Raises:
-        ValueError: the prior does not take that shape.
+        ValueError: the prior does not accept that shape.
     """
     given: tuple[int | None, ...] = (None, None, None) if shape is None else tuple(shape)
     ours: tuple[int | None, ...] = tuple(prior.shape)
@@ -110,9 +110,9 @@ def image_shape(prior: Prior, shape: Sequence[int] | None = None, *, side: int =
 
 
 def exact_samples(prior: Prior, shape: tuple[int, int, int], *, seed: int = 0) -> CleanImages | None:
-    """Return draws by the prior's own method `sample`, in float64, or `None` if it has none.
+    """Return samples by the prior's method `sample`, in float64, or `None` if it has none.
 
-    The method takes `n`, `shape` where the prior leaves that open, `generator` and `dtype`, as ours do.
+    The method takes `n`, `shape` if the prior does not fix it, `generator` and `dtype`, as in this package.
     """
     draw: Any = getattr(prior, "sample", None)
     if not callable(draw):
@@ -120,7 +120,7 @@ def exact_samples(prior: Prior, shape: tuple[int, int, int], *, seed: int = 0) -
     known = inspect.signature(draw).parameters
     if not {"n", "generator", "dtype"} <= set(known):
         return None
-    # Vectors in the guise of small images come in more draws, or a mixture's rare modes would be missing.
+    # Vectors in the shape of small images get more samples, so that a mixture's rare modes occur.
     count = min(512, max(24, 2**15 // math.prod(shape)))
     place = {"shape": shape} if "shape" in known else {}
     x = draw(n=count, generator=generator(seed, 77), dtype=torch.float64, **place)
@@ -132,7 +132,7 @@ def photographs(shape: tuple[int, int, int], crops: int | None = None) -> CleanI
 
     Args:
         shape: `(C, H, W)`.
-        crops: of each photograph; 3 unless given, and 1 of large images.
+        crops: of each photograph; by default 3, and 1 for large images.
 
     Raises:
         ValueError: neither 1 nor 3 channels.
@@ -151,7 +151,7 @@ def photographs(shape: tuple[int, int, int], crops: int | None = None) -> CleanI
 
 
 def phantoms(shape: tuple[int, int, int], crops: int | None = None) -> CleanImages:
-    """Return crops of drawn sections of bodies, `(n, C, H, W)` in [0, 1], all channels alike; see `photographs`."""
+    """Return crops of synthetic body sections, `(n, C, H, W)` in [0, 1], with equal channels; see `photographs`."""
     side = min(2 * max(shape[1:]), 256)
     images = []
     for i in range(len(PHOTOGRAPHS)):
@@ -160,11 +160,11 @@ def phantoms(shape: tuple[int, int, int], crops: int | None = None) -> CleanImag
 
 
 def folder_images(folder: Path, prior: Prior, shape: Sequence[int] | None = None) -> CleanImages:
-    """Return the centres of up to 32 images of a folder, evenly chosen, of one size.
+    """Return the centres of up to 32 images of a folder, evenly spaced, of one size.
 
     Raises:
         NotADirectoryError: no folder.
-        ValueError: too few images, files that cannot be read, or channels that the prior does not take.
+        ValueError: too few images, files that cannot be read, or channels that the prior does not accept.
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"--images: expected a folder of images, got {str(folder)!r}")
@@ -190,10 +190,10 @@ def folder_images(folder: Path, prior: Prior, shape: Sequence[int] | None = None
 
 
 def drawn_samples(prior: Prior, shape: tuple[int, int, int], *, seed: int = 0, n: int = 12) -> CleanImages:
-    """Return samples that the prior's reverse diffusion draws.
+    """Return samples of the prior's reverse diffusion.
 
     Raises:
-        ValueError: the prior does not reach levels at which its images are lost in noise, or its samples diverge.
+        ValueError: the prior's highest level does not hide its images, or its samples diverge.
     """
     if prior.sigma_max < 3 * prior.std:
         raise ValueError(
@@ -210,7 +210,7 @@ def drawn_samples(prior: Prior, shape: tuple[int, int, int], *, seed: int = 0, n
 
 
 def _channels(x: Tensor, channels: int) -> Tensor:
-    """Return images `(1, c, H, W)` with the number of channels asked for: gray of colour by luma."""
+    """Return images `(1, c, H, W)` with that number of channels; gray images of colour ones by luma."""
     if x.shape[1] == channels:
         return x
     if x.shape[1] == 3 and channels == 1:
@@ -221,7 +221,7 @@ def _channels(x: Tensor, channels: int) -> Tensor:
 
 
 def _fit(x: Tensor, size: Sequence[int], spare: float = 1.0) -> Tensor:
-    """Shrink an image, where it is larger, to `spare` times the size that covers `size`; enlarge it to that size."""
+    """Reduce a larger image to `spare` times the size that covers `size`; enlarge a smaller one to that size."""
     h, w = x.shape[-2:]
     cover = max(size[0] / h, size[1] / w)
     factor = max(cover, min(1.0, spare * cover))
@@ -232,7 +232,7 @@ def _fit(x: Tensor, size: Sequence[int], spare: float = 1.0) -> Tensor:
 
 
 def _some_crops(x: Tensor, size: tuple[int, int], count: int | None) -> list[Tensor]:
-    """Return crops of an image that is shrunk to twice their size, where there are many crops, or to one."""
+    """Return crops of an image that is reduced to twice their size, or to their size for one crop."""
     few = 3 * len(PHOTOGRAPHS) * size[0] * size[1] > PIXELS
     return _crops(_fit(x, size, spare=1.0 if few else 2.0), size, count or (1 if few else 3))
 

@@ -1,14 +1,14 @@
-"""Which of the images at hand a prior knows best.
+"""Choosing the images that fit a prior best.
 
-A fault is seen by its repair (`prior_faults`), and only on images of a kind that the prior knows is the repaired
-denoiser sure to be the better one: a network of chest sections denoises photographs *better* if their contrast is
-halved by a wrong range. So kind and repair are chosen together. With the mean squared errors `E_r` of the denoiser
-under repair `r`, and `E_ref` of the embedded network of photographs on the same noisy images,
+A fault is detected by its repair (`prior_faults`). Only on images of the kind of its training is the repaired denoiser
+certainly better: a network of chest sections denoises photographs *better* if a wrong range halves their contrast. So
+kind and repair are chosen together. With the mean squared errors `E_r` of the denoiser under repair `r`, and `E_ref` of
+the embedded network of photographs on the same noisy images,
 
     advantage(kind) = max_r mean_sigma 10 log10 E_ref(kind, sigma) / E_r(kind, sigma).
 
-The reference takes out that some images are easier than others. Its own advantage is 0 on every kind; that of a network
-of photographs is the same on all, that of a network of another kind is largest there.
+The reference accounts for images that are easier than others. Its own advantage is 0 on every kind. The advantage of a
+network of photographs is about the same on all kinds; that of a network of another kind is largest on that kind.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from .prior_faults import OUTPUTS, RANGES, SIGMAS, Fault
 from .prior_levels import Denoise, squared_error
 
 LEAST = 0.4
-"""Decibels by which another kind must be known better than photographs.
+"""Decibels by which the advantage on another kind must exceed that on photographs.
 
-On crops of 64 pixels a side `ct` has 1.2 for drawn bodies, `gaussian` -1.2; on 28 `ct` has 0.4, `fashion` 0.15.
+On crops of 64 pixels a side `ct` has 1.2 for synthetic sections, `gaussian` -1.2; on 28 `ct` has 0.4, `fashion` 0.15.
 """
 LEVELS = (0.2, 0.8, 2.4)
-"""Noise levels, in deviations of the images: those at which what images look like matters."""
+"""Noise levels, in standard deviations of the images, at which the kind of image matters."""
 
 _AS_IT_IS = Fault("nothing is wrong", "", lambda denoise: denoise)
 
 
 @torch.no_grad()
 def knows_better(prior: Prior, other: Tensor, photographs: Tensor) -> bool:
-    """Return whether a prior of one channel, rightly or wrongly wrapped, knows other images better than photographs.
+    """Return whether a prior of one channel, wrapped correctly or not, fits other images better than photographs.
 
     Args:
-        prior: the prior; one that cannot denoise knows neither.
+        prior: the prior; one that cannot denoise fits neither.
         other: images of another kind, `(B, 1, H, W)`, in [0, 1], on the prior's device.
         photographs: photographs, likewise.
     """
     try:
         gain = advantage(prior, other) - advantage(prior, photographs)
-    except Exception:  # what is wrong with it is for the contract's checks to say
+    except Exception:  # the checks of the contract report the error
         return False
     return gain > LEAST
 
@@ -74,6 +74,6 @@ def advantage(prior: Prior, images: Tensor) -> float:
 
 
 def _error(denoise: Denoise, x: Tensor, sigma: float, images: Tensor) -> float:
-    """Return the mean squared error; a repair may bring forth numbers beyond any image."""
+    """Return the mean squared error; a repair may produce values beyond any image."""
     error = float(squared_error(denoise(x, sigma), images).mean())
     return max(error, 1e-30) if math.isfinite(error) else 1e30

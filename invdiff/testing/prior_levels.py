@@ -1,17 +1,16 @@
-"""Which noise level a denoiser believes in, and what error it expects of itself.
+"""Estimating the noise level at which a denoiser has the least error, and the error that it predicts.
 
-On `x = x_0 + sigma n` told the level `r sigma`, the squared error `E |D(x, r sigma) - x_0|^2` of a posterior mean is
-least at `r = 1`, whatever `x_0` is distributed as. With `D' = dD / d log r` at `r = 1`, by central differences, the
-least squares step
+On `x = x_0 + sigma n`, the squared error `E |D(x, r sigma) - x_0|^2` of a posterior mean is least at `r = 1`, for every
+distribution of `x_0`. With `D' = dD / d log r` at `r = 1`, by central differences, the least squares step
 
     delta = sum_i <x_0 - D, D'>_i / sum_i <D', D'>_i,        r = exp(delta),
 
-over images `i` has mean 0 for a posterior mean, for the error is orthogonal to every function of `x`; its standard
-error follows from the spread of the images' own terms. Far from 1, where the step would not hold, `r` is the bottom of
-a parabola through the logarithm of the error at the three best of ratios `2^(k/2)`.
+over images `i` has mean 0 for a posterior mean, because the error is orthogonal to every function of `x`. Its standard
+error follows from the spread of the terms of the images. Far from 1, where the step is not valid, `r` is the minimum of
+a parabola through the logarithm of the error at the three best of the ratios `2^(k/2)`.
 
-By Tweedie's second formula the error that a denoiser expects is `sigma^2 div D`, here with one random direction `b` of
-signs for each image, `div D = E b^T (D(x + h b) - D(x)) / h` (Hutchinson).
+By Tweedie's second formula the error that a denoiser predicts is `sigma^2 div D`. It is estimated with one vector `b`
+of random signs for each image, `div D = E b^T (D(x + h b) - D(x)) / h` (Hutchinson).
 """
 
 from __future__ import annotations
@@ -27,31 +26,31 @@ Denoise = Callable[[Tensor, float], Tensor]
 
 STEP = 0.1
 FARTHEST = 4
-"""Ratios are tried within `2^(-FARTHEST/2)` to `2^(FARTHEST/2)`."""
+"""The ratios are `2^(-FARTHEST/2)` to `2^(FARTHEST/2)`."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was measured at one noise level.
+    """The measured values at one noise level.
 
     Attributes:
         sigma: the level that was added.
-        noise: root mean square of the noise that was drawn: the error of doing nothing.
+        noise: root mean square of the drawn noise, the error of the noisy image.
         error: root mean square of `D(x, sigma) - x_0`.
-        expected: the error that the denoiser expects, the root of `sigma^2 div D / d`; NaN where that is negative.
-        told: the multiple of `sigma` at which it denoises best.
-        uncertainty: standard error of `log told`.
-        gain: decibels by which the error at `told` lies below the one at `sigma`.
-        certainty: standard errors of the gain, where `told` is far from 1; else 0, and the uncertainty says all.
+        expected: the error that the denoiser predicts, the root of `sigma^2 div D / d`; NaN if that is negative.
+        best_ratio: the multiple of `sigma` at which the error is least.
+        uncertainty: standard error of `log best_ratio`.
+        gain: decibels by which the error at `best_ratio` lies below that at 1.
+        certainty: standard errors of the gain if `best_ratio` is far from 1; else 0, and `uncertainty` suffices.
         noisy: the first image with its noise, `(C, H, W)`.
-        denoised: what became of it.
+        denoised: the same image denoised.
     """
 
     sigma: float
     noise: float
     error: float
     expected: float
-    told: float
+    best_ratio: float
     uncertainty: float
     gain: float
     certainty: float
@@ -75,13 +74,13 @@ def read_levels(denoise: Denoise, images: Tensor, sigmas: list[float], generator
         d = denoise(x, sigma)
         h = 0.03 * sigma
         divergence = float((b * (denoise(x + h * b, sigma) - d)).double().mean()) / h
-        told, uncertainty, gain, certainty = best_level(denoise, images, x, sigma, d)
+        best_ratio, uncertainty, gain, certainty = best_level(denoise, images, x, sigma, d)
         yield Reading(
             sigma=sigma,
             noise=float((x - images).double().square().mean().sqrt()),
             error=float((d - images).double().square().mean().sqrt()),
             expected=sigma * math.sqrt(divergence) if divergence >= 0 else math.nan,
-            told=told,
+            best_ratio=best_ratio,
             uncertainty=uncertainty,
             gain=gain,
             certainty=certainty,
@@ -116,12 +115,12 @@ def best_level(
     if k == 0:
         return *_near_one(denoise, clean, x, sigma, d, float(errors[0].sum())), 0.0
     gain = 10 * math.log10(max(error(0), 1e-300) / max(error(k), 1e-300))
-    # Where the level hardly matters, the best one is a matter of chance: it is as sure as that it is better at all. The
-    # share of each image in the logarithm of the ratio of errors is e_i / sum e - f_i / sum f: what makes both large,
-    # such as many edges, is not doubt.
-    told, best = errors[0].double(), errors[k].double()
-    spread = float((told / told.sum() - best / best.sum()).square().sum().sqrt())
-    certainty = float((told.sum() / best.sum()).log()) / max(spread, 1e-12)
+    # Where the level hardly matters, the best one is random; its certainty is that of its gain. The share of each image
+    # in the logarithm of the ratio of errors is e_i / sum e - f_i / sum f; a large error of both, as from many edges,
+    # adds no uncertainty.
+    given, best = errors[0].double(), errors[k].double()
+    spread = float((given / given.sum() - best / best.sum()).square().sum().sqrt())
+    certainty = float((given.sum() / best.sum()).log()) / max(spread, 1e-12)
     half = math.log(2) / 2
     doubt = abs(k) * half / max(certainty, 1e-12)
     if abs(k) == FARTHEST:
@@ -129,7 +128,7 @@ def best_level(
     table = torch.stack([errors[j] for j in (k - 1, k, k + 1)]).double()
     left_out = torch.tensor([_bottom((table.sum(1) - table[:, i]).log()) for i in range(table.shape[1])])
     count = len(left_out)
-    # The jackknife: the spread of the result when each image in turn is left out.
+    # The jackknife: the spread of the results with one image left out.
     uncertainty = math.sqrt((count - 1) / count * float((left_out - left_out.mean()).square().sum()))
     return math.exp(half * (k + _bottom(table.sum(1).log()))), max(doubt, half * uncertainty), gain, certainty
 
@@ -141,7 +140,7 @@ def _near_one(
     along = ((clean - d) * slope).double().flatten(1).mean(1)
     power = slope.double().square().flatten(1).mean(1)
     if not float(power.sum()) > 0:
-        return 1.0, math.inf, 0.0  # it does not listen to the level
+        return 1.0, math.inf, 0.0  # it does not depend on the level
     delta = float(along.sum() / power.sum())
     uncertainty = float((along - delta * power).square().sum().sqrt() / power.sum())
     delta = min(max(delta, -math.log(2) / 2), math.log(2) / 2)
@@ -150,7 +149,7 @@ def _near_one(
 
 
 def _bottom(three: Tensor) -> float:
-    """Return where the parabola through values at -1, 0, 1 is least, within these."""
+    """Return the minimum in [-1, 1] of the parabola through values at -1, 0, 1."""
     low, middle, high = three.tolist()
     bend = low - 2 * middle + high
     return 0.0 if not bend > 0 else min(max((low - high) / (2 * bend), -1.0), 1.0)

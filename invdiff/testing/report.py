@@ -1,4 +1,4 @@
-"""What checks found: a line for each property, and what to do where one does not hold."""
+"""Reports of checks: a line for each property, with the remedy for a failure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class Check:
     """One property of an operator, a prior or a solver.
 
     Attributes:
-        name: what was checked.
+        name: of the property.
         ok: whether it holds.
-        detail: what was measured.
-        advice: what to do if it does not hold.
+        detail: the measured value.
+        advice: the remedy if it does not hold.
     """
 
     name: str
@@ -29,10 +29,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """What the checks found.
+    """The result of checks.
 
     Attributes:
-        subject: what was checked, as it describes itself.
+        subject: description of the checked object.
         checks: one for each property, in the order of the checks.
     """
 

@@ -1,9 +1,9 @@
-"""How wrong a solver is: its samples against those of the exact posterior.
+"""The error of a solver: its samples compared with the exact posterior.
 
 For the samples `x_1, ..., x_S` of one image, and the exact posterior's mean `m` and standard deviation `s` of each
 pixel:
 
-    bias            root mean square over pixels of (mean(x) - m) / s, less what S samples of the truth would show
+    bias            root mean square over pixels of (mean(x) - m) / s, less the expectation for S exact samples
     variance ratio  sum over pixels of var(x) / sum of s^2
     coverage        posterior probability of the central 50 and 90 % intervals of each pixel's samples
     distance        sliced Wasserstein-1 distance to exact samples, and its floor: exact against exact
@@ -37,10 +37,10 @@ class Grade:
         coverage_90: 0.9 for a perfect solver.
         distance: sliced Wasserstein-1 distance to the exact posterior, in posterior standard deviations.
         floor: the same between two sets of exact samples.
-        samples: how many samples of each image.
+        samples: number of samples of each image.
         nfe: network evaluations for one sample.
         seconds: wall time.
-        status: how the solver ended.
+        status: of the solver's run.
     """
 
     bias: float
@@ -62,7 +62,7 @@ def grade_solver(solver: Solver, problem: Problem, prior: Prior, *, samples: int
         solver: the solver.
         problem: a linear operator and Gaussian noise.
         prior: a Gaussian or mixture prior.
-        samples: how many samples of each image.
+        samples: number of samples of each image.
         seed: non-negative integer.
 
     Example:
@@ -74,7 +74,7 @@ def grade_solver(solver: Solver, problem: Problem, prior: Prior, *, samples: int
     exact = ExactPosterior(problem, prior)
     result = solver(problem, prior, samples=samples, seed=seed)
     x = result.samples.double()
-    # Relative to the spread, for some pixels of an exact posterior have almost none.
+    # Relative to the overall spread, because some pixels of an exact posterior have almost none.
     scale = exact.std.clamp(min=1e-3 * float(exact.std.max()))
     truth, other = exact.sample(samples, seed=seed + 1), exact.sample(samples, seed=seed + 2)
     z = (x.mean(1) - exact.mean) / scale
@@ -100,7 +100,7 @@ def _distance(a: Tensor, truth: Tensor, scale: Tensor) -> float:
 
 
 def _coverage(x: Tensor, truth: Tensor, level: float) -> float:
-    """Return the share of exact samples inside the central interval of each pixel's samples."""
+    """Return the fraction of exact samples inside the central interval of each pixel's samples."""
     low, high = torch.quantile(x, torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=x.dtype), dim=1)
     inside = (truth >= low[:, None]) & (truth <= high[:, None])
     return float(inside.double().mean())
@@ -115,15 +115,15 @@ def check_solver(
     bias: float | None = None,
     variance_ratio: tuple[float, float] | None = None,
 ) -> Report:
-    """Check that a solver keeps its contract, and how it grades on exact problems.
+    """Check the contract of a solver, and its errors on exact problems.
 
     Args:
-        solver: the solver; problems that lack what it needs are left out.
-        problems: exact problems by name; those of `exact_problems` unless given.
-        samples: how many samples of each image.
+        solver: the solver; problems that do not meet its needs are left out.
+        problems: exact problems by name; by default those of `exact_problems`.
+        samples: number of samples of each image.
         seed: non-negative integer.
-        bias: largest bias allowed, beyond the Monte Carlo error; unbounded unless given.
-        variance_ratio: range allowed for the ratio of variances, beyond the Monte Carlo error.
+        bias: largest allowed bias beyond the Monte Carlo error; by default no bound.
+        variance_ratio: allowed range of the ratio of variances beyond the Monte Carlo error.
 
     Returns:
         A report with a check for each property; `raise_if_failed` turns it into an error.

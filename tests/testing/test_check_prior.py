@@ -90,7 +90,7 @@ def test_an_exact_prior_passes_and_its_errors_are_those_that_it_expects(
     assert "score" in {c.name for c in report.checks}
     for r in report.readings:
         assert r.error == pytest.approx(r.expected, rel=0.1)
-        assert abs(math.log(r.told)) < 4.5 * r.uncertainty
+        assert abs(math.log(r.best_ratio)) < 4.5 * r.uncertainty
     # In the middle the level is known to a per cent: that is what catches small shifts.
     assert min(r.uncertainty for r in report.readings) < 0.01
     assert not check_prior(Wrapped(prior, lambda x, s: prior.denoise(x, 1.03 * s)), images).ok
