@@ -177,8 +177,8 @@ class EDMOutput(Output):
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Return `(c_skip, c_out)`."""
-        a = self.std**2 / (sigma**2 + self.std**2)
-        return a, sigma * torch.sqrt(a)
+        c_in = torch.rsqrt(sigma**2 + self.std**2)
+        return (self.std * c_in) ** 2, sigma * self.std * c_in
 
 
 @dataclass(frozen=True)

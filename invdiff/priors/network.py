@@ -68,11 +68,9 @@ class Preconditioning:
 
     def factors(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return `(c_skip, c_out, c_in, c_noise)` for noise levels `sigma`, each of its shape."""
+        c_skip, c_out = OUTPUTS[self.output](mean=self.mean, std=self.std).coefficients(sigma)
         c_in = (sigma**2 + self.std**2).rsqrt()
-        if self.output != "edm":
-            a, b = OUTPUTS[self.output](mean=self.mean, std=self.std).coefficients(sigma)
-            return a, b, c_in, sigma.clamp(self.sigma_min, self.sigma_max).log()
-        return (self.std * c_in) ** 2, sigma * self.std * c_in, c_in, sigma.clamp(self.sigma_min, self.sigma_max).log()
+        return c_skip, c_out, c_in, sigma.clamp(self.sigma_min, self.sigma_max).log()
 
 
 class NetworkPrior(Prior):

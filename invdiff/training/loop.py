@@ -18,8 +18,7 @@ from ..priors.network import NetworkPrior, Preconditioning
 from .config import TrainConfig
 from .data import Batches, Pack, write_atomic
 from .evaluate import denoising_table, held_out_batch, write_sheet
-from .objectives.denoising import denoising_loss
-from .objectives.picked import output_of, picked_loss
+from .objectives.configured import configured_loss, output_of
 from .state import TrainState, learning_rate_factor
 from .team import Team
 
@@ -128,18 +127,13 @@ def _step(
     for optimizer, lr in zip(state.optimizers, (config.optimizer.lr, config.optimizer.lr_rest), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = lr * factor
-    x = batches(state.step)
+    x = batches(state.step).to(device, non_blocking=True)
     rng = np.random.default_rng((config.run.seed, 2, state.step))
-    sigma = config.noise.draw(config.data.batch, rng)[batches.mine]
-    seed = int(rng.integers(2**62)) + team.rank
-    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
-    x, noise = x.to(device, non_blocking=True), noise.to(device, non_blocking=True)
-    s = torch.from_numpy(sigma).to(device, torch.float32)
-    if config.run.objective == "edm":  # the same loss as any objective's, with levels stratified over the whole batch
-        loss = denoising_loss(state.network, x, noise, s, state.scaling, autocast)
-    else:
-        g = torch.Generator().manual_seed(seed)
-        loss = picked_loss(config.run.objective, state.network, x, g, state.scaling, config.noise, autocast)
+    levels = config.noise.draw(config.data.batch, rng)[batches.mine]
+    g = torch.Generator().manual_seed(int(rng.integers(2**62)) + team.rank)
+    # Levels of `edm` are stratified over the whole batch; some of the others weight by the density of their own law.
+    sigma = torch.from_numpy(levels) if config.run.objective == "edm" else None
+    loss = configured_loss(config.run.objective, state.network, x, g, state.scaling, config.noise, autocast, sigma)
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -321,6 +321,29 @@ def test_losses_have_gradients_and_one_row_for_each_image() -> None:
             assert bool(p.grad.abs().sum() > 0)
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_levels_may_be_given(name: str) -> None:
+    """The loss at levels that are given is that at levels of the law, where these are the same."""
+    x0, sigma = two_modes().sample(5, generator(0)), torch.full((5,), 0.3, dtype=torch.float64)
+    narrow = LogUniform(0.3 * (1 - 1e-9), 0.3)
+    # Both use up the same random numbers before the noise is drawn, or the same levels would meet other noise.
+    g = generator(1)
+    narrow.sample(5, g)
+    given = make_objective(name, M, S, narrow).loss(Small(), x0, g, sigma)
+    torch.testing.assert_close(given, make_objective(name, M, S, narrow).loss(Small(), x0, generator(1)))
+
+
+def test_edms_objective_is_its_equation_8() -> None:
+    network, x0 = Small().double(), two_modes().sample(5, generator(0)).double()
+    sigma = torch.tensor([0.01, 0.1, 0.3, 1.0, 4.0], dtype=D)
+    found = make_objective("edm", M, S, LEVELS).loss(network, x0, generator(1), sigma)
+    s, noise = sigma[:, None, None, None], torch.randn(x0.shape, generator=generator(1), dtype=x0.dtype)
+    c_skip, c_out = S**2 / (s**2 + S**2), s * S / (s**2 + S**2).sqrt()
+    noisy = x0 - M + s * noise
+    f = network(noisy / (s**2 + S**2).sqrt(), sigma.log())
+    torch.testing.assert_close(found, (f - (x0 - M - c_skip * noisy) / c_out).flatten(1).square().mean(1))
+
+
 def test_wrong_requests_raise() -> None:
     with pytest.raises(ValueError, match="did you mean 'velocity'"):
         make_objective("velocty", M, S, LEVELS)

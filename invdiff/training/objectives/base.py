@@ -19,13 +19,14 @@ class Objective(abc.ABC):
     """
 
     @abc.abstractmethod
-    def loss(self, network: Network, x0: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, network: Network, x0: Tensor, generator: torch.Generator, sigma: Tensor | None = None) -> Tensor:
         """Return the loss of each image, `(B,)`, with its gradient in the network's weights.
 
         Args:
             network: the network.
             x0: clean images, `(B, C, H, W)`.
             generator: of noise and noise levels, on the CPU, whatever the device of `x0`.
+            sigma: noise levels, `(B,)`; drawn from the objective's law unless given.
         """
 
     @abc.abstractmethod

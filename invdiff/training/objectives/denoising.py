@@ -6,11 +6,9 @@ which is `w |denoise(x_sigma, sigma) - x_0|^2 / d` where the target is a functio
 from it by nothing that depends on the network where the target is random given both (previous state, last increment).
 Its minimiser is the mean of the target given `x_sigma`, hence the posterior mean, for every positive weight.
 
-`denoising_loss` is this for EDM's target and noise levels that are given,
+With EDM's target and plain weights it is EDM's objective: with `x' = x_0 - m` and `x'_sigma = x' + sigma n`,
 
-    loss = E | (F(c_in x'_sigma, log sigma) - (x' - c_skip x'_sigma) / c_out |^2,    x'_sigma = x' + sigma n,
-
-the error of the denoiser weighted by `1 / c_out^2`.
+    loss = |F(c_in x'_sigma, log sigma) - (x' - c_skip x'_sigma) / c_out|^2 / d.
 
 References:
     A Connection Between Score Matching and Denoising Autoencoders (Vincent, 2011),
@@ -25,10 +23,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...priors.conversions import Denoiser, EDMOutput, Network, Output
-from ...priors.network import Preconditioning
 from .base import Objective, normal_like
 from .noise import LogUniform, NoiseLaw
 from .weightings import Plain, Weighting
@@ -53,9 +50,9 @@ class DenoisingScoreMatching(Objective):
     noise: NoiseLaw = field(default_factory=LogUniform)
     weighting: Weighting = field(default_factory=Plain)
 
-    def loss(self, network: Network, x0: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, network: Network, x0: Tensor, generator: torch.Generator, sigma: Tensor | None = None) -> Tensor:
         """Return the weighted mean square error of each image, `(B,)`."""
-        sigma = self.noise.sample(len(x0), generator)
+        sigma = self.noise.sample(len(x0), generator) if sigma is None else sigma
         factor = self.weighting(sigma, self.output, self.noise) * self.output.coefficients(sigma)[1] ** 2
         level = sigma.to(x0)
         x, target = self.output.corrupt(x0, level, normal_like(x0, generator))
@@ -65,27 +62,3 @@ class DenoisingScoreMatching(Objective):
     def to_denoiser(self, network: Network) -> Denoiser:
         """Return the denoiser that the network is."""
         return lambda x, sigma: self.output.denoise(network, x, sigma)
-
-
-def denoising_loss(
-    network: nn.Module, x: Tensor, noise: Tensor, sigma: Tensor, scaling: Preconditioning, autocast: bool
-) -> Tensor:
-    """Return the mean loss of a batch.
-
-    Args:
-        network: `F(x, c_noise)`.
-        x: images in [0, 1], `(B, C, H, W)`.
-        noise: standard normal, of the shape of `x`.
-        sigma: noise levels, `(B,)`.
-        scaling: preconditioning.
-        autocast: whether the network computes in bfloat16.
-    """
-    s = sigma[:, None, None, None]
-    c_skip, c_out, c_in, _ = scaling.factors(s)
-    clean = x - scaling.mean
-    noisy = clean + s * noise
-    target = (clean - c_skip * noisy) / c_out
-    y = (c_in * noisy).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
-        f: Tensor = network(y, scaling.factors(sigma)[3])
-    return (f.to(torch.float32) - target).square().mean()

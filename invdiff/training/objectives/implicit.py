@@ -50,9 +50,9 @@ class ImplicitScoreMatching(Objective):
     noise: NoiseLaw = field(default_factory=LogUniform)
     weighting: Weighting = field(default_factory=InverseVariance)
 
-    def loss(self, network: Network, x0: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, network: Network, x0: Tensor, generator: torch.Generator, sigma: Tensor | None = None) -> Tensor:
         """Return `w sigma^4 (|s|^2 + 2 div s) / d` of each image, `(B,)`."""
-        factor, x, s = _scores(self.output, self.noise, self.weighting, network, x0, generator)
+        factor, x, s = _scores(self.output, self.noise, self.weighting, network, x0, generator, sigma)
         flat = s.flatten(1)
         divergence = torch.zeros_like(flat[:, 0])
         for k in range(flat.shape[1]):
@@ -91,9 +91,9 @@ class SlicedScoreMatching(Objective):
         if self.probes < 1:
             raise ValueError(f"SlicedScoreMatching: probes: expected at least 1, got {self.probes}")
 
-    def loss(self, network: Network, x0: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, network: Network, x0: Tensor, generator: torch.Generator, sigma: Tensor | None = None) -> Tensor:
         """Return `w sigma^4 (|s|^2 + 2 v^T grad(v^T s)) / d` of each image, `(B,)`, averaged over the probes."""
-        factor, x, s = _scores(self.output, self.noise, self.weighting, network, x0, generator)
+        factor, x, s = _scores(self.output, self.noise, self.weighting, network, x0, generator, sigma)
         draw = normal_like(x0, generator)
         total = torch.zeros_like(factor)
         for _ in range(self.probes):
@@ -110,10 +110,11 @@ class SlicedScoreMatching(Objective):
 
 
 def _scores(
-    output: Output, noise: NoiseLaw, weighting: Weighting, network: Network, x0: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
+    output: Output, noise: NoiseLaw, weighting: Weighting, network: Network, x0: Tensor, generator: torch.Generator,
+    sigma: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Return `w sigma^4` `(B,)`, noisy images that record gradients, and their scores, both like `x0`."""
-    sigma = noise.sample(len(x0), generator)
+    sigma = noise.sample(len(x0), generator) if sigma is None else sigma
     factor = (weighting(sigma, output, noise) * sigma**4).to(x0)
     level = sigma.to(x0)
     s = expand_sigma(level, x0)

@@ -22,7 +22,7 @@ def levels_of(config: NoiseConfig) -> NoiseLaw:
     return EitherOf(uniform, LogNormal(config.centre, config.spread), config.uniform_share)
 
 
-def picked_loss(
+def configured_loss(
     name: str,
     network: nn.Module,
     x: Tensor,
@@ -30,6 +30,7 @@ def picked_loss(
     scaling: Preconditioning,
     noise: NoiseConfig,
     autocast: bool,
+    sigma: Tensor | None = None,
 ) -> Tensor:
     """Return the mean loss of a batch.
 
@@ -41,6 +42,7 @@ def picked_loss(
         scaling: mean and standard deviation of the data.
         noise: law of the levels.
         autocast: whether the network computes in bfloat16.
+        sigma: noise levels, `(B,)`; drawn from their law unless given.
     """
 
     def call(z: Tensor, label: Tensor) -> Tensor:
@@ -48,4 +50,4 @@ def picked_loss(
             out: Tensor = network(z.contiguous(memory_format=torch.channels_last), label)
         return out.to(torch.float32)
 
-    return make_objective(name, scaling.mean, scaling.std, levels_of(noise)).loss(call, x, generator).mean()
+    return make_objective(name, scaling.mean, scaling.std, levels_of(noise)).loss(call, x, generator, sigma).mean()

@@ -15,7 +15,7 @@ from invdiff.training.config import TrainConfig
 from invdiff.training.data import Pack
 from invdiff.training.loop import fit
 from invdiff.training.objectives import OBJECTIVES
-from invdiff.training.objectives.picked import output_of
+from invdiff.training.objectives.configured import output_of
 
 CPU = torch.device("cpu")
 
