@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,20 +31,7 @@ LARGEST = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Direct(Solver):
-    """A solver without a way: all is done at the start."""
-
-    def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return the single level 0."""
-        return torch.zeros(1, dtype=torch.float64)
-
-    def step(self, run: Run, x: Any, i: int) -> Any:
-        """Never called: there is no step."""
-        raise AssertionError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement(_Direct):
+class Measurement(Solver):
     """The measurement itself, enlarged to the image's size where it is a smaller picture.
 
     Raises:
@@ -53,7 +40,7 @@ class Measurement(_Direct):
 
     point: ClassVar[bool] = True
 
-    def start(self, run: Run) -> Tensor:
+    def draw(self, run: Run) -> Tensor:
         """Return the picture, `(N, C, H, W)`."""
         y, shape = run.problem.measurement, run.problem.operator.in_shape
         factors = [a / b for a, b in zip(shape[1:], y.shape[2:], strict=False)]
@@ -63,7 +50,7 @@ class Measurement(_Direct):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorDraws(_Direct):
+class PriorDraws(Solver):
     """Draws of the prior, whatever was measured.
 
     Attributes:
@@ -72,12 +59,10 @@ class PriorDraws(_Direct):
 
     steps: int = 18
 
-    def __call__(
-        self, problem: Problem, prior: Prior, *, samples: int = 1, seed: int = 0, batch_size: int | None = None,
-        progress: bool | Progress = False,
-    ) -> Reconstruction:  # fmt: skip
+    def solve(
+        self, problem: Problem, prior: Prior, samples: int, seed: int, batch_size: int | None, progress: bool | Progress
+    ) -> Reconstruction:
         """Draw `samples` images for each measurement."""
-        self._check(problem, prior, samples, seed, batch_size)
         begin, shape, y = time.perf_counter(), _shape(problem), problem.measurement
         drawn, nfe = [], 0
         for b in problem.image_index:
@@ -100,7 +85,7 @@ class PriorDraws(_Direct):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExactDraws(_Direct):
+class ExactDraws(Solver):
     """Draws of the posterior of a Gaussian or mixture prior under a linear operator; see `invdiff.posterior`.
 
     Raises:
@@ -109,12 +94,10 @@ class ExactDraws(_Direct):
 
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "gaussian"})
 
-    def __call__(
-        self, problem: Problem, prior: Prior, *, samples: int = 1, seed: int = 0, batch_size: int | None = None,
-        progress: bool | Progress = False,
-    ) -> Reconstruction:  # fmt: skip
+    def solve(
+        self, problem: Problem, prior: Prior, samples: int, seed: int, batch_size: int | None, progress: bool | Progress
+    ) -> Reconstruction:
         """Draw `samples` images of each posterior."""
-        self._check(problem, prior, samples, seed, batch_size)
         observed = problem.operator.observed
         every = problem.measurement[:1].numel()
         count = every if observed is None else int(observed.expand(problem.operator.out_shape).sum())

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..loop import divergence_bound, iterate
 from ..priors.base import Prior
 from ..registry import unknown
 from ..schedules import EDM, VE, VP, Spacing, SubVP, geometric_levels, karras_levels, scaled_levels, vp_levels
@@ -191,19 +192,20 @@ class Sampler(abc.ABC):
         chunks = [range(k, min(k + rows, n)) for k in range(0, n, rows)]
         total = len(chunks) * (len(levels) - 1)
         begin, done = time.perf_counter(), 0
-        parts, evaluated, failures = [], 0, []
+        parts, evaluated, failures = list[Tensor](), 0, list[str]()
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            if watch is not None:
+                watch(done, total)
+
         for chunk in chunks:
             streams = BlockStreams(generator(seed, k) for k in chunk)
             walk = Walk(prior, levels, streams, torch.empty((len(chunk), *size), dtype=dtype, device=device))
             with torch.no_grad():
                 x = self.start(walk) if start is None else start[chunk.start : chunk.stop].to(walk.template)
-                for i in range(len(levels) - 1):
-                    x, failed = self._guarded(walk, x, i)
-                    failures += failed
-                    done += 1
-                    if watch is not None:
-                        watch(done, total)
-            parts.append(x)
+                parts.append(self._walked(walk, x, failures, advance))
             evaluated += walk.evaluated
         return Samples(
             samples=torch.cat(parts),
@@ -213,17 +215,18 @@ class Sampler(abc.ABC):
             message=failures[0] if failures else "",
         )
 
-    def _guarded(self, walk: Walk, x: Tensor, i: int) -> tuple[Tensor, list[str]]:
-        """Take a step; rows that leave all bounds stay where they are."""
-        new = self.step(walk, x, i)
-        bound = 1e3 * max(1.0, walk.levels[0], walk.prior.std)
-        good = new.abs().flatten(1).amax(1) < bound  # false for NaN as well
-        if bool(good.all()):
-            return new, []
-        where = f"step {i + 1} of {len(walk.levels) - 1}, level {walk.levels[i]:.3g}"
-        return torch.where(good.reshape(-1, *[1] * (x.ndim - 1)), new, x), [
-            f"{type(self).__name__} diverged at {where}"
-        ]
+    def _walked(self, walk: Walk, x: Tensor, failures: list[str], advance: Callable[[], None]) -> Tensor:
+        """Take all steps; rows that leave all bounds keep their last state, and a line is added to `failures`."""
+        steps = len(walk.levels) - 1
+
+        def diverged(good: Tensor, before: Tensor, i: int) -> None:
+            where = f"step {i + 1} of {steps}, level {walk.levels[i]:.3g}"
+            failures.append(f"{type(self).__name__} diverged at {where}")
+
+        bound = divergence_bound(walk.prior.std, walk.levels[0])
+        return iterate(
+            lambda state, i: self.step(walk, state, i), x, steps, bound=bound, diverged=diverged, advance=advance
+        )
 
 
 def image_shape(name: str, prior: Prior, shape: tuple[int, int, int] | None) -> tuple[int, int, int]:

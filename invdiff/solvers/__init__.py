@@ -13,6 +13,7 @@ from .dip import DeepImagePrior
 from .dps import DPS
 from .fps import FPS
 from .ilvr import ILVR
+from .iterative import IterativeSolver
 from .langevin import Langevin
 from .map import MAP
 from .mcg import MCG
@@ -52,6 +53,7 @@ __all__ = [
     "ConvolvedLikelihood",
     "DeepImagePrior",
     "DiffPIR",
+    "IterativeSolver",
     "Langevin",
     "MCGDiff",
     "PiGDM",

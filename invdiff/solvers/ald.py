@@ -21,16 +21,16 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import langevin_step, tweedie_score
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.guidance import data_pull, gain
 from .common.levels import annealed_levels
 from .common.run import Run
 from .common.search import Range, Ranges
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreALD(Solver):
+class ScoreALD(IterativeSolver):
     """Annealed Langevin dynamics on prior times likelihood, for any differentiable operator.
 
     Attributes:

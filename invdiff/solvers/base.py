@@ -1,8 +1,8 @@
-"""The loop that every posterior solver shares.
+"""What every posterior solver does alike: the call.
 
-A solver walks down noise levels `sigma_T > ... > sigma_0 = 0` and turns a state at one level into a state at the
-next. Its own file holds that step. Here stand the checks before any work, the random streams, the batches, the count
-of network evaluations, the progress bar and the watch for divergence.
+Here stand the checks before any work, the random streams, the batches, the count of network evaluations, the progress
+bar and the watch for values that are not finite. A solver's own file holds its mathematics: `draw`, which makes one
+image of each row of a batch, or, for an `IterativeSolver`, its noise levels and one step between two of them.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import abc
 import dataclasses
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from ..loop import choose, inside, zeros_of
 from ..memory import check_fits
 from ..noise import Gaussian
 from ..operators.base import LinearOperator
@@ -27,6 +27,7 @@ from ..reconstruction import Reconstruction
 from ..specs import with_options
 from ..streams import Streams, generator
 from ..whitening import whitened
+from .common.divergence import describe_divergence
 from .common.noise_models import solve_white, white_problems
 from .common.progress import Progress, progress_bar
 from .common.run import Run
@@ -47,12 +48,39 @@ APPROXIMATE = (
 )
 
 
+class SolverType(abc.ABCMeta):
+    """The type of solver classes: one that has `levels` and `step`, but names `Solver` as its base, is iterative.
+
+    `Solver` had the loop before `IterativeSolver` was a class of its own; what was written then goes on to work.
+    """
+
+    def __new__(
+        mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, owns_loop: bool = False
+    ) -> SolverType:
+        """Make the class, with `IterativeSolver` among its bases where it needs the loop.
+
+        Args:
+            mcls: this type.
+            name: of the class.
+            bases: as they were written.
+            namespace: what the class defines.
+            owns_loop: whether this is `IterativeSolver` itself.
+        """
+        steps = "levels" in namespace or ("step" in namespace and "draw" not in namespace)
+        if steps and not owns_loop:
+            from .iterative import IterativeSolver
+
+            if not any(issubclass(b, IterativeSolver) for b in bases):
+                bases = tuple(IterativeSolver if b is Solver else b for b in bases)
+                bases = bases if IterativeSolver in bases else (*bases, IterativeSolver)
+        return super().__new__(mcls, name, bases, namespace)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Solver(abc.ABC):
+class Solver(metaclass=SolverType):
     """A posterior sampler: hyper-parameters as a frozen dataclass, called on a problem and a prior.
 
-    A subclass gives `needs`, `levels` and `step`; where it must, also `start` and `finish`. The state is a tensor
-    with a row for each sample, or a named tuple of such tensors whose first entry is the image.
+    A subclass gives `needs` and `draw`. One that repeats a step derives from `IterativeSolver`.
 
     Attributes:
         name: under which the registry lists it; "" for a class that is not listed.
@@ -63,7 +91,7 @@ class Solver(abc.ABC):
         limit: the parameter in whose limit the samples are exact; "" for an approximate solver.
         point: whether the solver draws nothing, so that all its samples are one estimate.
         approximates: whether noise that is not Gaussian is replaced by the Gaussian noise nearest to it, for a solver
-            that knows the data only through a sum of squares; see `replaced`.
+            that knows the data only through a sum of squares; see `noise_models`.
         search: ranges of the parameters that `invdiff tune` searches.
     """
 
@@ -87,25 +115,22 @@ class Solver(abc.ABC):
         """How many samples one row gives: 1, or the number of particles."""
         return 1
 
-    @abc.abstractmethod
-    def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return the decreasing noise levels in float64, `(steps + 1,)`."""
+    def draw(self, run: Run) -> Tensor:
+        """Return the images of a batch, `(N, C, H, W)`, or `(N, cloud, C, H, W)` for clouds of particles.
 
-    @abc.abstractmethod
-    def step(self, run: Run, x: Any, i: int) -> Any:
-        """Take the state `x`, `(N, C, H, W)`, from level `run.levels[i]` to `run.levels[i + 1]`."""
+        Args:
+            run: the batch; a method with several steps calls `run.advance` after each of its `ticks`.
+        """
+        name = type(self).__name__
+        raise TypeError(f"{name}: expected a method draw, or levels and step as an IterativeSolver has; define it")
 
-    def start(self, run: Run) -> Any:
-        """Return the state at the first level, `x_T = c + sigma_T n`, around the centre that `center` chooses."""
-        from .common.initial_state import center
+    def ticks(self, levels: tuple[float, ...]) -> int:
+        """Return how often `draw` calls `run.advance`; 0 for a method of one piece.
 
-        c = center(run.problem, run.prior)
-        return c + run.levels[0] * run.randn(c)
-
-    def finish(self, run: Run, x: Any) -> Tensor:
-        """Return the images of the last state, `(N, C, H, W)`, or `(N, cloud, C, H, W)` for a cloud of particles."""
-        out: Tensor = _image(x)
-        return out
+        Args:
+            levels: noise levels of the run; none for a solver that is no `IterativeSolver`.
+        """
+        return 0
 
     def __call__(
         self,
@@ -136,46 +161,73 @@ class Solver(abc.ABC):
         self._check(problem, prior, samples, seed, batch_size)
         white = white_problems(problem, self.approximates)
         if not white:
-            return self._solve(problem, prior, samples, seed, batch_size, progress)
-        return solve_white(white, lambda p, bar: self._solve(p, prior, samples, seed, batch_size, bar), progress)
+            return self.solve(problem, prior, samples, seed, batch_size, progress)
+        return solve_white(white, lambda p, bar: self.solve(p, prior, samples, seed, batch_size, bar), progress)
 
-    def _solve(
+    def solve(
         self, problem: Problem, prior: Prior, samples: int, seed: int, batch_size: int | None, progress: bool | Progress
     ) -> Reconstruction:
-        """Draw the samples of a problem that the solver can take as it is."""
-        levels = tuple(self.levels(problem, prior).tolist())
+        """Draw the samples of a problem that has passed the checks, batch by batch; see `__call__` for the arguments.
+
+        The noise is white where it is Gaussian.
+        """
+        levels = self._noise_levels(problem, prior)
         clouds = -(-samples // self.cloud)
         pairs = [(b, s) for b in range(len(problem)) for s in range(clouds)]
         size = batch_size or max(1, BATCH_VALUES // max(1, self.cloud * math.prod(problem.operator.in_shape)))
         chunks = [pairs[i : i + size] for i in range(0, len(pairs), size)]
-        steps = len(levels) - 1
         begin = time.perf_counter()
         parts: list[Tensor] = []
         runs: list[Run] = []
-        failures: list[str] = []
-        with progress_bar(progress, len(chunks) * steps, type(self).__name__) as advance:
+        with progress_bar(progress, len(chunks) * self.ticks(levels), type(self).__name__) as advance:
             for chunk in chunks:
                 rows = problem[[b for b, _ in chunk]]
                 keys = [(seed, problem.image_index[b], s) for b, s in chunk]
-                run = Run(rows, prior, levels, Streams(generator(*k) for k in keys))
-                x, failure = self._loop(run, advance)
-                parts.append(x)
+                run = Run(rows, prior, levels, Streams(generator(*k) for k in keys), advance=advance)
+                parts.append(self._drawn(run))
                 runs.append(run)
-                if failure:
-                    failures.append(failure)
         shape = problem.operator.in_shape
         y = problem.measurement
         stacked = torch.cat(parts) if parts else y.new_zeros((0, *shape))
         drawn = stacked.reshape(len(problem), clouds * self.cloud, *shape)
+        failure = next((r.failure for r in runs if r.failure), "")
         return Reconstruction(
             samples=drawn[:, :samples],
             nfe=round(sum(r.evaluated for r in runs) / max(1, len(problem) * samples)),
             seconds=time.perf_counter() - begin,
-            status="diverged" if failures else "ok",
-            message=failures[0] if failures else "",
+            status="diverged" if failure else "ok",
+            message=failure,
             trace=_gather_trace(runs),
             log_evidence=_gather_evidence(runs, len(problem)),
         )
+
+    def _noise_levels(self, problem: Problem, prior: Prior) -> tuple[float, ...]:
+        """Return the noise levels of a run."""
+        return ()
+
+    def _drawn(self, run: Run) -> Tensor:
+        """Return the images of a batch; zeros for rows that are not finite."""
+        with torch.no_grad():
+            out = self.draw(run)
+            good = inside(out, math.inf)
+            if bool(good.all()):
+                return out
+            self.note_divergence(run, good, "at the end", zeros_of(out), 0)
+            return choose(good, out, zeros_of(out))
+
+    def note_divergence(self, run: Run, good: Tensor, where: str, state: Any, i: int) -> None:
+        """Keep what diverged first, and what to change.
+
+        Args:
+            run: the batch.
+            good: which rows are as they should be, `(N,)`.
+            where: at which step, in words.
+            state: the state before, which is finite.
+            i: number of its noise level.
+        """
+        lower = f"{self.lower}={getattr(self, self.lower)}" if self.lower else ""
+        if not run.failure:
+            run.failure = describe_divergence(run, type(self).__name__, lower, good, where, state, i)
 
     @classmethod
     def unmet(cls, problem: Problem) -> list[str]:
@@ -190,54 +242,6 @@ class Solver(abc.ABC):
             "vjp": True,
         }
         return sorted(n for n in cls.needs if not met[n])
-
-    def _loop(self, run: Run, advance: Callable[[], None]) -> tuple[Tensor, str]:
-        """Walk down the levels; rows that diverge keep their last finite state."""
-        with torch.no_grad():
-            steps = len(run.levels) - 1
-            # What takes no steps cannot diverge: the inverse of a blur may be that large.
-            bound = 1e3 * max(1.0, run.levels[0], run.prior.std) if steps else math.inf
-            x, failure = self.start(run), ""
-            good = _inside(_image(x), bound)
-            if not bool(good.all()):
-                failure = self._describe(run, good, "at the start", _zeros(x), 0)
-                x = _choose(good, x, _zeros(x))
-            for i in range(steps if bool(good.any()) or not run.rows else 0):
-                new = self.step(run, x, i)
-                good = _inside(_image(new), bound)
-                if bool(good.all()):
-                    x = new
-                else:
-                    failure = failure or self._describe(run, good, f"at step {i + 1} of {steps}", x, i)
-                    x = _choose(good, new, x)
-                    if not bool(good.any()):
-                        break
-                advance()
-            out = self.finish(run, x)
-            good = _inside(out, math.inf)
-            if not bool(good.all()):
-                failure = failure or self._describe(run, good, "after the last step", x, steps)
-                out = _choose(good, out, _image(x))
-            return out, failure
-
-    def _describe(self, run: Run, good: Tensor, where: str, state: Any, i: int) -> str:
-        """Say what diverged, where, and what to change.
-
-        Args:
-            run: the run.
-            good: which rows are as they should be, `(N,)`.
-            where: at which step, in words.
-            state: the state before, which is finite.
-            i: its level.
-        """
-        row = int((~good).nonzero()[0])
-        image = run.problem.image_index[row]
-        advice = _fault(run, _image(state)[row : row + 1], i) or (
-            f"lower {self.lower}={getattr(self, self.lower)}"
-            if self.lower
-            else "it has no step size to lower: check the values of the measurement and of prior.denoise"
-        )
-        return f"{type(self).__name__} diverged {where} (image {image}); {advice}"
 
     def _check(self, problem: Problem, prior: Prior, samples: int, seed: int, batch_size: int | None) -> None:
         name = type(self).__name__
@@ -262,45 +266,6 @@ class Solver(abc.ABC):
                 f"{name}: prior: expected one of images {op.in_shape}, as the operator has, got {type(prior).__name__} "
                 f"of shape {tuple(prior.shape)}; resize the image or choose another prior"
             )
-
-
-def _fault(run: Run, x: Tensor, i: int) -> str:
-    """Say so if prior or operator make numbers that are not finite of finite images, near the `i`-th level; else ""."""
-    x = x.reshape(-1, *x.shape[-3:])  # of a cloud of particles
-    operator = run.problem.operator
-    if tuple(x.shape[1:]) != tuple(operator.in_shape):
-        return ""
-    if not bool(operator(x.clamp(0, 1)).isfinite().all()):
-        name = type(operator).__name__
-        return f"{name} gives NaN or infinity for images in [0, 1]: invdiff check operator"
-    for sigma in (s for s in run.levels[max(0, i - 1) : i + 2] if s > 0):
-        if not bool(run.prior.denoise(x, sigma).isfinite().all()):
-            name = type(run.prior).__name__
-            return f"{name}.denoise gives NaN or infinity for finite images at sigma {sigma:.3g}: invdiff check prior"
-    return ""
-
-
-def _image(state: Any) -> Tensor:
-    """Return the images of a state, its first entry unless it is a tensor itself."""
-    image: Tensor = state if isinstance(state, Tensor) else state[0]
-    return image
-
-
-def _inside(image: Tensor, bound: float) -> Tensor:
-    """Return which rows hold numbers below a bound only, `(N,)`; none that holds NaN."""
-    return image.abs().flatten(1).amax(1) < bound
-
-
-def _zeros(state: Any) -> Any:
-    """Return a state of zeros."""
-    return torch.zeros_like(state) if isinstance(state, Tensor) else type(state)(*(torch.zeros_like(v) for v in state))
-
-
-def _choose(good: Tensor, new: Any, old: Any) -> Any:
-    """Return the state that has the rows of `new` where `good`, of `old` elsewhere."""
-    if isinstance(new, Tensor):
-        return torch.where(good.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-    return type(new)(*(_choose(good, n, o) for n, o in zip(new, old, strict=True)))
 
 
 def _alternatives(problem: Problem) -> str:

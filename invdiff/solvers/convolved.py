@@ -21,16 +21,16 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.guidance import corrected
 from .common.levels import annealed_levels
 from .common.run import Run
 from .common.search import SHARE, Ranges
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvolvedLikelihood(Solver):
+class ConvolvedLikelihood(IterativeSolver):
     """Guidance by the likelihood of the noisy image itself, for linear operators and Gaussian noise.
 
     Attributes:

@@ -32,12 +32,12 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import karras_levels
 from ..transitions import ddim_step
-from .base import Solver
 from .common.checks import check_number
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.singular import squared
 from .common.splitting import data_draw
+from .iterative import IterativeSolver
 
 LEVELS = (0.01, 100.0)  # lowest and highest noise level, for data on [-1, 1]
 LEAST = 0.6  # of the spread of white images; with 0.15 a state with noise left in it loses sight of the data
@@ -45,7 +45,7 @@ CAUTION = 1 / 64  # variance of the error around that of white images, before an
 
 
 @dataclass(frozen=True, kw_only=True)
-class DAPS(Solver):
+class DAPS(IterativeSolver):
     """Decoupled annealing posterior sampling, for any operator and noise that have a likelihood.
 
     Attributes:

@@ -23,17 +23,17 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_coefficients, langevin_step, tweedie_score
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import noise_std
 from .common.variational import fit
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCPS(Solver):
+class DCPS(IterativeSolver):
     """Divide-and-conquer posterior sampling, for any differentiable operator and Gaussian noise.
 
     Attributes:

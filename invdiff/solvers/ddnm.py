@@ -22,17 +22,17 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import raise_noise
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import SHARE, Ranges
 from .common.spectral import spectral_step
 from .common.time_travel import descents, travel, walk_levels
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDNM(Solver):
+class DDNM(IterativeSolver):
     """Null-space denoising of noisy data, with time travel.
 
     Attributes:

@@ -14,17 +14,17 @@ from torch import Tensor
 
 from ..priors.base import Prior
 from ..problem import Problem
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.initial_state import center
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import SHARE, Ranges
 from .common.spectral import spectral_start, spectral_step
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDRM(Solver):
+class DDRM(IterativeSolver):
     """Denoising in the operator's singular vectors, fast and without gradients.
 
     Attributes:

@@ -24,15 +24,15 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import VP
-from .base import Solver
 from .common.run import Run
 from .common.search import SHARE, Range, Ranges
 from .common.splitting import data_mode
 from .dps import DDPM_SIGMA
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiffPIR(Solver):
+class DiffPIR(IterativeSolver):
     """DiffPIR, for Gaussian noise; in closed form or by conjugate gradients for a linear operator.
 
     Attributes:

@@ -19,7 +19,6 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..priors.base import Prior
 from ..problem import Problem
 from .base import Solver
 from .common.adam import Moments, adam_step
@@ -27,6 +26,7 @@ from .common.checks import check_count, check_number
 from .common.hourglass import Hourglass
 from .common.run import Run
 from .common.search import Range, Ranges
+from .iterative import repeat
 
 
 class Fit(NamedTuple):
@@ -109,9 +109,13 @@ class DeepImagePrior(Solver):
         """The prior is never asked."""
         return 0
 
-    def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return as many zeros as there are iterations: nothing is annealed."""
-        return torch.zeros(self.steps + 1, dtype=torch.float64)
+    def ticks(self, levels: tuple[float, ...]) -> int:
+        """Return the largest number of iterations."""
+        return self.steps
+
+    def draw(self, run: Run) -> Tensor:
+        """Fit the networks, from random parameters."""
+        return repeat(self, run, self.start(run), self.step, self.steps).best
 
     def start(self, run: Run) -> Fit:
         """Draw parameters and inputs."""

@@ -32,17 +32,17 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import vp_levels
 from ..transitions import ddim_step
-from .base import Solver
 from .common.guidance import tweedie_gradient
 from .common.run import Run
 from .common.search import SHARE, Range, Ranges
+from .iterative import IterativeSolver
 
 PUBLISHED_SIZE, PUBLISHED_STEPS = 3 * 256 * 256, 1000
 DDPM_SIGMA = (0.01, 157.0)  # lowest and highest level of DDPM's linear chain of 1000 steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPS(Solver):
+class DPS(IterativeSolver):
     """Diffusion posterior sampling for any differentiable operator.
 
     A step is never longer than the one that takes the linearised residual to zero, `||y - A(x0_hat)|| / ||g||^2` with

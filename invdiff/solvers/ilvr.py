@@ -17,16 +17,16 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.guidance import toward_data
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import Range, Ranges
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class ILVR(Solver):
+class ILVR(IterativeSolver):
     """Replacement of what the operator sees by the noised data; takes the data for noiseless.
 
     Attributes:

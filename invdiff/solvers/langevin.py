@@ -23,11 +23,11 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
 from ..transitions import langevin_step, tweedie_score
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import likelihood_score, noise_std
+from .iterative import IterativeSolver
 
 
 class Chain(NamedTuple):
@@ -38,7 +38,7 @@ class Chain(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Langevin(Solver):
+class Langevin(IterativeSolver):
     """Annealed Langevin on the posterior, for any differentiable operator and Gaussian noise.
 
     Attributes:

@@ -17,16 +17,16 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
-from .base import Solver
 from .common.adam import Descent, falling
 from .common.checks import check_count, check_number
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import first_estimate, likelihood_score
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class MAP(Solver):
+class MAP(IterativeSolver):
     """Maximum a posteriori by gradients, for any differentiable operator and any noise; its samples are all the same.
 
     Attributes:

@@ -22,17 +22,17 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.guidance import corrected, image_scale, toward_data, tweedie_vjp
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.singular import squared
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class MCG(Solver):
+class MCG(IterativeSolver):
     """Guidance by a gradient, then replacement of what is known; takes the data for nearly noiseless.
 
     Attributes:

@@ -23,13 +23,13 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import VP
 from ..transitions import ddim_step
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.levels import ddpm_levels, level_range
 from .common.run import Run
 from .common.search import SHARE, Range, Ranges
 from .common.splitting import likelihood_problem
 from .common.variational import bridge, fit
+from .iterative import IterativeSolver
 
 LEAST = 0.01  # the lowest time at which the data guide
 GOLDEN = 0.6180339887498949  # whose multiples fill (0, 1) evenly, however many there are
@@ -43,7 +43,7 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MGDM(Solver):
+class MGDM(IterativeSolver):
     """Mixture-guided diffusion, for any differentiable operator and any noise.
 
     Attributes:

@@ -18,17 +18,17 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import VP
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.levels import ddpm_levels, level_range
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import likelihood_problem
 from .common.variational import bridge, fit
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class MGPS(Solver):
+class MGPS(IterativeSolver):
     """Variational posterior sampling with midpoint guidance, for any differentiable operator and any noise.
 
     Attributes:

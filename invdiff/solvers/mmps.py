@@ -29,15 +29,15 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import karras_levels
 from ..transitions import ddim_step, heun_step
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.levels import level_range
 from .common.run import Run
 from .common.search import SHARE, Ranges
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class MMPS(Solver):
+class MMPS(IterativeSolver):
     """Guidance with the covariance that the network's Jacobian gives, for any differentiable operator.
 
     Attributes:

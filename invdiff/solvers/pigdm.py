@@ -35,17 +35,17 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.guidance import bounded, dot, image_scale, tweedie_vjp, whitened
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import SHARE, Range, Ranges
 from .common.singular import short_cut
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class PiGDM(Solver):
+class PiGDM(IterativeSolver):
     """Guidance by the pseudo-inverse, for linear operators and Gaussian noise.
 
     Attributes:

@@ -23,16 +23,16 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
-from .base import Solver
 from .common.adam import Descent, falling
 from .common.checks import check_count, check_number
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import data_mode, first_estimate, is_conjugate, likelihood_score
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlugAndPlay(Solver):
+class PlugAndPlay(IterativeSolver):
     """Plug-and-play restoration with the prior as denoiser, for Gaussian noise; its samples are all the same.
 
     An estimate from few evaluations that is hard to beat in PSNR; it says nothing of the uncertainty.

@@ -27,15 +27,15 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import reverse_sde_step, tweedie_score
-from .base import Solver
 from .common.noise_models import noise_level
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import data_draw
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class PnPDM(Solver):
+class PnPDM(IterativeSolver):
     """Split Gibbs sampling with a diffusion model; exact as `steps` and `inner` grow and `rho_min` falls.
 
     Attributes:

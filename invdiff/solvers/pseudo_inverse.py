@@ -8,12 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from ..operators.base import LinearOperator
-from ..priors.base import Prior
-from ..problem import Problem
 from .base import Solver
 from .common.run import Run
 
@@ -35,16 +32,8 @@ class PseudoInverse(Solver):
     needs: ClassVar[frozenset[str]] = frozenset({"linear"})
     point: ClassVar[bool] = True
 
-    def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return the single level 0: nothing is annealed."""
-        return torch.zeros(1, dtype=torch.float64)
-
-    def start(self, run: Run) -> Tensor:
+    def draw(self, run: Run) -> Tensor:
         """Return `A^+ y`."""
         operator = run.problem.operator
         assert isinstance(operator, LinearOperator)
         return operator.pinv(run.problem.measurement)
-
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        """Never called: there is no step."""
-        raise AssertionError

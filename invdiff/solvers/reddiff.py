@@ -20,7 +20,6 @@ from torch import Tensor
 
 from ..priors.base import Prior
 from ..problem import Problem
-from .base import Solver
 from .common.adam import Descent
 from .common.checks import check_count, check_number
 from .common.guidance import data_pull
@@ -28,10 +27,11 @@ from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import first_estimate
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class REDdiff(Solver):
+class REDdiff(IterativeSolver):
     """RED-diff, for any differentiable operator, by least squares; seeks a mode, so that its samples hardly differ.
 
     Attributes:

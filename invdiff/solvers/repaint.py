@@ -18,16 +18,16 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step, raise_noise
-from .base import Solver
 from .common.checks import check_count
 from .common.guidance import toward_data
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.time_travel import descents, travel, walk_levels
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class RePaint(Solver):
+class RePaint(IterativeSolver):
     """Inpainting by replacement and resampling; takes the data for noiseless.
 
     Attributes:

@@ -23,16 +23,16 @@ from torch import Tensor
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import reverse_sde_step, tweedie_score
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.guidance import image_scale, toward_data
 from .common.levels import annealed_levels
 from .common.run import Run
 from .common.search import SHARE, Range, Ranges
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreSDE(Solver):
+class ScoreSDE(IterativeSolver):
     """Predictor and corrector with projection on the data, for masks, tomography and other linear operators.
 
     Attributes:

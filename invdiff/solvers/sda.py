@@ -23,17 +23,17 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step, tweedie_score
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_vjp
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.singular import squared
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class SDA(Solver):
+class SDA(IterativeSolver):
     """Guidance with a likelihood that is wider the noisier the image, and Langevin corrections.
 
     Attributes:

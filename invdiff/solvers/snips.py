@@ -25,16 +25,16 @@ from torch import Tensor
 
 from ..priors.base import Prior
 from ..problem import Problem
-from .base import Solver
 from .common.checks import check_count, check_number
 from .common.levels import annealed_levels
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.spectral import spectral_data
+from .iterative import IterativeSolver
 
 
 @dataclass(frozen=True, kw_only=True)
-class SNIPS(Solver):
+class SNIPS(IterativeSolver):
     """Annealed Langevin dynamics in the operator's singular vectors.
 
     Attributes:

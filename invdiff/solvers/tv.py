@@ -21,13 +21,12 @@ import torch
 from torch import Tensor
 
 from ..operators.base import LinearOperator
-from ..priors.base import Prior
-from ..problem import Problem
 from .base import Solver
 from .common.checks import check_count, check_number
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import noise_std
+from .iterative import repeat
 
 B = 1 / math.sqrt(8)  # one over a bound of the gradient's norm
 
@@ -86,9 +85,13 @@ class TotalVariation(Solver):
         """The prior is never asked."""
         return 0
 
-    def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return as many zeros as there are iterations: nothing is annealed."""
-        return torch.zeros(self.steps + 1, dtype=torch.float64)
+    def ticks(self, levels: tuple[float, ...]) -> int:
+        """Return the number of iterations."""
+        return self.steps
+
+    def draw(self, run: Run) -> Tensor:
+        """Iterate from the scaled back-projection."""
+        return repeat(self, run, self.start(run), self.step, self.steps).x
 
     def start(self, run: Run) -> PrimalDual:
         """Return `A^T y / ||A||^2`, and no dual."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from invdiff import Problem
 from invdiff.noise import Gaussian
 from invdiff.priors import GaussianPrior
-from invdiff.solvers import Solver
+from invdiff.solvers import IterativeSolver
 from invdiff.streams import generator
 from invdiff.testing.exact import MatrixOperator
 
@@ -74,7 +74,7 @@ Step = Callable[[Tensor, float, float, Callable[[], Tensor]], Tensor]
 
 
 def check(
-    w: World, solver: Solver, step: Step, start: Callable[[Tensor, Tensor, float], Tensor] | None = None,
+    w: World, solver: IterativeSolver, step: Step, start: Callable[[Tensor, Tensor, float], Tensor] | None = None,
     *, tolerance: float = 1e-8,
 ) -> None:  # fmt: skip
     """Walk with `step(z, abar, abar_next, draw)` and compare with the solver."""
@@ -101,7 +101,7 @@ def ddim(x0: Tensor, eps: Tensor, now: float, after: float, eta: float, n: Tenso
     return math.sqrt(after) * x0 + c1 * n + math.sqrt(max(1 - after - c1**2, 0)) * eps
 
 
-def exploding(w: World, solver: Solver, step: Callable[[Tensor, float, float, Callable[[], Tensor]], Tensor]) -> None:
+def exploding(w: World, solver: IterativeSolver, step: Step) -> None:
     """As `check`, with `step(z, sigma, sigma_next, draw)` in variance-exploding coordinates."""
 
     def sigma(abar: float) -> float:

@@ -1,6 +1,8 @@
 """What every solver does alike, checked on all of the registry."""
 
+import inspect
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +16,7 @@ from invdiff import Problem, load_prior, reconstruct, registry, simulate
 from invdiff.noise import Gaussian, Poisson
 from invdiff.operators import Identity, Inpainting, Operator
 from invdiff.priors import GaussianPrior, Prior
-from invdiff.solvers import Run, Solver, make_solver
+from invdiff.solvers import IterativeSolver, Run, Solver, make_solver
 
 SOLVERS = dict(registry.solvers)
 QUICK: dict[str, dict[str, int]] = {"dip": {"steps": 10, "width": 6, "depth": 2}}  # it trains a network
@@ -37,7 +39,7 @@ def test_every_public_solver_is_registered() -> None:
     public = {
         v
         for n in invdiff.solvers.__all__
-        if isinstance(v := getattr(invdiff.solvers, n), type) and issubclass(v, Solver)
+        if isinstance(v := getattr(invdiff.solvers, n), type) and issubclass(v, Solver) and not inspect.isabstract(v)
     }
     assert public - {Solver} == set(SOLVERS.values())
 
@@ -214,3 +216,116 @@ def test_one_row_that_breaks_leaves_the_others_alone() -> None:
     assert bool(torch.isfinite(result.samples).all())
     alone = Fragile()(problem[[0, 0]], load_prior("gaussian"))
     torch.testing.assert_close(result.samples[0], alone.samples[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halved(IterativeSolver):
+    """Halves the state from level to level."""
+
+    steps: int = 3
+
+    def levels(self, problem: Problem, prior: Prior) -> Tensor:
+        return torch.linspace(1, 0, self.steps + 1, dtype=torch.float64)
+
+    def start(self, run: Run) -> Tensor:
+        first: Tensor = super().start(run)
+        return first
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        return run.denoise(x, run.levels[i]) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalvedOnSolver(Solver):
+    """The same, written for the time when `Solver` had the loop."""
+
+    steps: int = 3
+
+    def levels(self, problem: Problem, prior: Prior) -> Tensor:
+        return torch.linspace(1, 0, self.steps + 1, dtype=torch.float64)
+
+    def start(self, run: Run) -> Tensor:
+        first: Tensor = super().start(run)  # type: ignore[misc]
+        return first
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        return run.denoise(x, run.levels[i]) / 2
+
+
+class Steps:
+    """Half of a solver, to be mixed in."""
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        return run.denoise(x, run.levels[i]) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixed(Steps, Solver):
+    """The same of two parts."""
+
+    def levels(self, problem: Problem, prior: Prior) -> Tensor:
+        return torch.linspace(1, 0, 4, dtype=torch.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named(Solver):
+    """A base of someone's own, without a loop."""
+
+    label: str = "mine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnNamed(Named):
+    """The same on a base of someone's own."""
+
+    def levels(self, problem: Problem, prior: Prior) -> Tensor:
+        return torch.linspace(1, 0, 4, dtype=torch.float64)
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        return run.denoise(x, run.levels[i]) / 2
+
+
+@pytest.mark.parametrize("cls", [HalvedOnSolver, Mixed, OnNamed])
+def test_levels_and_step_on_solver_itself_make_an_iterative_solver(cls: type[Solver], problem: Problem) -> None:
+    expected = Halved()(problem, load_prior("gaussian"), samples=2, seed=3)
+    result = cls()(problem, load_prior("gaussian"), samples=2, seed=3)
+    assert issubclass(cls, IterativeSolver)
+    assert torch.equal(result.samples, expected.samples)
+    assert result.nfe == expected.nfe == 3
+    assert pickle.loads(pickle.dumps(cls())) == cls()
+
+
+def test_levels_without_a_step_are_named() -> None:
+    class Half(Solver):
+        def levels(self, problem: Problem, prior: Prior) -> Tensor:
+            return torch.zeros(1)
+
+    with pytest.raises(TypeError, match=r"abstract.*step"):
+        Half()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Direct(Solver):
+    """Returns the measurement, or what it is told to."""
+
+    value: float = 1.0
+
+    def draw(self, run: Run) -> Tensor:
+        return run.problem.measurement * self.value
+
+
+def test_a_direct_method_takes_no_step(problem: Problem) -> None:
+    seen: list[tuple[int, int]] = []
+    result = Direct()(problem, load_prior("gaussian"), samples=2, progress=lambda *a: seen.append(a))
+    torch.testing.assert_close(result.samples[:, 1], problem.measurement)
+    assert not issubclass(Direct, IterativeSolver)
+    assert not seen
+    broken = Direct(value=math.inf)(problem, load_prior("gaussian"))
+    assert broken.status == "diverged"
+    assert broken.message.startswith("Direct diverged at the end (image 0)")
+    assert bool(torch.isfinite(broken.samples).all())
+
+
+def test_a_solver_without_a_method_says_what_it_lacks(problem: Problem) -> None:
+    with pytest.raises(TypeError, match="Named: expected a method draw, or levels and step"):
+        Named()(problem, load_prior("gaussian"))

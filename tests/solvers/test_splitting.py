@@ -14,7 +14,7 @@ from invdiff.noise import Gaussian, Poisson
 from invdiff.operators import Identity, Inpainting, Operator
 from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior, photograph_gaussian
-from invdiff.solvers import DAPS, DiffPIR, PnPDM, Run, Solver
+from invdiff.solvers import DAPS, DiffPIR, IterativeSolver, PnPDM, Run, Solver
 from invdiff.solvers.common.splitting import data_draw, data_mode
 from invdiff.solvers.daps import matched_spread
 from invdiff.streams import Streams, generator
@@ -58,7 +58,7 @@ class World:
         # The package starts around x = 0, which is z = -1.
         return sigma * self.noise() - 1
 
-    def check(self, solver: Solver, reference: Callable[[list[float]], Tensor]) -> None:
+    def check(self, solver: IterativeSolver, reference: Callable[[list[float]], Tensor]) -> None:
         levels = (solver.levels(self.problem, self.prior) / 0.5).tolist()
         expected = (reference(levels) + 1) / 2
         got = solver(self.problem, self.prior, seed=7).samples[0, 0].flatten()

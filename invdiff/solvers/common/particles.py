@@ -35,7 +35,8 @@ from ...operators.base import Spectrum
 from ...priors.base import Prior
 from ...problem import Problem
 from ...schedules import geometric_levels
-from ..base import BATCH_VALUES, Solver
+from ..base import BATCH_VALUES
+from ..iterative import IterativeSolver
 from .checks import check_count
 from .levels import level_range
 from .run import Run
@@ -117,7 +118,7 @@ def _invert(weights: Tensor, u: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParticleSolver(Solver):
+class ParticleSolver(IterativeSolver):
     """A solver that moves clouds of particles down the noise levels; a row of its runs is a cloud.
 
     Attributes:

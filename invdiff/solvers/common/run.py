@@ -29,6 +29,8 @@ class Run:
         trace: figures of each step, by name; `record` adds to it.
         log_evidence: estimate of `log p(y)`, `(N,)`, where a solver keeps one.
         evaluated: how many images the prior has denoised.
+        failure: what diverged first, and what to change; "" if nothing has.
+        advance: called after each step, for the progress bar.
     """
 
     problem: Problem
@@ -38,6 +40,8 @@ class Run:
     trace: dict[str, list[Tensor]] = field(default_factory=dict)
     log_evidence: Tensor | None = None
     evaluated: int = 0
+    failure: str = ""
+    advance: Callable[[], None] = lambda: None
     _kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property

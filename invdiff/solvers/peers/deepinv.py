@@ -1,6 +1,6 @@
 """Solvers of other libraries under our contract: the same prior, operator and measurement, in the same run.
 
-A peer's sampler runs from its first line to its last inside one step of ours. It sees
+A peer's sampler runs from its first line to its last inside `draw`. It sees
 
     prior.denoise(x, sigma)       as its denoiser on [0, 1], each call counted,
     operator, y, sigma_y          as its physics, with our adjoint, pseudo-inverse and proximal map,
@@ -25,11 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ...loop import choose, divergence_bound, inside
 from ...noise import Gaussian
 from ...operators import to_deepinv
 from ...operators.base import LinearOperator, Spectrum
-from ...priors.base import Prior
-from ...problem import Problem
 from ...streams import Streams
 from ..base import Solver
 from ..common.checks import check_count, check_number
@@ -41,23 +40,19 @@ from ..common.search import SHARE, Range, Ranges
 class Peer(Solver):
     """A sampler of deepinv's; a subclass builds it in `restore`."""
 
-    def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return one step from the prior's highest level to 0: the peer has noise levels of its own."""
-        return torch.tensor([prior.sigma_max, 0.0], dtype=torch.float64)
-
-    def start(self, run: Run) -> Tensor:
-        """Return zeros: the peer starts where it does."""
-        y = run.problem.measurement
-        return torch.zeros((run.rows, *run.problem.operator.in_shape), dtype=y.dtype, device=y.device)
-
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        """Return what the peer makes of the measurements, `(N, C, H, W)`."""
+    def draw(self, run: Run) -> Tensor:
+        """Return what the peer makes of the measurements, `(N, C, H, W)`; zeros for images beyond all bounds."""
+        y, noise = run.problem.measurement, run.problem.noise
+        zeros = torch.zeros((run.rows, *run.problem.operator.in_shape), dtype=y.dtype, device=y.device)
         if not run.rows:
-            return x
-        noise = run.problem.noise
+            return zeros
         with _OwnStreams(run.streams):
             restored = self.restore(_Denoiser(run), run, noise.std if isinstance(noise, Gaussian) else 0.0)
-        return restored.detach().to(x)
+        images = restored.detach().to(zeros)
+        good = inside(images, divergence_bound(run.prior.std, run.prior.sigma_max))
+        if not bool(good.all()):
+            self.note_divergence(run, good, "in its own loop", zeros, 0)
+        return choose(good, images, zeros)
 
     @abc.abstractmethod
     def restore(self, denoiser: nn.Module, run: Run, noise: float) -> Tensor:

@@ -1,0 +1,90 @@
+"""The loop of steps that solvers and samplers share, with its watch for divergence.
+
+A state is a tensor with a row for each sample, or a named tuple of such tensors whose first entry is the image. A row
+whose image holds NaN, or values beyond a bound, has diverged: it keeps its last good state, and the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+S = TypeVar("S")
+
+
+def iterate(
+    step: Callable[[S, int], S],
+    state: S,
+    steps: int,
+    *,
+    bound: float,
+    diverged: Callable[[Tensor, S, int], None],
+    advance: Callable[[], None],
+) -> S:
+    """Take steps until all are done, or no row is left that has not diverged.
+
+    Args:
+        step: from the state and the step's number, from 0, to the next state.
+        state: the first state.
+        steps: how many are taken.
+        bound: largest absolute value of an image, see `divergence_bound`.
+        diverged: called with the rows that are good, `(N,)`, the state before the step, and the step's number, whenever
+            rows diverge.
+        advance: called after each step.
+
+    Returns:
+        The last state; for rows that diverged, the one before they did.
+    """
+    for i in range(steps):
+        new = step(state, i)
+        good = inside(image_of(new), bound)
+        if bool(good.all()):
+            state = new
+        else:
+            diverged(good, state, i)
+            state = choose(good, new, state)
+            if not bool(good.any()):
+                break
+        advance()
+    return state
+
+
+def divergence_bound(std: float, sigma: float = 0.0) -> float:
+    """Return the absolute value beyond which an image has diverged: a thousand times data or noise, whichever is wider.
+
+    Args:
+        std: standard deviation of the data.
+        sigma: highest noise level.
+    """
+    return 1e3 * max(1.0, sigma, std)
+
+
+def image_of(state: Any) -> Tensor:
+    """Return the images of a state, its first entry unless it is a tensor itself."""
+    image: Tensor = state if isinstance(state, Tensor) else state[0]
+    return image
+
+
+def inside(image: Tensor, bound: float) -> Tensor:
+    """Return which rows hold numbers below a bound only, `(N,)`; none that holds NaN."""
+    return image.abs().flatten(1).amax(1) < bound
+
+
+def zeros_of(state: S) -> S:
+    """Return a state of zeros in the shape of another."""
+    old: Any = state
+    if isinstance(old, Tensor):
+        return cast("S", torch.zeros_like(old))
+    return cast("S", type(old)(*(torch.zeros_like(v) for v in old)))
+
+
+def choose(good: Tensor, new: S, old: S) -> S:
+    """Return the state that has the rows of `new` where `good`, `(N,)`, of `old` elsewhere."""
+    a: Any = new
+    b: Any = old
+    if isinstance(a, Tensor):
+        return cast("S", torch.where(good.reshape(-1, *[1] * (a.ndim - 1)), a, b))
+    return cast("S", type(a)(*(choose(good, n, o) for n, o in zip(a, b, strict=True))))
