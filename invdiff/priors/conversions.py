@@ -171,8 +171,9 @@ class EDMOutput(Output):
         https://arxiv.org/abs/2206.00364, equation 7 and table 1.
 
     Example:
-        >>> EDMOutput(mean=0.0, std=1.0).denoise(lambda z, label: 0 * z, torch.ones(1, 1, 1, 1), 1.0).item()
-        0.5
+        >>> a, b = EDMOutput(mean=0.0, std=3.0).coefficients(torch.tensor(4.0))
+        >>> round(a.item(), 6), round(b.item(), 6)
+        (0.36, 2.4)
     """
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
