@@ -5,7 +5,56 @@ Do not edit: change the class attributes, and run that command.
 
 from __future__ import annotations
 
-from .entry import SolverEntry
+from .entry import OperatorEntry, SolverEntry
+
+OPERATORS: dict[str, OperatorEntry] = {
+    "blur": OperatorEntry(
+        "invdiff.operators:Blur",
+        "convolution: Gaussian, motion, uniform or any kernel, four borders",
+        photographic=True,
+    ),
+    "compressed_sensing": OperatorEntry(
+        "invdiff.operators:CompressedSensing", "random projections, structured or dense"
+    ),
+    "demosaic": OperatorEntry(
+        "invdiff.operators:Demosaic", "one colour for each pixel, Bayer patterns", photographic=True
+    ),
+    "downsample": OperatorEntry(
+        "invdiff.operators:Downsample",
+        "fewer pixels: average or antialiased bicubic, any integer factor",
+        photographic=True,
+    ),
+    "fan_beam": OperatorEntry(
+        "invdiff.operators:FanBeamTomography", "X-ray projections from a point source", sinogram=True
+    ),
+    "gamma_curve": OperatorEntry("invdiff.operators:GammaCurve", "a tone curve", photographic=True),
+    "grayscale": OperatorEntry(
+        "invdiff.operators:Grayscale", "the luma of a colour image: colourisation", photographic=True
+    ),
+    "high_dynamic_range": OperatorEntry(
+        "invdiff.operators:HighDynamicRange", "contrast clipped to [0, 1]", photographic=True
+    ),
+    "identity": OperatorEntry("invdiff.operators:Identity", "the image itself: denoising", photographic=True),
+    "inpainting": OperatorEntry(
+        "invdiff.operators:Inpainting", "missing pixels: box, random or any mask", photographic=True, takes_mask=True
+    ),
+    "jpeg": OperatorEntry("invdiff.operators:JPEG", "compression; gradients pass the rounding", photographic=True),
+    "mri": OperatorEntry(
+        "invdiff.operators:MRI", "frequencies under a mask, one coil; real or complex images", complex_valued=True
+    ),
+    "nonlinear_blur": OperatorEntry(
+        "invdiff.operators:NonlinearBlur", "blur in linear light behind a camera's tone curve", photographic=True
+    ),
+    "phase_retrieval": OperatorEntry(
+        "invdiff.operators:PhaseRetrieval", "magnitude of the oversampled Fourier transform"
+    ),
+    "space_varying_blur": OperatorEntry(
+        "invdiff.operators:SpaceVaryingBlur", "Gaussian blur that grows from left to right", photographic=True
+    ),
+    "tomography": OperatorEntry(
+        "invdiff.operators:Tomography", "parallel-beam X-ray projections at any angles", sinogram=True
+    ),
+}
 
 SOLVERS: dict[str, SolverEntry] = {
     "ald": SolverEntry(

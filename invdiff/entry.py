@@ -47,6 +47,30 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class OperatorEntry(Entry):
+    """Where an operator stands, and what its measurements are; see `invdiff.operators.Operator`.
+
+    Attributes:
+        photographic: whether a measurement is a picture.
+        sinogram: whether a measurement has a row of detectors for each angle.
+        complex_valued: whether a measurement is complex.
+        takes_mask: whether a mask says which pixels are known.
+    """
+
+    photographic: bool = False
+    sinogram: bool = False
+    complex_valued: bool = False
+    takes_mask: bool = False
+
+    @classmethod
+    def of(cls, found: Any, entry: Entry) -> Self:
+        """Return an entry with what an operator's class, or the function that builds it, states."""
+        flags = ("photographic", "sinogram", "complex_valued", "takes_mask")
+        stated = {name: bool(getattr(found, name, False)) for name in flags}
+        return cls(entry.target, entry.summary, entry.source, **stated)
+
+
+@dataclass(frozen=True)
 class SolverEntry(Entry):
     """Where a solver stands, and what must be known to choose it.
 

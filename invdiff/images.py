@@ -130,11 +130,12 @@ def load_mask(path: str | Path, *, invert: bool = False) -> Tensor:
     return torch.from_numpy(known)
 
 
-def load_array(path: str | Path) -> Array:
+def load_array(path: str | Path, *, complex_valued: bool = False) -> Array:
     """Read a numeric array from `.npy` or `.npz` as it stands; 8- and 16-bit integers are scaled to [0, 1].
 
     Args:
         path: the file. An `.npz` must hold one array, or one called `measurement` or `image`.
+        complex_valued: whether complex numbers are read, too, as two channels `(2, ...)`, real and imaginary part.
 
     Raises:
         FileNotFoundError: no such file.
@@ -154,6 +155,8 @@ def load_array(path: str | Path) -> Array:
         if "pickle" in str(error) and not str(error).startswith("Object arrays"):  # what numpy takes all else for
             raise ValueError(f"{path}: cannot be read as a numpy array: it is none, or damaged") from error
         raise ValueError(f"{path}: cannot be read as a numpy array: {_first_line(error)}") from error
+    if complex_valued and array.dtype.kind == "c":
+        return np.stack([array.real, array.imag]).astype(np.float32)
     return _scaled(array, path)
 
 

@@ -52,7 +52,6 @@ class Task(abc.ABC):
 
     Attributes:
         noise: standard deviation `s` of the Gaussian noise, in units of the measurement.
-        photographic: whether a measurement is a picture with white at 1.
 
     Example:
         >>> Denoising(noise=0.1).problem(torch.zeros(1, 1, 8, 8), image=3, seed=0).measurement.std() < 0.2
@@ -60,8 +59,6 @@ class Task(abc.ABC):
     """
 
     noise: float = 0.025
-
-    photographic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.noise) and self.noise >= 0):
@@ -240,7 +237,6 @@ class _ParallelBeam(Task):
     noise: float = 0.005
     views: int = 23
 
-    photographic: ClassVar[bool] = False
     span: ClassVar[float] = 180.0
 
     def __post_init__(self) -> None:
@@ -299,8 +295,6 @@ class PhaseRetrievalTask(Task):
     """
 
     oversampling: float = 2.0
-
-    photographic: ClassVar[bool] = False
 
     def operator(self, shape: Shape, generator: torch.Generator) -> Operator:
         """Return the transform's magnitude."""

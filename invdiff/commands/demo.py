@@ -95,7 +95,7 @@ def write(out: Path, answers: dict[str, Answer], seed: int, device: torch.device
     record: dict[str, object] = {}
     with staged(out) as folder:
         for task, answer in answers.items():
-            shown = {p.title: p for p in panels(answer, photographic=True)}
+            shown = {p.title: p for p in panels(answer)}
             names = ("clean", "measurement", "posterior mean", "sample 0", "posterior std")
             shown["measurement"] = dataclasses.replace(shown["measurement"], title=TASKS[task])
             rows.append([shown[n] for n in names if n in shown])

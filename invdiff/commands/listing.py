@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .. import registry
-from ..entry import Entry, SolverEntry
-from ..registry import unknown
+from ..entry import Entry, OperatorEntry, SolverEntry
+from ..registry import Registry, unknown
 from . import terminal
 
 KINDS = ("operators", "solvers", "priors", "samplers", "tasks")
@@ -61,17 +62,17 @@ def run(kind: str | None, *, options: bool = False, as_json: bool = False) -> No
 
 
 def entries(kind: str) -> dict[str, Entry]:
-    """Return what is listed of one kind, peers among the solvers; a solver from elsewhere says what it needs itself."""
-    found: dict[str, Entry] = getattr(registry, kind).entries()
-    if kind != "solvers":
-        return found
-    return {n: asked(e) for n, e in (found | registry.peers.entries()).items()}
+    """Return what is listed of one kind, peers among the solvers; objects from elsewhere are asked for their facts."""
+    names: Registry[Any] = getattr(registry, kind)
+    found = names.entries() | (registry.peers.entries() if kind == "solvers" else {})
+    return {name: asked(names, entry) for name, entry in found.items()}
 
 
-def asked(entry: Entry) -> Entry:
-    """Return the entry of another package's solver with what its class declares; as it came if it fails to load."""
+def asked(names: Registry[Any], entry: Entry) -> Entry:
+    """Return an entry with what another package's object states of itself; as it came if it fails to load."""
     try:
-        return registry.solvers.described(entry)
+        described: Entry = names.described(entry)
+        return described
     except Exception as error:  # another package's code; the list of all others must not fail with it
         return Entry(entry.target, f"{entry.summary}; fails to load: {type(error).__name__}: {error}", entry.source)
 
@@ -89,6 +90,8 @@ def record(kind: str, name: str, entry: Entry, *, options: bool) -> dict[str, ob
         "target": entry.target,
         "source": entry.source,
     }
+    if isinstance(entry, OperatorEntry):
+        out |= {f.name: getattr(entry, f.name) for f in dataclasses.fields(entry) if f.name not in out}
     if isinstance(entry, SolverEntry):
         out |= {"paper": entry.paper, "needs": entry.needs.split(), "class": entry.kind, "limit": entry.limit}
     if options:

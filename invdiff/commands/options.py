@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 
 from .. import registry
-from ..operators.builders import BUILDERS
-from ..operators.builders.factory import SHAPE_NAMES
+from ..operators.builders.factory import find_builder
 
 
 def describe(kind: str, name: str) -> str:
@@ -18,12 +17,15 @@ def describe(kind: str, name: str) -> str:
     """
     if kind not in ("operators", "solvers", "samplers", "priors", "tasks"):
         return "no options"
-    hidden = set(SHAPE_NAMES) | {"shape", "self"}
-    if kind == "operators" and name in BUILDERS:
-        target, hidden = BUILDERS[name].build, hidden | BUILDERS[name].implicit
+    if kind == "operators":
+        found = list(find_builder(name).options().values())
     else:
         target = getattr(registry, kind)[name]
-    found = [p for p in inspect.signature(target).parameters.values() if p.name not in hidden]
+        found = [
+            p
+            for p in inspect.signature(target).parameters.values()
+            if p.name not in ("in_shape", "image_shape", "shape", "self")
+        ]
     return ", ".join(_option(p) for p in found if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)) or "no options"
 
 

@@ -67,6 +67,13 @@ class Operator(abc.ABC):
         in_shape: shape of one image, `(C, H, W)`.
         out_shape: shape of one measurement.
         exact_gradient: False if autograd gives a surrogate, because the map is piecewise constant.
+        name: under which the registry lists the class; "" for one that is not listed.
+        summary: one line for listings.
+        photographic: whether a measurement is a picture, with intensities in [0, 1].
+        sinogram: whether a measurement has a row of detectors for each angle, `(C, angles, detectors)`; the class then
+            takes the arguments `angles`, degrees or how many, and `pixel_size`.
+        complex_valued: whether a measurement is complex, its first axis real and imaginary part.
+        takes_mask: whether the class takes an argument `mask`, `(H, W)`, True where pixels of the picture are known.
 
     Example:
         >>> import torch
@@ -80,6 +87,12 @@ class Operator(abc.ABC):
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
     exact_gradient: ClassVar[bool] = True
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    photographic: ClassVar[bool] = False
+    sinogram: ClassVar[bool] = False
+    complex_valued: ClassVar[bool] = False
+    takes_mask: ClassVar[bool] = False
 
     @abc.abstractmethod
     def forward(self, x: Tensor) -> Tensor:

@@ -46,6 +46,10 @@ class Grayscale(LinearOperator):
         torch.Size([1, 1, 4, 4])
     """
 
+    name = "grayscale"
+    summary = "the luma of a colour image: colourisation"
+    photographic = True
+
     def __init__(self, in_shape: tuple[int, ...], *, weights: Sequence[float] | None = None) -> None:
         self.in_shape = image_shape("Grayscale", in_shape)
         channels = self.in_shape[0]
@@ -93,6 +97,10 @@ class Demosaic(LinearOperator):
         tensor([[[[0., 1.],
                   [1., 2.]]]])
     """
+
+    name = "demosaic"
+    summary = "one colour for each pixel, Bayer patterns"
+    photographic = True
 
     def __init__(self, in_shape: tuple[int, ...], *, pattern: str = "rggb") -> None:
         self.in_shape = image_shape("Demosaic", in_shape)

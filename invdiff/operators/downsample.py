@@ -46,6 +46,10 @@ class Downsample(LinearOperator):
         torch.Size([1, 1, 2, 2])
     """
 
+    name = "downsample"
+    summary = "fewer pixels: average or antialiased bicubic, any integer factor"
+    photographic = True
+
     def __init__(
         self, in_shape: tuple[int, ...], *, factor: int, kernel: Literal["bicubic", "average"] | Tensor = "bicubic"
     ) -> None:

@@ -28,6 +28,10 @@ class Identity(LinearOperator):
         tensor(4.)
     """
 
+    name = "identity"
+    summary = "the image itself: denoising"
+    photographic = True
+
     def __init__(self, in_shape: tuple[int, ...]) -> None:
         self.in_shape = self.out_shape = image_shape("Identity", in_shape)
 

@@ -32,6 +32,11 @@ class Inpainting(LinearOperator):
         ((3, 4, 4), 12)
     """
 
+    name = "inpainting"
+    summary = "missing pixels: box, random or any mask"
+    photographic = True
+    takes_mask = True
+
     def __init__(self, mask: Tensor, *, channels: int | None = None) -> None:
         if not isinstance(mask, Tensor):
             raise TypeError(

@@ -50,6 +50,9 @@ class JPEG(Operator):
         tensor(0.5000)
     """
 
+    name = "jpeg"
+    summary = "compression; gradients pass the rounding"
+    photographic = True
     exact_gradient = False
 
     def __init__(self, in_shape: tuple[int, ...], *, quality: int) -> None:

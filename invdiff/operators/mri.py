@@ -43,6 +43,10 @@ class MRI(LinearOperator):
         (torch.Size([1, 2, 8, 8]), 16)
     """
 
+    name = "mri"
+    summary = "frequencies under a mask, one coil; real or complex images"
+    complex_valued = True
+
     def __init__(self, in_shape: tuple[int, ...], *, mask: Tensor, sensitivities: Tensor | None = None) -> None:
         self.in_shape = image_shape("MRI", in_shape)
         channels, h, w = self.in_shape

@@ -43,6 +43,9 @@ class PhaseRetrieval(Operator):
         (3, 384, 384)
     """
 
+    name = "phase_retrieval"
+    summary = "magnitude of the oversampled Fourier transform"
+
     def __init__(self, in_shape: tuple[int, ...], *, oversampling: float = 2.0) -> None:
         self.in_shape = image_shape("PhaseRetrieval", in_shape)
         if not (math.isfinite(oversampling) and oversampling >= 0):
@@ -79,6 +82,10 @@ class HighDynamicRange(Operator):
         tensor([[[[0.0000, 0.5000, 0.7000]]]])
     """
 
+    name = "high_dynamic_range"
+    summary = "contrast clipped to [0, 1]"
+    photographic = True
+
     def __init__(self, in_shape: tuple[int, ...], *, gain: float = 2.0) -> None:
         self.in_shape = self.out_shape = image_shape("HighDynamicRange", in_shape)
         self.gain = _positive("HighDynamicRange", "gain", gain)
@@ -106,6 +113,10 @@ class GammaCurve(Operator):
         >>> GammaCurve((1, 1, 2), gamma=2.0)(torch.tensor([[[[0.5, 1.0]]]])).round(decimals=3)
         tensor([[[[0.2500, 1.0000]]]])
     """
+
+    name = "gamma_curve"
+    summary = "a tone curve"
+    photographic = True
 
     def __init__(self, in_shape: tuple[int, ...], *, gamma: float = 2.2) -> None:
         self.in_shape = self.out_shape = image_shape("GammaCurve", in_shape)
@@ -148,6 +159,10 @@ class NonlinearBlur(Operator):
         >>> A(torch.full((1, 1, 4, 4), 0.3)).mean().round(decimals=4)
         tensor(0.3000)
     """
+
+    name = "nonlinear_blur"
+    summary = "blur in linear light behind a camera's tone curve"
+    photographic = True
 
     def __init__(
         self, in_shape: tuple[int, ...], *, kernel: Tensor, gamma: float = 2.2, border: Border = "reflect"

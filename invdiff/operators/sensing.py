@@ -44,6 +44,9 @@ class CompressedSensing(LinearOperator):
         torch.Size([2, 16])
     """
 
+    name = "compressed_sensing"
+    summary = "random projections, structured or dense"
+
     def __init__(
         self,
         in_shape: tuple[int, ...],

@@ -12,8 +12,8 @@ The tables hold import paths and one-line summaries, not objects, so that listin
 
 from __future__ import annotations
 
-from ..entries import PEERS, SOLVERS
-from ..entry import Entry, SolverEntry
+from ..entries import OPERATORS, PEERS, SOLVERS
+from ..entry import Entry, OperatorEntry, SolverEntry
 from .files import WEIGHTS, in_file_of_user, is_weights, load_from_file, weights_path
 from .mapping import Registry
 from .names import UnknownNameError, unknown
@@ -35,33 +35,7 @@ __all__ = [
     "weights_path",
 ]
 
-operators = Registry(
-    "operator",
-    "invdiff.operators",
-    {
-        "identity": Entry("invdiff.operators:Identity", "the image itself: denoising"),
-        "inpainting": Entry("invdiff.operators:Inpainting", "missing pixels: box, random or any mask"),
-        "blur": Entry("invdiff.operators:Blur", "convolution: Gaussian, motion, uniform or any kernel, four borders"),
-        "downsample": Entry(
-            "invdiff.operators:Downsample", "fewer pixels: average or antialiased bicubic, any integer factor"
-        ),
-        "tomography": Entry("invdiff.operators:Tomography", "parallel-beam X-ray projections at any angles"),
-        "fan_beam": Entry("invdiff.operators:FanBeamTomography", "X-ray projections from a point source"),
-        "mri": Entry("invdiff.operators:MRI", "frequencies under a mask, one coil; real or complex images"),
-        "grayscale": Entry("invdiff.operators:Grayscale", "the luma of a colour image: colourisation"),
-        "demosaic": Entry("invdiff.operators:Demosaic", "one colour for each pixel, Bayer patterns"),
-        "space_varying_blur": Entry(
-            "invdiff.operators:SpaceVaryingBlur", "Gaussian blur that grows from left to right"
-        ),
-        "compressed_sensing": Entry("invdiff.operators:CompressedSensing", "random projections, structured or dense"),
-        "phase_retrieval": Entry("invdiff.operators:PhaseRetrieval", "magnitude of the oversampled Fourier transform"),
-        "high_dynamic_range": Entry("invdiff.operators:HighDynamicRange", "contrast clipped to [0, 1]"),
-        "gamma_curve": Entry("invdiff.operators:GammaCurve", "a tone curve"),
-        "nonlinear_blur": Entry("invdiff.operators:NonlinearBlur", "blur in linear light behind a camera's tone curve"),
-        "jpeg": Entry("invdiff.operators:JPEG", "compression; gradients pass the rounding"),
-    },
-    Entry,
-)
+operators = Registry("operator", "invdiff.operators", OPERATORS, OperatorEntry)
 peers = Registry("peer", "invdiff.peers", PEERS, SolverEntry)
 solvers = Registry("solver", "invdiff.solvers", SOLVERS, SolverEntry, also=peers)
 samplers = Registry(

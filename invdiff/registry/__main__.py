@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..entry import Entry, SolverEntry
+from ..entry import Entry, OperatorEntry, SolverEntry
 
 ROOT = Path(__file__).parent.parent
 WIDTH = 120
@@ -33,7 +33,7 @@ Do not edit: change the class attributes, and run that command.
 
 from __future__ import annotations
 
-from .entry import SolverEntry
+from .entry import OperatorEntry, SolverEntry
 '''
 
 
@@ -54,20 +54,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 def generated() -> dict[Path, str]:
     """Return the text that each generated file should have."""
-    from .. import solvers
+    from .. import operators, solvers
+    from ..operators import Operator
     from ..solvers import Solver
 
+    peers_home = f"{solvers.__name__}.peers."
     found = named_classes(solvers, Solver)
-    peers = {n: c for n, c in found.items() if c.__module__.startswith(f"{solvers.__name__}.peers.")}
+    peers = {n: c for n, c in found.items() if c.__module__.startswith(peers_home)}
     ours = {n: c for n, c in found.items() if n not in peers}
+    maps = named_classes(operators, Operator)
     tables = [
+        table("OPERATORS", {n: _entry(OperatorEntry, c, operators.__name__) for n, c in maps.items()}),
         table("SOLVERS", {n: _entry(SolverEntry, c, solvers.__name__) for n, c in ours.items()}),
         table("PEERS", {n: _entry(SolverEntry, c, c.__module__) for n, c in peers.items()}),
     ]
-    return {
-        ROOT / "entries.py": "\n".join([HEADER, *tables]),
-        _file(solvers): with_exports(_file(solvers).read_text(), solvers.__name__, list(ours.values())),
+    exporting = ((operators, maps), (solvers, ours))
+    exports = {
+        _file(package): with_exports(_file(package).read_text(), package.__name__, list(classes.values()))
+        for package, classes in exporting
     }
+    return {ROOT / "entries.py": "\n".join([HEADER, *tables]), **exports}
 
 
 def named_classes(package: ModuleType, base: type) -> dict[str, type[Any]]:

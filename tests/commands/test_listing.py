@@ -44,7 +44,11 @@ def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["dps"]["paper"] == "Chung et al. 2023"
     assert "steps=100" in rows["dps"]["options"]
     assert main(["list", "--json"]) == 0
-    assert set(json.loads(capsys.readouterr().out)) == {"operators", "solvers", "priors", "samplers", "tasks"}
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"operators", "solvers", "priors", "samplers", "tasks"}
+    operators = {row["name"]: row for row in found["operators"]}
+    assert operators["blur"]["photographic"] and not operators["blur"]["sinogram"]
+    assert operators["mri"]["complex_valued"] and operators["inpainting"]["takes_mask"]
 
 
 def test_solvers_are_legible_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

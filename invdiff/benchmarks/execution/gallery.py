@@ -17,12 +17,11 @@ SAMPLES = 4
 """How many samples are kept."""
 
 
-def pictures(outcome: Outcome, *, photographic: bool) -> Pictures:
+def pictures(outcome: Outcome) -> Pictures:
     """Return the arrays that `Row.load_pictures` describes.
 
     Args:
         outcome: what there is to show.
-        photographic: whether a measurement is a picture with white at 1, and not to be scaled.
     """
     result, y = outcome.result, outcome.problem.measurement[0].float().cpu()
     shown = {
@@ -31,7 +30,7 @@ def pictures(outcome: Outcome, *, photographic: bool) -> Pictures:
         "samples": _levels(result.samples[0, :SAMPLES]),
         "std": result.std[0].half().numpy(),
     }
-    if (seen := _visible(y, photographic)) is not None:
+    if (seen := _visible(y, outcome.problem.operator.photographic)) is not None:
         shown["measurement"] = _levels(seen)
     if not outcome.point and result.samples.shape[1] > 1:
         shown |= reliability(result.samples, outcome.truth)
@@ -39,7 +38,10 @@ def pictures(outcome: Outcome, *, photographic: bool) -> Pictures:
 
 
 def _visible(y: Tensor, photographic: bool) -> Tensor | None:
-    """Return a measurement as a picture, `(1 or 3, h, w)`, or `None` where it has no such shape."""
+    """Return a measurement as a picture, `(1 or 3, h, w)`, or `None` where it has no such shape.
+
+    One that is no photograph is scaled: its quantiles of 0.5 and 99.5 % are black and white.
+    """
     if y.ndim != 3 or y.shape[0] not in (1, 3):
         return None
     if photographic:

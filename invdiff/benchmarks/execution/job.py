@@ -29,7 +29,6 @@ from ...reconstruction import Reconstruction
 from ...solvers.base import NEEDS
 from ..metrics import Outcome, score
 from ..suite import Entry
-from ..tasks import make_task
 from .gallery import pictures
 from .prepared import Prepared, wait
 from .store import Cell, Pictures, Row
@@ -107,7 +106,7 @@ def run(job: Job, prepared: Prepared | None = None) -> Result:
         truth = torch.from_numpy(job.truth)[None]
         outcome = Outcome(truth, problem.to("cpu"), prior, _on_cpu(result), solver.point, job.cell.seed)
         metrics = score(outcome, job.metrics)
-        kept = pictures(outcome, photographic=make_task(cell.task).photographic)
+        kept = pictures(outcome)
     except Exception as error:
         early = isinstance(error, ValueError) and not progress.done and not seconds
         status = "not applicable" if early else "failed"

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ...images import ARRAYS, check_finite, load_array, load_image_and_mask, load_mask
 from ...memory import check_fits
+from ...registry import operators
 from ..checks import check_exists
-from .request import PHOTOGRAPHIC, Request
+from .request import Request
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,20 @@ class Input:
 
 
 def read_input(request: Request) -> Input:
-    """Read the image and, for inpainting, the mask.
+    """Read the image and, for an operator that takes one, the mask.
 
     Raises:
         ValueError: files that cannot be read, a mask of another size, or no word about which pixels are missing.
     """
-    name = request.operator.name
-    if not (request.simulate or name in PHOTOGRAPHIC) and request.image.suffix.lower() in ARRAYS:
-        return Input(_read_array(request.image) * request.measurement_scale)
+    kind = operators.facts(request.operator.name)
+    if not (request.simulate or kind.photographic) and request.image.suffix.lower() in ARRAYS:
+        return Input(_read_array(request.image, complex_valued=kind.complex_valued) * request.measurement_scale)
     image, known = load_image_and_mask(
         request.image, missing_color=request.missing_color, tolerance=request.missing_tolerance
     )
     image = image * request.measurement_scale
     chosen = request.mask is not None or bool(request.operator.options)
-    if name != "inpainting" or (request.simulate and chosen and request.mask is None):
+    if not kind.takes_mask or (request.simulate and chosen and request.mask is None):
         lost = () if known is None else ("the image's transparency is ignored: its pixels are taken as they are",)
         return Input(image, None, lost)
     if request.mask is not None:
@@ -61,15 +62,15 @@ def read_input(request: Request) -> Input:
             raise ValueError(f"{request.mask}: mask: expected some known pixels, got none that are also opaque")
     if known is None and not request.operator.options:
         raise ValueError(
-            f"{request.image}: inpainting: expected to know which pixels are missing, got no mask; give "
+            f"{request.image}: {request.operator.name}: expected to know which pixels are missing, got no mask; give "
             "--mask MASK.png, an image with transparent pixels, or --missing-color '#ff00ff'"
         )
     return Input(image, known)
 
 
-def _read_array(path: Path) -> Tensor:
-    """Return a measurement that is no photograph as it stands, `(1, ...)`."""
-    array = load_array(path)
+def _read_array(path: Path, *, complex_valued: bool) -> Tensor:
+    """Return a measurement that is no photograph as it stands, `(1, ...)`; a complex one as two channels."""
+    array = load_array(path, complex_valued=complex_valued)
     check_finite(array, path)
     y = torch.from_numpy(array)
     if y.ndim == 4 and y.shape[0] == 1:

@@ -11,13 +11,6 @@ from ...specs import Spec, parse_spec
 from ..checks import check_at_least, check_exists, check_name, check_out
 from .noises import parse_noise
 
-# Operators whose measurement is itself a photograph, with intensities in [0, 1].
-PHOTOGRAPHIC = frozenset({
-    "identity", "inpainting", "blur", "downsample", "space_varying_blur", "nonlinear_blur", "grayscale", "demosaic",
-    "high_dynamic_range", "gamma_curve", "jpeg",
-})  # fmt: skip
-SINOGRAMS = frozenset({"tomography", "fan_beam"})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -77,25 +70,32 @@ class Request:
         check_out(self.out, overwrite=self.overwrite)
 
     def _check_goes_with(self) -> None:
-        """Options that belong to one operator are errors with another, never ignored."""
-        name = self.operator.name
-        given = {
-            "--mask": self.mask is not None,
-            "--mask-invert": self.mask_invert,
-            "--missing-color": self.missing_color is not None,
-            "--missing-tolerance": self.missing_tolerance != 0,
+        """Options that belong to one kind of operator are errors with another, never ignored."""
+        belong = {
+            "inpainting": {
+                "--mask": self.mask is not None,
+                "--mask-invert": self.mask_invert,
+                "--missing-color": self.missing_color is not None,
+                "--missing-tolerance": self.missing_tolerance != 0,
+            },
+            "tomography": {"--angles": self.angles is not None, "--pixel-size": self.pixel_size is not None},
         }
-        for option, on in given.items():
-            if on and name != "inpainting":
-                raise ValueError(f"{option}: goes with --operator inpainting, got --operator {name}; leave it out")
+        for kind, options in belong.items():
+            for option, on in options.items():
+                if on and not self._is(kind):
+                    raise ValueError(
+                        f"{option}: goes with --operator {kind}, got --operator {self.operator.name}; leave it out"
+                    )
         if self.mask is None and self.mask_invert:
             raise ValueError("--mask-invert: goes with --mask, got none; add --mask or leave it out")
         if self.missing_color is None and self.missing_tolerance != 0:
             raise ValueError("--missing-tolerance: goes with --missing-color, got none; add --missing-color")
         if self.mask is not None:
             check_exists(self.mask)
-        for option, value in (("--angles", self.angles), ("--pixel-size", self.pixel_size)):
-            if value is not None and name not in SINOGRAMS:
-                raise ValueError(f"{option}: goes with --operator tomography, got --operator {name}; leave it out")
         if self.pixel_size is not None and not (math.isfinite(self.pixel_size) and self.pixel_size > 0):
             raise ValueError(f"--pixel-size: expected a finite number > 0, got {self.pixel_size}")
+
+    def _is(self, kind: str) -> bool:
+        """Return whether the operator is one like the named built-in one, by what it states of itself."""
+        facts = operators.facts(self.operator.name)
+        return facts.takes_mask if kind == "inpainting" else facts.sinogram

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ... import __version__
 from ...images import save_image, write_picture
+from ...operators import Operator
 from ...problem import Problem
 from ...reconstruction import Reconstruction
 from ..checks import RESULT
@@ -66,7 +67,7 @@ def _files_of(out: Path) -> set[str]:
 
 
 def write_arrays(
-    folder: Path, problem: Problem, result: Reconstruction, truth: Tensor | None = None, *, photographic: bool
+    folder: Path, problem: Problem, result: Reconstruction, truth: Tensor | None = None
 ) -> dict[str, float]:
     """Write the images and `result.npz` of the first image of a batch.
 
@@ -75,7 +76,6 @@ def write_arrays(
         problem: the problem.
         result: its reconstruction.
         truth: the clean image, `(1, C, H, W)`, where it is known.
-        photographic: whether measurements are in [0, 1].
 
     Returns:
         Values that the white of scaled pictures stands for, by file.
@@ -89,7 +89,7 @@ def write_arrays(
     white["std.png"] = std_white(std)
     save_image(std / (white["std.png"] or 1.0), folder / "std.png")
     if is_picture(y):
-        white["measurement.png"] = measurement_white(y, problem.operator.in_shape, photographic=photographic)
+        white["measurement.png"] = measurement_white(y, problem.operator)
         write_measurement(y / white["measurement.png"], problem, folder / "measurement.png")
     if truth is not None:
         save_image(truth, folder / "clean.png")
@@ -132,10 +132,10 @@ def std_white(std: Tensor) -> float:
     return float(np.quantile(values, 0.999)) if values.size else 0.0
 
 
-def measurement_white(y: Tensor, in_shape: tuple[int, ...], *, photographic: bool) -> float:
+def measurement_white(y: Tensor, operator: Operator) -> float:
     """Return the value drawn as white in a measurement: 1 for photographs, the largest for sinograms and the like."""
     peak = float(y.max())
-    return 1.0 if photographic or tuple(y.shape) == tuple(in_shape) or peak <= 0 else peak
+    return 1.0 if operator.photographic or tuple(y.shape) == tuple(operator.in_shape) or peak <= 0 else peak
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -24,14 +24,14 @@ from ...priors import load_prior
 from ...priors.base import Prior
 from ...problem import Problem, simulate
 from ...reconstruction import Reconstruction
-from ...registry import solvers
+from ...registry import operators, solvers
 from ...solvers import Solver, make_solver
 from ...specs import Spec
 from .. import terminal
 from ..devices import pick_device
 from .inputs import Input, read_angles, read_input
 from .noises import is_approximate, make_noise, noise_record
-from .request import PHOTOGRAPHIC, SINOGRAMS, Request
+from .request import Request
 from .results import environment, fields, is_picture, measurement_white, staged, std_white, write_arrays, write_json
 
 DIVERGED = 3
@@ -108,7 +108,7 @@ def build_operator(request: Request, given: Input) -> Operator:
     options = dict(request.operator.options)
     shape = tuple(given.image.shape[1:])
     name = request.operator.name
-    if name in SINOGRAMS:
+    if operators.facts(name).sinogram:
         options = _sinogram_options(request, options, shape)
     make = make_operator if request.simulate else make_operator_for_measurement
     return make(name, shape, options, mask=given.known, seed=request.seed)
@@ -300,12 +300,12 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def panels(answer: Answer, *, photographic: bool) -> list[Panel]:
+def panels(answer: Answer) -> list[Panel]:
     """Return the panels of one answer: the truth if known, measurement, floor, mean, spread and the samples."""
     result, y = answer.result, answer.problem.measurement[0]
     out = [] if answer.truth is None else [Panel("clean", answer.truth[0])]
     if is_picture(y):
-        white = measurement_white(y, answer.problem.operator.in_shape, photographic=photographic)
+        white = measurement_white(y, answer.problem.operator)
         out.append(Panel("measurement", y / white, _caption(answer, "measurement")))
     told = (answer.problem.measurement, result.mean)
     if answer.floor is not None and not any(torch.equal(answer.floor[1], x) for x in told):
@@ -333,14 +333,13 @@ def _caption(answer: Answer, name: str) -> str:
 
 def write(request: Request, answer: Answer, record: dict[str, Any]) -> None:
     """Write all files, whole or not at all."""
-    photographic = request.operator.name in PHOTOGRAPHIC
-    shown = panels(answer, photographic=photographic)
+    shown = panels(answer)
     rows = [shown[i : i + _PANELS] for i in range(0, min(len(shown), 2 * _PANELS), _PANELS)]
     noise = answer.problem.noise
     subtitle = f"{noise}   prior {request.prior}   {answer.result.nfe} evaluations per sample"
     figure = comparison(rows, title=f"{request.operator}  |  {request.solver}", subtitle=subtitle)
     with staged(request.out) as folder:
-        white = write_arrays(folder, answer.problem, answer.result, answer.truth, photographic=photographic)
+        white = write_arrays(folder, answer.problem, answer.result, answer.truth)
         write_picture(figure, folder / "comparison.png")
         write_json(folder, {**record, "white_level": white})
 

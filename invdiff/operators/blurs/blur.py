@@ -59,6 +59,10 @@ class Blur(LinearOperator):
         tensor(1.)
     """
 
+    name = "blur"
+    summary = "convolution: Gaussian, motion, uniform or any kernel, four borders"
+    photographic = True
+
     def __init__(self, in_shape: tuple[int, ...], *, kernel: Tensor, border: Border = "reflect") -> None:
         self.in_shape = image_shape("Blur", in_shape)
         if border not in get_args(Border):

@@ -41,6 +41,10 @@ class SpaceVaryingBlur(LinearOperator):
         (3, 32, 32)
     """
 
+    name = "space_varying_blur"
+    summary = "Gaussian blur that grows from left to right"
+    photographic = True
+
     def __init__(
         self, in_shape: tuple[int, ...], *, kernels: Tensor, weights: Tensor, border: Border = "reflect"
     ) -> None:

@@ -7,25 +7,25 @@ options that a measurement's shape decides.
 
 from __future__ import annotations
 
-from .base import Builder, Shape, same_shape
+from .base import Builder, Shape, square_shape
 from .blurs import blur, blurred_shape, downsample, enlarged_shape, nonlinear_blur, space_varying_blur
 from .fourier import mri, phase_retrieval, real_image, unpadded_shape
 from .pixels import colour_image, demosaic, grayscale, identity, inpainting
-from .tomography import fan_beam, sinogram_options, sinogram_shape, tomography
+from .tomography import fan_beam, sinogram_options, tomography
 
 __all__ = ["BUILDERS", "Builder", "Shape"]
 
 BUILDERS: dict[str, Builder] = {
-    "identity": Builder(identity, same_shape),
-    "inpainting": Builder(inpainting, same_shape, frozenset({"seed"})),
-    "blur": Builder(blur, blurred_shape, frozenset({"seed"})),
+    "identity": Builder(identity),
+    "inpainting": Builder(inpainting),
+    "blur": Builder(blur, blurred_shape),
     "downsample": Builder(downsample, enlarged_shape),
-    "tomography": Builder(tomography, sinogram_shape, inferred=sinogram_options),
-    "fan_beam": Builder(fan_beam, sinogram_shape, inferred=sinogram_options),
+    "tomography": Builder(tomography, square_shape, inferred=sinogram_options),
+    "fan_beam": Builder(fan_beam, square_shape, inferred=sinogram_options),
     "grayscale": Builder(grayscale, colour_image),
     "demosaic": Builder(demosaic, colour_image),
     "phase_retrieval": Builder(phase_retrieval, unpadded_shape),
-    "mri": Builder(mri, real_image, frozenset({"seed"})),
-    "space_varying_blur": Builder(space_varying_blur, same_shape),
-    "nonlinear_blur": Builder(nonlinear_blur, same_shape, frozenset({"seed"})),
+    "mri": Builder(mri, real_image),
+    "space_varying_blur": Builder(space_varying_blur),
+    "nonlinear_blur": Builder(nonlinear_blur),
 }

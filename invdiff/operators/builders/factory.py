@@ -10,7 +10,6 @@ are called with the image's shape first, if they take one, and the options as ke
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,11 +19,8 @@ from ...memory import check_fits
 from ...registry import operators, unknown
 from ..base import Operator
 from ..shapes import image_shape as _shape
-from . import BUILDERS, Shape
+from . import BUILDERS, Builder, Shape
 from .values import pair
-
-SHAPE_NAMES = ("in_shape", "image_shape", "shape")
-"""Names of a first parameter that takes the image's shape."""
 
 
 def make_operator(
@@ -101,17 +97,16 @@ def make_operator_for_measurement(
     free = dict(options or {})
     size = free.pop("image_size", None)
     chosen = _checked(name, free, mask, seed)
-    image = shape
-    if name in BUILDERS:
-        chosen = {**BUILDERS[name].inferred(shape), **chosen}
-        image = BUILDERS[name].image_shape(shape, chosen)
+    builder = find_builder(name)
+    chosen = {**builder.inferred(shape), **chosen}
+    image = builder.image_shape(shape, chosen)
     if size is not None:
         image = (image[0], *pair(name, "image_size", size))
     check_fits(f"operator {name!r}: image", image, "check the operator's options")
     built = _build(name, image, chosen)
     if tuple(built.out_shape) != shape:
         made = tuple(built.out_shape)
-        if name in ("tomography", "fan_beam"):
+        if built.sinogram and len(made) == 3 and made[1] != shape[1]:
             hint = f"give {shape[1]} angles, one for each row of the sinogram"
         elif len(made) == 3 and made[0] != shape[0]:
             hint = f"give a measurement of {made[0]} channel{'s' * (made[0] > 1)}{' (gray)' * (made[0] == 1)}; "
@@ -125,25 +120,34 @@ def make_operator_for_measurement(
     return built
 
 
+def find_builder(name: str) -> Builder:
+    """Return how the operator of that name is made of options.
+
+    Args:
+        name: a registered name, or `path/to/file.py:Name`, which may point at a built-in operator.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name in BUILDERS:
+        return BUILDERS[name]
+    target = operators[name]
+    own = vars(target).get("name") if isinstance(target, type) else None
+    return BUILDERS[own] if own in BUILDERS and operators[own] is target else Builder.of(target)
+
+
 def _checked(name: str, options: Mapping[str, Any] | None, mask: Tensor | None, seed: int) -> dict[str, Any]:
     """Return the options with the mask and the seed among them, where the operator takes these."""
     chosen = dict(options or {})
-    if name in BUILDERS:
-        builder = BUILDERS[name]
-        known = builder.options()
-        for key in chosen:
-            if key not in known:
-                raise ValueError(f"operator {name!r}: {unknown('option', key, known)}")
-        if "seed" in builder.implicit:
-            chosen["seed"] = seed
-        takes_mask = "mask" in known
-    else:
-        parameters = inspect.signature(operators[name]).parameters
-        takes_mask = "mask" in parameters
-        if "seed" in parameters:
-            chosen.setdefault("seed", seed)
+    builder = find_builder(name)
+    known = builder.options()
+    for key in chosen:
+        if key not in known and not builder.takes_any:
+            raise ValueError(f"operator {name!r}: {unknown('option', key, known)}")
+    if "seed" in builder.takes:
+        chosen.setdefault("seed", seed)
     if mask is not None:
-        if not takes_mask:
+        if "mask" not in known:
             raise ValueError(f"operator {name!r}: mask: it takes none; leave the mask out or choose 'inpainting'")
         if "mask" in chosen:
             raise ValueError(f"operator {name!r}: mask: given twice; leave out the option or the mask")
@@ -152,28 +156,11 @@ def _checked(name: str, options: Mapping[str, Any] | None, mask: Tensor | None, 
 
 
 def _build(name: str, shape: Shape, options: dict[str, Any]) -> Operator:
-    if name in BUILDERS:
-        return BUILDERS[name].build(shape, **options)
-    target = operators[name]
-    parameters = inspect.signature(target).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        for key in options:
-            if key not in parameters:
-                names = [n for n in parameters if n not in SHAPE_NAMES]
-                raise ValueError(f"operator {name!r}: {unknown('option', key, names)}")
-    first = next(iter(parameters), None)
-    arguments = (shape,) if first in SHAPE_NAMES else ()
-    missing = [
-        n
-        for i, (n, p) in enumerate(parameters.items())
-        if i >= len(arguments)
-        and p.default is p.empty
-        and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-        and n not in options
-    ]
+    builder = find_builder(name)
+    missing = [n for n, p in builder.options().items() if p.default is p.empty and n not in options]
     if missing:
         raise ValueError(f"operator {name!r}: {missing[0]}: expected a value, got none; write {name}:{missing[0]}=...")
-    built = target(*arguments, **options)
+    built = builder.build(*((shape,) if builder.takes_shape else ()), **options)
     if not isinstance(built, Operator):
         raise TypeError(
             f"operator {name!r}: expected an Operator, got {type(built).__name__}; derive the class from it"

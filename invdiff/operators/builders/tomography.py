@@ -75,11 +75,6 @@ def fan_beam(
     )
 
 
-def sinogram_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
-    """Return a square as wide as the row of detectors."""
-    return shape[0], shape[2], shape[2]
-
-
 def sinogram_options(shape: Shape) -> Mapping[str, Any]:
     """Return the number of detectors: that of the sinogram's columns."""
     return {"detectors": shape[2]}

@@ -53,6 +53,9 @@ class FanBeamTomography(Projection):
         (1, 2, 12)
     """
 
+    name = "fan_beam"
+    summary = "X-ray projections from a point source"
+
     def __init__(
         self,
         in_shape: tuple[int, ...],

@@ -52,6 +52,8 @@ class Projection(LinearOperator):
         tensor([[[[2., 2.]]]])
     """
 
+    sinogram = True
+
     def __init__(
         self,
         in_shape: tuple[int, ...],
@@ -155,6 +157,9 @@ class Tomography(Projection):
         >>> A(torch.ones(1, 1, 8, 8))[0, 0, 0]
         tensor([4., 4., 4., 4., 4., 4., 4., 4.])
     """
+
+    name = "tomography"
+    summary = "parallel-beam X-ray projections at any angles"
 
     def __init__(
         self,

@@ -40,7 +40,7 @@ def test_a_cell_keeps_them_where_its_samples_differ() -> None:
     samples, truth = draws(6)
     problem = simulate(Identity((1, 40, 40)), truth, 0.1, seed=0)
     outcome = Outcome(truth, problem, photograph_gaussian(), Reconstruction(samples))
-    kept = pictures(outcome, photographic=True)
+    kept = pictures(outcome)
     assert len(kept["samples"]) == 4 and len(kept["ranks"]) == 7  # pictures of some samples, curves of all
     point = Outcome(truth, problem, photograph_gaussian(), Reconstruction(samples), point=True)
-    assert "ranks" not in pictures(point, photographic=True)
+    assert "ranks" not in pictures(point)
