@@ -17,6 +17,7 @@ import abc
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import torch
@@ -301,6 +302,11 @@ class LinearOperator(Operator):
         if (f := self.svd) is not None:
             return float(f.s.max()) if f.s.numel() else 0.0
         return largest_singular_value(self.normal, tuple(self.in_shape)).value
+
+    @cached_property
+    def spectral_norm(self) -> float:
+        """The largest singular value, `norm()`, found once: operators do not change."""
+        return self.norm()
 
     def solve(self, b: Tensor, rho: Tensor | float) -> Tensor:
         """Return `(A^T A + rho I)^{-1} b`, `(B, *in_shape)`.

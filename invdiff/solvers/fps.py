@@ -90,7 +90,7 @@ class FPS(pf.ParticleSolver):
 
     def start(self, run: Run) -> Filtered:
         """Draw the first measurement, and particles of the prior that have seen it."""
-        spectrum, a, tau = pf.spectral_data(run)
+        spectrum, a, tau = run.data_levels
         c, sigma = center(run.problem, run.prior), run.levels[0]
         first = a + sigma * spectrum.Vt(run.randn(c))
         clouds = self.clouds(c)
@@ -100,7 +100,7 @@ class FPS(pf.ParticleSolver):
     def step(self, run: Run, state: Filtered, i: int) -> Filtered:
         """Draw the next measurement, weigh by it, choose the survivors and move them."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
-        spectrum, a, tau = pf.spectral_data(run)
+        spectrum, a, tau = run.data_levels
         share = 1 - (sigma_next / sigma) ** 2 if self.ancestral else self.c
         keep, s = math.sqrt(1 - share) * sigma_next / sigma, math.sqrt(share) * sigma_next
         fresh = spectrum.Vt(run.randn(state.x[:, 0]))

@@ -110,19 +110,19 @@ class MCGDiff(pf.ParticleSolver):
 
     def start(self, run: Run) -> Weighed:
         """Draw from the prior at `sigma_T`, `N(c, sigma_T^2 I)`, tilted by `g_T`."""
-        spectrum, a, tau = pf.spectral_data(run)
+        spectrum, a, tau = run.data_levels
         c = self.clouds(center(run.problem, run.prior))
         z = pf.coefficients(spectrum, c)
         variance = self._variance(run, tau, 0, below=0)
-        run.log_evidence = pf.log_outside(run, spectrum, tau)
-        run.log_evidence = run.log_evidence + pf.log_potential(z[:, :1], a, run.levels[0] ** 2 + variance)[:, 0]
+        run.add_evidence(pf.log_outside(run, spectrum, tau))
+        run.add_evidence(pf.log_potential(z[:, :1], a, run.levels[0] ** 2 + variance)[:, 0])
         return Weighed(*pf.tilted_draw(spectrum, c, z, run.levels[0], a, variance, run.randn(c)))
 
     def step(self, run: Run, state: Weighed, i: int) -> Weighed:
         """Weigh, choose the survivors, and move them."""
         x = state.x
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
-        spectrum, a, tau = pf.spectral_data(run)
+        spectrum, a, tau = run.data_levels
         # Freed coefficients keep their weights: at level i those count that still do at level i + 1.
         now, after = (self._variance(run, tau, k, below=i + 1) for k in (i, i + 1))
         x0 = pf.denoise(run, x, sigma)
@@ -131,8 +131,7 @@ class MCGDiff(pf.ParticleSolver):
         z = pf.coefficients(spectrum, mean)
         s_data = s if sigma_next > 0 else sigma  # of the transition in the coefficients that a potential acts on
         log_w = pf.log_potential(z, a, s_data**2 + after) - pf.log_potential(state.z, a, now)
-        assert run.log_evidence is not None
-        run.log_evidence = run.log_evidence + pf.log_mean(log_w)
+        run.add_evidence(pf.log_mean(log_w))
         index = pf.survivors(run, log_w, self.resample)
         mean, z = pf.pick(mean, index), pf.pick(z, index)
         if sigma_next == 0:
@@ -142,9 +141,9 @@ class MCGDiff(pf.ParticleSolver):
 
     def _variance(self, run: Run, tau: Tensor, i: int, below: int) -> Tensor:
         """Return the variances of the potential at level i, infinite for what is free at the level `below`."""
-        own = run.once("rounded levels", lambda: pf.on_levels(tau, run.levels))
+        own = pf.on_levels(tau, run.levels)
         if i == len(run.levels) - 1:
             return torch.where(own == 0, 0.0, math.inf)
-        own2 = run.once("squares of the rounded levels", lambda: own.square().nan_to_num(posinf=0.0))
+        own2 = own.square().nan_to_num(posinf=0.0)
         variance = run.levels[i] ** 2 + self.kappa * self.unit(run.prior) ** 2 - (1 - self.kappa) * own2
         return torch.where(own <= run.levels[below], variance, math.inf)

@@ -36,11 +36,10 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
 from .common.checks import check_count, check_number
-from .common.guidance import bounded, dot, image_scale, tweedie_vjp, whitened
+from .common.guidance import bounded, dot, image_scale, tweedie_vjp, whitened_residual
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import SHARE, Range, Ranges
-from .common.singular import short_cut
 from .iterative import IterativeSolver
 
 
@@ -103,7 +102,7 @@ class PiGDM(IterativeSolver):
         r2 = v * sigma**2 / (v + sigma**2)
 
         x0, vjp = tweedie_vjp(run, x, sigma)
-        w = whitened(problem, short_cut(run), x0, r2)
+        w = whitened_residual(problem, run.short_cut, x0, r2)
         g = vjp(w.pull)
         if self.damped:
             g = g * image_scale(bounded(w.assumed, w.noise, sigma**2 * dot(w.pull, g)), g)

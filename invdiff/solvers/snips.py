@@ -29,7 +29,6 @@ from .common.checks import check_count, check_number
 from .common.levels import annealed_levels
 from .common.run import Run
 from .common.search import Range, Ranges
-from .common.spectral import spectral_data
 from .iterative import IterativeSolver
 
 
@@ -85,7 +84,7 @@ class SNIPS(IterativeSolver):
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take the Langevin steps at level `i`."""
         sigma = run.levels[i]
-        spectrum, seen, d, tau = spectral_data(run)
+        spectrum, seen, d, tau = run.normalized
         q = torch.where(tau > 0, (sigma / torch.where(tau > 0, tau, 1)) ** 2, math.inf)
         spread = sigma * torch.where(q >= 1, 1 - 1 / q, 1 - q).clamp(min=0).sqrt()
         q = q.clamp(max=1)

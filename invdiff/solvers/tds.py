@@ -98,7 +98,7 @@ class TDS(pf.ParticleSolver):
         c = self.clouds(center(run.problem, run.prior))
         x = c + run.levels[0] * run.randn(c)
         x0, push, log_psi = self._twist(run, x, run.levels[0])
-        run.log_evidence = torch.zeros(run.rows, dtype=torch.float64, device=x.device)
+        run.add_evidence(torch.zeros(run.rows, dtype=torch.float64, device=x.device))
         return Twisted(x, x0, x0, push, log_psi, log_psi)
 
     def step(self, run: Run, state: Twisted, i: int) -> Twisted:
@@ -131,8 +131,8 @@ class TDS(pf.ParticleSolver):
         index = pf.survivors(run, state.log_w, self.resample)
         index = torch.where(due[:, None], index, torch.arange(self.particles, device=index.device))
         mean = pf.log_mean(state.log_w)
-        if run.log_evidence is not None:
-            run.log_evidence = run.log_evidence + torch.where(due, mean, 0.0)
+        if run.evidence:  # else the twist's own factor is not known
+            run.add_evidence(torch.where(due, mean, 0.0))
         log_w = torch.where(due[:, None], 0.0, state.log_w)
         x, x0, target, push, log_psi = (pf.pick(v, index) for v in state[:5])
         return Twisted(x, x0, target, push, log_psi, log_w)

@@ -33,12 +33,11 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
 from .common import particles as pf
-from .common.guidance import dot, image_scale, tweedie_vjp, whitened
+from .common.guidance import dot, image_scale, tweedie_vjp, whitened_residual
 from .common.initial_state import DROWNED, center
 from .common.levels import level_range
 from .common.run import Run
 from .common.search import Range, Ranges
-from .common.singular import short_cut
 from .tds import TDS, Twisted
 
 LEAST = 1e-3  # of the factor f: a network's Jacobian need not be positive
@@ -111,7 +110,8 @@ class TwistedMultistep(TDS):
         clouds = self.clouds(c)
         x = clouds + sigma * run.randn(clouds)
         x0, push, log_psi = self._twist(run, x, run.levels[0])
-        run.log_evidence = self._normalizer(run)
+        if (normalizer := self._normalizer(run)) is not None:
+            run.add_evidence(normalizer)
         return Twisted(x, x0, x0, push, log_psi, log_psi)
 
     def _target(self, run: Run, x0: Tensor, before: Tensor, i: int) -> Tensor:
@@ -128,11 +128,11 @@ class TwistedMultistep(TDS):
     def _twist(self, run: Run, x: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
         """Return `x0_hat`, `grad log psi` and `log psi` of all particles, by one vector-Jacobian product each."""
         assert isinstance(run.problem.noise, Gaussian)
-        v, data = self._variance(run, sigma), short_cut(run)
+        v, data = self._variance(run, sigma), run.short_cut
 
         def one(rows: list[int], part: Tensor) -> pf.Triple:
             x0, vjp = tweedie_vjp(run, part, sigma)
-            w = whitened(run.problem[rows], data.rows(rows) if data is not None else None, x0, v)
+            w = whitened_residual(run.problem[rows], data.rows(rows) if data is not None else None, x0, v)
             g = vjp(w.pull)
             true = w.noise + sigma**2 * dot(w.pull, g)
             f = torch.where(w.assumed > 0, true / torch.where(w.assumed > 0, w.assumed, 1.0), 1.0).clamp(min=LEAST)

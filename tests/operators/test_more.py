@@ -20,6 +20,7 @@ from invdiff.operators import (
     GammaCurve,
     Grayscale,
     HighDynamicRange,
+    LinearOperator,
     NonlinearBlur,
     PhaseRetrieval,
     SpaceVaryingBlur,
@@ -221,3 +222,25 @@ def test_jpeg_gradient_passes_the_rounding() -> None:
             JPEG((3, 16, 16), quality=bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="1 or 3 channels"):
         JPEG((2, 16, 16), quality=50)
+
+
+class Tripled(LinearOperator):
+    """Counts how often it is applied."""
+
+    in_shape = out_shape = (1, 4, 4)
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return 3 * x
+
+
+def test_the_largest_singular_value_is_found_once() -> None:
+    operator = Tripled()
+    assert operator.spectral_norm == pytest.approx(3, rel=1e-3)
+    calls = operator.calls
+    assert calls > 0
+    assert operator.spectral_norm == operator.to("cpu").spectral_norm
+    assert operator.calls == calls
+    assert operator.norm() == operator.spectral_norm
+    assert operator.calls == 2 * calls  # `norm` itself keeps nothing

@@ -14,9 +14,10 @@ from torch import Tensor
 import invdiff.solvers
 from invdiff import Problem, load_prior, reconstruct, registry, simulate
 from invdiff.noise import Gaussian, Poisson
-from invdiff.operators import Identity, Inpainting, Operator
+from invdiff.operators import Gain, Identity, Inpainting, Operator
 from invdiff.priors import GaussianPrior, Prior
 from invdiff.solvers import IterativeSolver, Run, Solver, make_solver
+from invdiff.streams import Streams, generator
 
 SOLVERS = dict(registry.solvers)
 QUICK: dict[str, dict[str, int]] = {"dip": {"steps": 10, "width": 6, "depth": 2}}  # it trains a network
@@ -329,3 +330,24 @@ def test_a_direct_method_takes_no_step(problem: Problem) -> None:
 def test_a_solver_without_a_method_says_what_it_lacks(problem: Problem) -> None:
     with pytest.raises(TypeError, match="Named: expected a method draw, or levels and step"):
         Named()(problem, load_prior("gaussian"))
+
+
+def test_evidence_is_the_sum_of_its_factors(problem: Problem) -> None:
+    run = Run(problem, load_prior("gaussian"), (1.0, 0.0), Streams(generator(0, b) for b in range(3)))
+    assert run.log_evidence is None
+    run.add_evidence(torch.tensor([1.0, 2.0, 3.0]))
+    run.add_evidence(torch.tensor([0.5, 0.5, 0.5]))
+    torch.testing.assert_close(run.log_evidence, torch.tensor([1.5, 2.5, 3.5]))
+
+
+def test_what_is_not_seen_has_no_noise_in_one_form_and_infinite_noise_in_the_other() -> None:
+    gain = Gain((1, 2, 2), gain=torch.tensor([[0.5, 0.0], [2.0, 1.0]]))
+    problem = Problem(gain, Gaussian(0.1), torch.ones(1, 1, 2, 2))
+    run = Run(problem, load_prior("gaussian"), (1.0, 0.0), Streams([generator(0)]))
+    unseen = ~run.normalized.seen.bool()
+    assert bool(unseen.any())
+    assert bool((run.normalized.tau[unseen] == 0).all())
+    assert bool(run.data_levels.tau[unseen].isinf().all())
+    torch.testing.assert_close(run.normalized.tau[~unseen].double(), run.data_levels.tau[~unseen])
+    assert run.singular is run.singular  # found once
+    assert run.normalized is run.normalized

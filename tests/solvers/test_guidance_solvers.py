@@ -13,7 +13,7 @@ from invdiff.operators import Blur, Identity, Inpainting, LinearOperator
 from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior, Prior
 from invdiff.solvers import MMPS, SDA, SNIPS, ConvolvedLikelihood, PiGDM, Run, ScoreALD, Solver
-from invdiff.solvers.common.guidance import whitened
+from invdiff.solvers.common.guidance import whitened_residual
 from invdiff.solvers.common.singular import SingularData
 from invdiff.solvers.mmps import linearised
 from invdiff.streams import Streams, generator
@@ -225,7 +225,7 @@ def test_inverse_in_closed_form_and_by_iteration_agree() -> None:
         w = torch.linalg.solve(m, r)
         for op in (operator, slow):
             one = Problem(op, Gaussian(std), y)
-            got = whitened(one, SingularData.of(one), x, v)
+            got = whitened_residual(one, SingularData.of(one), x, v)
             torch.testing.assert_close(got.pull.flatten(), a.T @ w, rtol=1e-5, atol=1e-7)
             torch.testing.assert_close(got.assumed, (w @ m @ w)[None], rtol=1e-5, atol=1e-7)
             torch.testing.assert_close(got.noise, (std**2 * w @ w)[None], rtol=1e-5, atol=1e-7)
@@ -241,7 +241,7 @@ def test_whitened_residual_counts_what_no_image_explains() -> None:
     m = v * a @ a.T + std**2 * torch.eye(64, dtype=torch.float64)
     w = torch.linalg.solve(m, (y.flatten() - a @ x.flatten()))
     for data in (SingularData.of(problem), None):
-        got = whitened(problem, data, x, v)
+        got = whitened_residual(problem, data, x, v)
         torch.testing.assert_close(got.pull.flatten(), a.T @ w)
         torch.testing.assert_close(got.assumed, (w @ m @ w)[None])
         torch.testing.assert_close(got.noise, (std**2 * w @ w)[None])

@@ -44,8 +44,7 @@ def test_is_the_authors_algorithm_in_their_coordinates() -> None:
     observed = (u.T @ y[0]) / s
     for i in range(5):
         run = Run(problem, prior, levels, Streams([generator(3)]))
-        run.log_evidence = torch.zeros(1, dtype=torch.float64)
-        state = Weighed(x, pf.coefficients(pf.spectral_data(run)[0], x))
+        state = Weighed(x, pf.coefficients(run.data_levels[0], x))
         got = q.T @ solver.step(run, state, i).x[0].flatten(1).T
 
         now, after = 1 / (1 + levels[i] ** 2), 1 / (1 + levels[i + 1] ** 2)

@@ -109,7 +109,7 @@ def test_tilted_transition_is_bayes_rule(noisy: bool) -> None:
         problem, GaussianPrior(m[0, 0], s**2 * torch.eye(5, dtype=torch.float64)), (1.0, 0.0), Streams([generator(6)])
     )
     exact = ExactPosterior(problem, GaussianPrior(m[0, 0], s**2 * torch.eye(5, dtype=torch.float64)))
-    spectrum, a, tau = pf.spectral_data(run)
+    spectrum, a, tau = run.data_levels
     p = 40_000
     mean = m.expand(1, p, 5, 1, 1)
     z = pf.coefficients(spectrum, mean)
@@ -132,7 +132,7 @@ def test_what_no_image_explains_is_counted_as_noise() -> None:
         y = torch.randn(2, 1, 3, 3, generator=generator(8), dtype=torch.float64)
         problem = Problem(operator, Gaussian(0.4), y)
         run = Run(problem, prior, (1.0, 0.0), Streams([generator(0), generator(1)]))
-        spectrum, a, tau = pf.spectral_data(run)
+        spectrum, a, tau = run.data_levels
         zero = torch.zeros_like(a)[:, None]
         got = pf.log_potential(zero, a, 1 + tau**2)[:, 0] + pf.log_outside(run, spectrum, tau)
         torch.testing.assert_close(got, ExactPosterior(problem, prior).log_evidence)

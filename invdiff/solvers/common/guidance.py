@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -25,7 +24,7 @@ from ...operators.base import LinearOperator, Operator
 from ...operators.numerics.linalg import conjugate_gradients, least_squares
 from ...problem import Problem
 from .run import Run
-from .singular import SingularData, short_cut, squared
+from .singular import SingularData, squared
 
 ITERATIONS = 20  # of conjugate gradients, for operators without a spectrum: a step must stay cheap, so it stops early
 
@@ -84,12 +83,12 @@ def data_gradient(problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:
 def data_pull(run: Run, x: Tensor) -> Tensor:
     """Return `J_A(x)^T (y - A(x))`, like `x`; for a filter as `A^T y - A^T A x`, which is one filter."""
     problem, operator = run.problem, run.problem.operator
-    if not isinstance(operator, LinearOperator) or short_cut(run) is None:
+    if not isinstance(operator, LinearOperator) or run.short_cut is None:
         return data_gradient(problem, x)[1]
-    return run.once("A^T y", lambda: operator.adjoint(problem.measurement)) - operator.normal(x)
+    return run.back_projection - operator.normal(x)
 
 
-class Whitened(NamedTuple):
+class WhitenedResidual(NamedTuple):
     """A residual `y - A x` under an assumed covariance `M = v A A^T + s^2 I`, with `w = M^{-1} (y - A x)`.
 
     Attributes:
@@ -103,7 +102,7 @@ class Whitened(NamedTuple):
     noise: Tensor
 
 
-def whitened(problem: Problem, data: SingularData | None, x: Tensor, variance: float) -> Whitened:
+def whitened_residual(problem: Problem, data: SingularData | None, x: Tensor, variance: float) -> WhitenedResidual:
     """Return what a residual tells under an assumed covariance.
 
     Args:
@@ -130,12 +129,12 @@ def whitened(problem: Problem, data: SingularData | None, x: Tensor, variance: f
         if noise.std > 0:
             left = e.mul_(rho / (data.s.square() + rho)) if rho > 0 else e.addcmul_(data.s, c, value=-1)
             rest = (squared(left) + data.outside) / noise.std**2
-    return Whitened(pull, variance * power + rest, rest)
+    return WhitenedResidual(pull, variance * power + rest, rest)
 
 
 def corrected(run: Run, x: Tensor, rho: float) -> Tensor:
     """Return `(A^T A + rho I)^{-1} A^T (y - A x)`, like `x`, or `A^+ (y - A x)` for `rho = 0`; see `wiener`."""
-    operator, data = run.problem.operator, short_cut(run)
+    operator, data = run.problem.operator, run.short_cut
     assert isinstance(operator, LinearOperator)
     rho = _told(operator, rho)
     return data.correction(x, rho) if data is not None else wiener(operator, run.problem.residual(x), rho)
@@ -223,13 +222,6 @@ def image_scale(factor: Tensor, like: Tensor) -> Tensor:
     return factor.to(like).reshape(-1, *[1] * (like.ndim - 1))
 
 
-_GAINS: WeakKeyDictionary[Operator, float] = WeakKeyDictionary()
-
-
 def gain(operator: Operator) -> float:
-    """Return the largest singular value of a linear operator, computed once; 1 for a nonlinear one."""
-    if not isinstance(operator, LinearOperator):
-        return 1.0
-    if operator not in _GAINS:
-        _GAINS[operator] = operator.norm()
-    return _GAINS[operator]
+    """Return the largest singular value of a linear operator; 1 for a nonlinear one."""
+    return operator.spectral_norm if isinstance(operator, LinearOperator) else 1.0

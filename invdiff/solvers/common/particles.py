@@ -40,7 +40,7 @@ from ..iterative import IterativeSolver
 from .checks import check_count
 from .levels import level_range
 from .run import Run
-from .singular import compact, singular_data, squared
+from .singular import squared
 
 Resampling: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """`(weights, uniforms)`, both `(N, P)` and float64, to the indices of the survivors, `(N, P)`."""
@@ -213,22 +213,6 @@ def chunk(x: Tensor) -> int:
     return max(1, BATCH_VALUES // max(1, math.prod(x.shape[2:])))
 
 
-def spectral_data(run: Run) -> tuple[Spectrum, Tensor, Tensor]:
-    """Return the spectrum, the data `a = U^T y / s`, and their noise `tau = sigma_y / s` in the image's coefficients.
-
-    Coefficients with `s = 0` hold nothing: there `a = 0` and `tau` is infinite.
-    """
-    return run.once("levels of the data", lambda: _spectral_data(run))
-
-
-def _spectral_data(run: Run) -> tuple[Spectrum, Tensor, Tensor]:
-    data, noise = singular_data(run), run.problem.noise
-    assert data is not None and isinstance(noise, Gaussian)
-    s = compact(data.spectrum.s).to(device=data.d.device, dtype=torch.float64)
-    tau = torch.where(data.seen, noise.std / torch.where(data.seen, s, 1.0), math.inf)
-    return data.spectrum, data.d * data.inverse(0.0), tau
-
-
 def coefficients(spectrum: Spectrum, x: Tensor) -> Tensor:
     """Return `V^T x` of all particles, `(N, P, *coefficients)`."""
     z = spectrum.Vt(flat(x))
@@ -290,7 +274,7 @@ def log_outside(run: Run, spectrum: Spectrum, tau: Tensor) -> Tensor:
     out = -log_s.expand(len(y))
     rest = run.problem.observations - int(seen.sum())
     if rest > 0 and noise.std > 0:
-        data = singular_data(run)
+        data = run.singular
         assert data is not None
         left = (squared(y) - squared(data.d * data.seen.to(y))).clamp(min=0)
         out = out - 0.5 * (left / noise.std**2 + rest * math.log(2 * math.pi * noise.std**2))

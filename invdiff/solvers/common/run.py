@@ -4,30 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import cached_property
 
 from torch import Tensor
 
+from ...noise import Gaussian
+from ...operators.base import LinearOperator
 from ...priors.base import Prior
 from ...problem import Problem
 from ...streams import Streams
-
-T = TypeVar("T")
+from .singular import DataLevels, NormalizedData, SingularData
 
 
 @dataclass
 class Run:
     """One batch of samples on their way: all that a step may look at.
 
-    Each row is one (image, sample) pair, or one (image, cloud of particles) pair.
+    Each row is one (image, sample) pair, or one (image, cloud of particles) pair. What follows from the problem alone,
+    the data in the operator's singular vectors and their back-projection, is found when it is first asked for.
 
     Attributes:
         problem: the problem, with its measurements repeated to one for each row, `(N, ...)`.
         prior: the prior.
-        levels: decreasing noise levels, the last one usually 0.
+        levels: decreasing noise levels, the last one usually 0; none for a method that has none.
         streams: random numbers, one stream for each row.
         trace: figures of each step, by name; `record` adds to it.
-        log_evidence: estimate of `log p(y)`, `(N,)`, where a solver keeps one.
+        evidence: logarithms of the factors of the estimate of `p(y)`, `(N,)` each; `add_evidence` adds to them.
         evaluated: how many images the prior has denoised.
         failure: what diverged first, and what to change; "" if nothing has.
         advance: called after each step, for the progress bar.
@@ -38,11 +40,10 @@ class Run:
     levels: tuple[float, ...]
     streams: Streams
     trace: dict[str, list[Tensor]] = field(default_factory=dict)
-    log_evidence: Tensor | None = None
+    evidence: list[Tensor] = field(default_factory=list)
     evaluated: int = 0
     failure: str = ""
     advance: Callable[[], None] = lambda: None
-    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def rows(self) -> int:
@@ -53,6 +54,43 @@ class Run:
     def unit(self) -> float:
         """Length that published constants for data on [-1, 1] are measured in: `prior.std / 0.5`."""
         return self.prior.std / 0.5
+
+    @cached_property
+    def singular(self) -> SingularData | None:
+        """The data in the singular vectors of the operator; `None` without a spectrum."""
+        return SingularData.of(self.problem)
+
+    @property
+    def short_cut(self) -> SingularData | None:
+        """`singular` where that is the short way: a mask is faster than its spectrum."""
+        return self.singular if self.problem.operator.observed is None else None
+
+    @cached_property
+    def normalized(self) -> NormalizedData:
+        """The data divided by their singular values, with 0 for the noise of what is not seen."""
+        return self._singular.normalized(self._noise_std)
+
+    @cached_property
+    def data_levels(self) -> DataLevels:
+        """The data as coefficients of a noisy image, with an infinite level for what is not seen."""
+        return self._singular.levels(self._noise_std)
+
+    @cached_property
+    def back_projection(self) -> Tensor:
+        """`A^T y` for a linear operator, `(N, C, H, W)`."""
+        operator = self.problem.operator
+        assert isinstance(operator, LinearOperator)
+        return operator.adjoint(self.problem.measurement)
+
+    @property
+    def _singular(self) -> SingularData:
+        assert self.singular is not None
+        return self.singular
+
+    @property
+    def _noise_std(self) -> float:
+        assert isinstance(self.problem.noise, Gaussian)
+        return self.problem.noise.std
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         """Return `E[x_0 | x_sigma = x]` and count the evaluation.
@@ -74,13 +112,15 @@ class Run:
         """Return standard normal noise like `like`, `(N, ...)`, each row from its own stream."""
         return self.streams.randn(like)
 
-    def once(self, name: str, make: Callable[[], T]) -> T:
-        """Return what `make` gave when this name was asked for first: what depends on the problem and levels alone."""
-        if name not in self._kept:
-            self._kept[name] = make()
-        kept: T = self._kept[name]
-        return kept
-
     def record(self, name: str, value: Tensor) -> None:
         """Keep a figure of this step, one for each row, `(N,)`."""
         self.trace.setdefault(name, []).append(value.detach())
+
+    def add_evidence(self, log_factor: Tensor) -> None:
+        """Multiply the estimate of `p(y)` by a factor, given by its logarithm, `(N,)`."""
+        self.evidence.append(log_factor.detach())
+
+    @property
+    def log_evidence(self) -> Tensor | None:
+        """The estimate of `log p(y)`, `(N,)`; `None` for a solver that has none."""
+        return sum(self.evidence[1:], self.evidence[0]) if self.evidence else None

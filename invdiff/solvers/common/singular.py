@@ -11,16 +11,47 @@ two transforms, where the operator and its adjoint take two each if they are fil
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ...operators.base import LinearOperator, Spectrum
 from ...problem import Problem
-from .run import Run
 
 SEEN = 1e-6  # singular values below this share of the largest count as zero where one is divided by
+
+
+class NormalizedData(NamedTuple):
+    """Data divided by their singular values, `d = U^T y / s`, with noise of standard deviation `tau = sigma_y / s`.
+
+    Attributes:
+        spectrum: the decomposition.
+        seen: 1 where a coefficient is seen, 0 elsewhere, in the type of the images; broadcasts to them, as `tau`.
+        d: the data, `(N, ...)`; 0 where nothing is seen.
+        tau: the standard deviation of their noise; 0 where nothing is seen.
+    """
+
+    spectrum: Spectrum
+    seen: Tensor
+    d: Tensor
+    tau: Tensor
+
+
+class DataLevels(NamedTuple):
+    """Data as coefficients of a noisy image: `a = U^T y / s` has the law of a coefficient at level `tau = sigma_y / s`.
+
+    Attributes:
+        spectrum: the decomposition.
+        a: the data, `(N, ...)`; 0 where nothing is seen.
+        tau: their levels, float64; infinite where nothing is seen.
+    """
+
+    spectrum: Spectrum
+    a: Tensor
+    tau: Tensor
 
 
 @dataclass(frozen=True)
@@ -73,6 +104,17 @@ class SingularData:
             return self.s / (self.s.square() + rho)
         return torch.where(self.seen, 1 / torch.where(self.seen, self.s, 1), 0)
 
+    def normalized(self, std: float) -> NormalizedData:
+        """Return the data divided by their singular values, for noise of standard deviation `std`."""
+        inverse = self.inverse(0.0)
+        return NormalizedData(self.spectrum, self.seen.to(self.d), inverse * self.d, std * inverse)
+
+    def levels(self, std: float) -> DataLevels:
+        """Return the data as coefficients of a noisy image, for noise of standard deviation `std`."""
+        s = compact(self.spectrum.s).to(device=self.d.device, dtype=torch.float64)
+        tau = torch.where(self.seen, std / torch.where(self.seen, s, 1.0), math.inf)
+        return DataLevels(self.spectrum, self.d * self.inverse(0.0), tau)
+
     def correction(self, x: Tensor, rho: float | Tensor, noise: Tensor | None = None) -> Tensor:
         """Return `(A^T A + rho I)^{-1} A^T (y + n - A x)`, like `x`; for `rho = 0` with `A^+` in its place.
 
@@ -85,16 +127,6 @@ class SingularData:
         if noise is not None:
             e += self.spectrum.Ut(noise)
         return self.spectrum.V(e.mul_(self.inverse(rho)))
-
-
-def singular_data(run: Run) -> SingularData | None:
-    """Return the data of a run in the singular vectors of its operator; `None` without a spectrum."""
-    return run.once("data in singular vectors", lambda: SingularData.of(run.problem))
-
-
-def short_cut(run: Run) -> SingularData | None:
-    """Return `singular_data` where that is the short way: a mask is faster than its spectrum."""
-    return singular_data(run) if run.problem.operator.observed is None else None
 
 
 def compact(s: Tensor) -> Tensor:

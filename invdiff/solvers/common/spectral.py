@@ -13,52 +13,16 @@ Each case has the marginal variance `sigma'^2` that the denoiser expects.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ...noise import Gaussian
-from ...operators.base import Spectrum
 from .run import Run
-from .singular import singular_data
-
-
-class Data(NamedTuple):
-    """A measurement in the singular vectors of its operator.
-
-    Attributes:
-        spectrum: the decomposition.
-        seen: 1 where a coefficient is seen, 0 elsewhere, in the type of the images; broadcasts to them, as `tau`.
-        d: the data, `(N, ...)`; 0 where nothing is seen.
-        tau: the standard deviation of their noise; 0 where nothing is seen.
-    """
-
-    spectrum: Spectrum
-    seen: Tensor
-    d: Tensor
-    tau: Tensor
-
-
-def spectral_data(run: Run) -> Data:
-    """Return the data of a run in the operator's singular vectors, found once.
-
-    Args:
-        run: the batch, with an operator that has a spectrum, and Gaussian noise.
-    """
-    return run.once("spectral data", lambda: _data(run))
-
-
-def _data(run: Run) -> Data:
-    data, noise = singular_data(run), run.problem.noise
-    assert data is not None and isinstance(noise, Gaussian)
-    inverse = data.inverse(0.0)
-    return Data(data.spectrum, data.seen.to(data.d), inverse * data.d, noise.std * inverse)
 
 
 def spectral_start(run: Run, c: Tensor) -> Tensor:
     """Return `x_T`: `d + sqrt(sigma_T^2 - tau^2) n` where the data are cleaner than `sigma_T`, else `c + sigma_T n`."""
-    spectrum, seen, d, tau = spectral_data(run)
+    spectrum, seen, d, tau = run.normalized
     sigma, n = run.levels[0], run.randn(c)
     x = c + sigma * n
     cleaner = d + (sigma**2 - tau**2).clamp(min=0).sqrt() * spectrum.Vt(n)
@@ -78,7 +42,7 @@ def spectral_step(run: Run, x: Tensor, x0: Tensor, sigma: float, sigma_next: flo
         eta: share of fresh noise where the data say nothing or little, in [0, 1].
         eta_b: share of the data where they say much, in [0, 1].
     """
-    spectrum, seen, d, tau = spectral_data(run)
+    spectrum, seen, d, tau = run.normalized
     n = run.randn(x)
     keep = math.sqrt(1 - eta**2) * sigma_next
     free = torch.lerp(x0, x, keep / sigma).add_(n, alpha=eta * sigma_next)

@@ -32,7 +32,6 @@ from ...transitions import langevin_log_acceptance
 from .guidance import data_pull, image_scale
 from .initial_state import center
 from .run import Run
-from .singular import short_cut
 
 NOISELESS = 1e-3  # noise, in units of data on [-1, 1], that stands for none where a density is needed
 NEWTON = 4  # Gauss-Newton steps
@@ -60,7 +59,7 @@ def correction(run: Run, x: Tensor, rho: float | Tensor, noise: Tensor | None = 
         rho: non-negative weight, or positive ones, `(N,)`.
         noise: `n`, like the measurement; none unless given.
     """
-    operator, data = run.problem.operator, short_cut(run)
+    operator, data = run.problem.operator, run.short_cut
     assert isinstance(operator, LinearOperator)
     if data is not None:
         return data.correction(x, rho, noise)

@@ -69,7 +69,7 @@ def test_published_settings() -> None:
     assert (solver.steps, solver.particles, solver.eta) == (19, 1000, 0.6)
     assert solver.resample is pf.multinomial
     run = _run(solver, problem, prior)
-    _, _, tau = pf.spectral_data(run)
+    _, _, tau = run.data_levels
     own = pf.on_levels(tau, run.levels)
     assert float(own.max()) > 1.5  # else the summand tau^2 would not be seen
     for k, level in enumerate(own):
