@@ -1,13 +1,13 @@
 """Samples and likelihoods of a prior, or of a posterior whose likelihood score is known.
 
 - `ddim`: ancestral sampling and DDIM.
-- `langevin`: unadjusted Langevin, annealed Langevin, the same with Metropolis' test.
+- `langevin`: unadjusted Langevin, annealed Langevin, and annealed Langevin with Metropolis' test.
 - `sde`: the reverse-time SDE, with and without Langevin's corrections.
 - `ode`: the probability flow by Euler, by Heun with EDM's churn, and by adaptive solvers.
 - `likelihood`: `log_prob` along the probability flow.
 - `interface`: samples in one call, prior and sampler by name.
 
-`python -m invdiff.benchmarks.studies samplers` compares all samplers on a mixture whose law is known.
+`python -m invdiff.benchmarks.studies samplers` compares all samplers on a known mixture.
 """
 
 from ..registry import samplers
@@ -19,7 +19,7 @@ from .ode import AdaptiveODE, Euler, Heun, integrate_scipy, integrate_torchdiffe
 from .sde import PredictorCorrector, ReverseSDE
 
 SAMPLERS = samplers
-"""Samplers by the names that the command line knows."""
+"""Samplers by the names of the command line."""
 
 __all__ = [
     "DDIM",

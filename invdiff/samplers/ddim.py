@@ -5,8 +5,8 @@ With `x0 = E[x_0 | x_t]`, both draw
     x_{t-1} ~ N(x0 + sqrt(sigma_{t-1}^2 - s^2) / sigma_t (x_t - x0),  s^2 I),
     s^2 = eta^2 sigma_{t-1}^2 (sigma_t^2 - sigma_{t-1}^2) / sigma_t^2.
 
-With `eta = 1` that is the posterior of the forward chain, `q(x_{t-1} | x_t, x_0 = x0)`: ancestral sampling. With `eta =
-0` it is Euler's step along the probability flow. Every step is exact where the denoiser returns the true `x_0`.
+With `eta = 1` this is the posterior of the forward chain, `q(x_{t-1} | x_t, x_0 = x0)`: ancestral sampling. With `eta =
+0` it is the Euler step along the probability flow. Every step is exact if the denoiser returns the true `x_0`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class DDIM(Sampler):
 
     Attributes:
         steps: number of levels, and of evaluations.
-        eta: share of the ancestral step's noise; 0 is deterministic, 1 ancestral.
-        spacing: uniform in the time of the variance-preserving SDE unless given.
-        sigma_min: lowest positive level; the prior's unless given.
-        sigma_max: highest level; the prior's unless given.
+        eta: fraction of the ancestral step's noise; 0 is deterministic, 1 ancestral.
+        spacing: of the levels; by default uniform in the time of the variance-preserving SDE.
+        sigma_min: lowest positive level; by default that of the prior.
+        sigma_max: highest level; by default that of the prior.
 
     References:
         Denoising Diffusion Implicit Models (Song et al., 2021), https://arxiv.org/abs/2010.02502, equation 12.
@@ -64,9 +64,9 @@ class Ancestral(Sampler):
 
     Attributes:
         steps: number of levels, and of evaluations.
-        spacing: uniform in the time of the variance-preserving SDE unless given.
-        sigma_min: lowest positive level; the prior's unless given.
-        sigma_max: highest level; the prior's unless given.
+        spacing: of the levels; by default uniform in the time of the variance-preserving SDE.
+        sigma_min: lowest positive level; by default that of the prior.
+        sigma_max: highest level; by default that of the prior.
 
     References:
         Denoising Diffusion Probabilistic Models (Ho et al., 2020), https://arxiv.org/abs/2006.11239, algorithm 2.

@@ -1,4 +1,4 @@
-"""Samples of a prior in one call, prior and sampler by name."""
+"""Samples of a prior in one call, with prior and sampler by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..priors import Prior, load_prior
 from ..registry import samplers, unknown
 from .base import Sampler, Samples, make_sampler
 
-SIDE = 64  # of samples of priors that take any size
+SIDE = 64  # of samples of priors for any size
 
 
 def sample(
@@ -32,15 +32,14 @@ def sample(
     Args:
         prior: the prior, or its name or path.
         sampler: the sampler, or its name, one of `SAMPLERS`.
-        out: image file to write, whole or not at all; none unless given.
-        steps: number of noise levels, for a sampler given by name; its own unless given.
-        eta: share of the ancestral noise, for DDIM by name.
+        out: image file to write atomically; by default none.
+        steps: number of noise levels, for a sampler given by name; by default its own.
+        eta: fraction of the ancestral noise, for DDIM by name.
         options: further parameters of a sampler given by name.
-        n: how many samples.
+        n: number of samples.
         seed: non-negative integer.
-        shape: `(C, H, W)`, for a prior that takes any size; 64 x 64 unless given, of one channel where the prior takes
-            any.
-        device: where the prior runs.
+        shape: `(C, H, W)`, for a prior of any size; by default 64 x 64, with one channel if the prior accepts any.
+        device: of the computation.
         watch: called with (steps done, steps in all).
 
     Returns:
@@ -69,8 +68,8 @@ def build_sampler(
 
     Args:
         name: one of `SAMPLERS`.
-        steps: number of noise levels; the sampler's own unless given.
-        eta: share of the ancestral noise, for DDIM.
+        steps: number of noise levels; by default the sampler's own.
+        eta: fraction of the ancestral noise, for DDIM.
         options: further parameters, by name.
 
     Raises:
@@ -83,6 +82,6 @@ def build_sampler(
 
 
 def default_shape(prior: Prior) -> tuple[int, int, int]:
-    """Return the size of a prior's images, 64 pixels where it takes any and one channel where it takes any."""
+    """Return the size of a prior's images; 64 pixels and one channel where the prior accepts any."""
     c, h, w = prior.shape
     return (1 if c is None else c, SIDE if h is None else h, SIDE if w is None else w)

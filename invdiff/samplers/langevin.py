@@ -4,18 +4,19 @@ Unadjusted Langevin (ULA) on the density `p_v` of the images at noise level `v`,
 
     x' = x + gamma s(x, v) + sqrt(2 gamma) n,
 
-has a stationary law that is off by `O(gamma)`: for `p_v = N(m, c I)` its variance is `c / (1 - gamma / (2 c))`. It
-crosses no valley of low density in reasonable time. Annealed Langevin (SMLD) runs it at falling levels `v_t`, with
+has a stationary distribution with an error of `O(gamma)`: for `p_v = N(m, c I)` its variance is `c / (1 - gamma / (2
+c))`. It does not cross regions of low density in reasonable time. Annealed Langevin (SMLD) runs it at decreasing levels
+`v_t`, with
 
     gamma_t = r v_t^2 / v_T^2,      v_T the lowest level,
 
-so that signal and noise of a step keep their proportion. Its `O(gamma)` leaves more noise in the image than `v_t` says,
-which a network takes for texture. Consistent annealed sampling gives the step just the noise that is missing,
+so the ratio of signal to noise is the same in every step. The error of `O(gamma)` leaves more noise in the image than
+`v_t`, and a network takes it for texture. Consistent annealed sampling adds exactly the missing noise,
 
     x' = x + r (E[x_0 | x] - x) + sqrt(u^2 - (1 - r)^2 v_t^2) n,      r = gamma_t / v_t^2,
 
-with `u = v_t`, or `v_{t+1}` in the last step of a level: what is noise in `x` then has the variance `u^2` whatever `r`
-is. Metropolis' test after each step (MALA) takes the bias away altogether.
+with `u = v_t`, or `v_{t+1}` in the last step of a level: the noise in `x` then has the variance `u^2` for every `r`.
+Metropolis' test after each step (MALA) removes the bias.
 """
 
 from __future__ import annotations
@@ -41,14 +42,15 @@ class ULA(Sampler):
     Attributes:
         steps: length of the chain, and number of evaluations.
         gamma: step size in units of `prior.std ** 2`; stable below twice the smallest variance of the target.
-        sigma: noise level of the target, in units of the images; unless given `sqrt(10 gamma) prior.std`, at which
-            the chain is stable whatever the data and its bias at most a twentieth of a variance, or the prior's lowest
-            if that is higher.
-        warm: Euler steps of the probability flow that the chain starts from, for it finds no modes by itself and a
-            network knows no white noise of low level; 0 starts from white noise of the prior's standard deviation.
-        spacing: where the levels of the warm start stand.
-        sigma_min: the level is at least this where `sigma` is not given; the prior's lowest unless given.
-        sigma_max: level at which the mean that the chain starts around is asked for.
+        sigma: noise level of the target, in units of the images; by default `sqrt(10 gamma) prior.std`, at which the
+            chain is stable for all data and its bias at most a twentieth of a variance, or the prior's lowest level if
+            that is higher.
+        warm: Euler steps of the probability flow before the chain, because the chain does not find modes by itself and
+            networks are not trained on white noise of low level; 0 starts from white noise of the prior's standard
+            deviation.
+        spacing: of the levels of the warm start.
+        sigma_min: lower bound of the default of `sigma`; by default the prior's lowest level.
+        sigma_max: level at which the mean for the initial state is evaluated.
 
     References:
         Exponential Convergence of Langevin Distributions and Their Discrete Approximations (Roberts, Tweedie, 1996),
@@ -59,7 +61,7 @@ class ULA(Sampler):
         0.05
     """
 
-    steps: int = 200  # with a network, long chains wander where it knows less
+    steps: int = 200  # with a network, long chains drift to images unlike its training data
     gamma: float = 0.001
     sigma: float | None = None
     warm: int = 20
@@ -77,7 +79,7 @@ class ULA(Sampler):
         return torch.full((self.steps + 1,), stable if self.sigma is None else self.sigma, dtype=torch.float64)
 
     def start(self, walk: Walk) -> Tensor:
-        """Return where the probability flow arrives, or the prior's mean and white noise of its standard deviation."""
+        """Return the end of the probability flow, or the prior's mean plus white noise of its standard deviation."""
         high, low = self.ends(walk.prior)[1], walk.levels[0]
         if self.warm == 0 or high <= low:
             return walk.center() + walk.prior.std * walk.randn()
@@ -101,11 +103,11 @@ class AnnealedLangevin(Sampler):
         inner: Langevin steps at each level.
         rate: `r / v_T^2`, so that `gamma_t = rate v_t^2`; `epsilon / (2 v_T^2)` in the paper's symbols, which is 0.1
             there.
-        consistent: whether a step has the noise that keeps the state at its level, instead of Langevin's.
+        consistent: whether a step adds the noise that keeps the state at its level, instead of Langevin's.
         clean: whether the last state is denoised.
-        spacing: geometric unless given.
-        sigma_min: lowest level `v_T`; the prior's unless given.
-        sigma_max: highest level; the prior's unless given.
+        spacing: of the levels; by default geometric.
+        sigma_min: lowest level `v_T`; by default that of the prior.
+        sigma_max: highest level; by default that of the prior.
 
     References:
         Generative Modeling by Estimating Gradients of the Data Distribution (Song, Ermon, 2019),
@@ -161,26 +163,26 @@ class AnnealedMALA(Sampler):
 
         log p(x') - log p(x) = int_0^1 s(x + u (x' - x)) . (x' - x) du.
 
-    From level to level it takes Euler's step of the probability flow, with the score that the chain ends with: so a
-    chain begins near the law that it has to keep. Without it the test, which lets a move to denser places pass every
-    time, never sees how far the chain lags behind its level.
+    Between levels it takes an Euler step of the probability flow, with the score at the end of the chain, so the next
+    chain begins near its target. Without this step the chain lags behind its level, and the test does not correct it,
+    because it accepts every move to a higher density.
 
     Attributes:
         steps: number of levels.
         inner: Langevin steps at each level.
         rate: step size, `gamma_t = rate v_t^2`.
-        clean: whether the last state is denoised, which is the flow's last step.
-        spacing: geometric unless given.
-        sigma_min: lowest level; the prior's unless given.
-        sigma_max: highest level; the prior's unless given.
+        clean: whether the last state is denoised, the last step of the flow.
+        spacing: of the levels; by default geometric.
+        sigma_min: lowest level; by default that of the prior.
+        sigma_max: highest level; by default that of the prior.
 
     References:
         Roberts, Tweedie (1996), https://doi.org/10.2307/3318418, section 1.4.2. For composed diffusion models: Reduce,
         Reuse, Recycle (Du et al., 2023), https://arxiv.org/abs/2302.11552, section 4 and appendix.
 
     Differs:
-        Du et al. train an energy to have the ratio; here it comes from the score, which a network need not have as a
-        gradient.
+        Du et al. train an energy for the ratio. Here it comes from the score, which need not be a gradient for a
+        network.
 
     Example:
         >>> AnnealedMALA(rate=0.5).rate
@@ -188,8 +190,8 @@ class AnnealedMALA(Sampler):
     """
 
     steps: int = 100
-    inner: int = 5  # the flow has brought the state near
-    rate: float = 0.1  # in hundreds of dimensions, larger steps are all refused
+    inner: int = 5  # the flow has moved the state close to the target
+    rate: float = 0.1  # in hundreds of dimensions, all larger steps are rejected
     clean: bool = True
     spacing: Spacing = geometric_levels
 
@@ -199,7 +201,7 @@ class AnnealedMALA(Sampler):
         self._require("rate", self.rate, 0)
 
     def step(self, walk: Walk, x: Tensor, i: int) -> Tensor:
-        """Take the inner steps at level `i`, and Euler's step of the probability flow to the next."""
+        """Take the inner steps at level `i`, then the Euler step of the probability flow to the next level."""
         sigma, sigma_next = walk.levels[i : i + 2]
         x, score = self.chain(walk, x, sigma)
         if sigma_next == 0 and not self.clean:
@@ -207,7 +209,7 @@ class AnnealedMALA(Sampler):
         return ddim_step(x, x + sigma**2 * score, sigma, sigma_next, 0.0, None)
 
     def chain(self, walk: Walk, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-        """Take the steps at one level, each accepted or not, and return the state and its score."""
+        """Take the steps at one level, each accepted or rejected, and return the state and its score."""
         gamma = self.rate * sigma**2
         score = walk.score(x, sigma)
         for _ in range(self.inner):

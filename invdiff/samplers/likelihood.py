@@ -1,7 +1,6 @@
 """Likelihoods along the probability flow.
 
-The flow `dx / dl = x - D(x, sigma)`, `l = log sigma`, carries `p_sigma` upwards as well as downwards, and along its
-path
+The flow `dx / dl = x - D(x, sigma)`, `l = log sigma`, transports `p_sigma` in both directions, and along its path
 
     d log p_sigma(x) / dl = -div(x - D(x, sigma)) = -(d - tr J_D(x)),
 
@@ -9,7 +8,7 @@ so that, with the image `x` at the lowest level and the flow's end `x_T` at the 
 
     log p_sigma_min(x) = log N(x_T; c, (sigma_max^2 + std^2) I) + int (d - tr J_D) dl,
 
-`c` being the prior's mean as far as the denoiser tells it at `sigma_max`. The trace is exact, by `d` vector-Jacobian
+where `c` is the denoiser's estimate of the prior's mean at `sigma_max`. The trace is exact, by `d` vector-Jacobian
 products, or Hutchinson's estimate, the mean of `v^T J_D v` over random signs `v` that are kept along the path. In bits
 per dimension, for images of `K` grey levels, each a bin of width `1 / K` in [0, 1]: `-log p(x) / (d log 2) + log2 K`.
 """
@@ -33,7 +32,7 @@ Traced = Callable[[Map, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class LogProb:
-    """A likelihood and how well it is known.
+    """A likelihood and its standard error.
 
     Attributes:
         nats: `log p(x)` of each image, density with respect to intensities in [0, 1], `(B,)`, float64.
@@ -49,14 +48,14 @@ class LogProb:
 
 
 class Trace(abc.ABC):
-    """A way to get the trace of a Jacobian."""
+    """A method for the trace of a Jacobian."""
 
     @abc.abstractmethod
     def bind(self, x: Tensor) -> Traced:
         """Return a function from a map and a point to the map's value and its traces, `(B, probes)`, along one path.
 
         Args:
-            x: where the path begins, `(B, C, H, W)`.
+            x: the beginning of the path, `(B, C, H, W)`.
         """
 
 
@@ -93,7 +92,7 @@ class Hutchinson(Trace):
     """Hutchinson's estimate with random signs.
 
     Attributes:
-        probes: how many sign vectors; the error falls with the square root of their number.
+        probes: number of sign vectors; the error decreases with the square root of their number.
         seed: of the signs; row `i` has its own stream.
 
     References:
@@ -147,11 +146,11 @@ def log_prob(
         prior: the prior; its denoiser must be differentiable.
         x: images, `(B, C, H, W)`, in [0, 1] for an image prior.
         steps: steps of the Runge-Kutta method of order 4, uniform in `log sigma`.
-        trace: how traces are had; exact unless given.
-        sigma_min: level at which the density is taken, in units of the images; the prior's lowest unless given. It has
-            to lie below the detail of the data, for `p_sigma_min` to stand for `p`.
-        sigma_max: level at which the density is taken for a Gaussian; the prior's highest unless given. The error is of
-            order `(std / sigma_max)^2`.
+        trace: method for the traces; by default exact.
+        sigma_min: level of the density, in units of the images; by default the prior's lowest. It must be below the
+            detail of the data, so that `p_sigma_min` approximates `p`.
+        sigma_max: level at which the density is approximated by a Gaussian; by default the prior's highest. The error
+            is of order `(std / sigma_max)^2`.
         bins: grey levels, for bits per dimension.
 
     Returns:
@@ -166,7 +165,7 @@ def log_prob(
 
     Differs:
         Fixed steps in `log sigma`, so that no image depends on the others; the authors integrate a batch with shared
-        adaptive steps in the SDE's time. The last density has the data's mean and variance added to the noise's.
+        adaptive steps in the SDE's time. The last density includes the data's mean and variance.
 
     Example:
         >>> from invdiff.priors import GaussianPrior
@@ -213,7 +212,7 @@ def log_prob(
 
 
 def bits_per_dim(nats: Tensor, dimensions: int, bins: int = 256) -> Tensor:
-    """Return `-log p / (d log 2) + log2 K`, the cost of a pixel of `bins` grey levels in bits, like `nats`.
+    """Return `-log p / (d log 2) + log2 K`, the bits for one pixel of `bins` grey levels, like `nats`.
 
     Args:
         nats: log-densities with respect to intensities in [0, 1], any shape.

@@ -1,9 +1,9 @@
-"""The probability-flow ODE: by Euler, by Heun (with EDM's churn), and by adaptive solvers.
+"""The probability-flow ODE: Euler, Heun (with EDM's churn), and adaptive solvers.
 
     dx / d sigma = (x - denoise(x, sigma)) / sigma,      or      dx / d log sigma = x - denoise(x, sigma).
 
-It carries `p_sigma` from level to level without noise. Euler's global error is of order 1 in the spacing of the levels,
-Heun's of order 2. Churn first raises the level a little, by `sigma_hat = (1 + gamma) sigma`, and goes down from there.
+It transports `p_sigma` from level to level without noise. Euler's global error is of order 1 in the spacing of the
+levels, Heun's of order 2. Churn first raises the level to `sigma_hat = (1 + gamma) sigma` and steps down from there.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Euler(Sampler):
 
     Attributes:
         steps: number of levels, and of evaluations.
-        spacing: Karras' unless given.
-        sigma_min: lowest positive level; the prior's unless given.
-        sigma_max: highest level; the prior's unless given.
+        spacing: of the levels; by default that of Karras.
+        sigma_min: lowest positive level; by default that of the prior.
+        sigma_max: highest level; by default that of the prior.
 
     References:
         Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
@@ -58,10 +58,10 @@ class Heun(Sampler):
         churn: `S_churn`; 0 is deterministic. Each step raises the level by `1 + min(churn / steps, sqrt(2) - 1)`.
         churn_min: `S_tmin`, lowest level that is raised, for data on [-1, 1]; it is scaled to the prior's data.
         churn_max: `S_tmax`, highest such level.
-        churn_noise: `S_noise`, standard deviation of the noise that raises.
-        spacing: Karras' unless given.
-        sigma_min: lowest positive level; the prior's unless given.
-        sigma_max: highest level; the prior's unless given.
+        churn_noise: `S_noise`, standard deviation of the added noise.
+        spacing: of the levels; by default that of Karras.
+        sigma_min: lowest positive level; by default that of the prior.
+        sigma_max: highest level; by default that of the prior.
 
     References:
         Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
@@ -84,7 +84,7 @@ class Heun(Sampler):
             self._require(name, getattr(self, name), 0)
 
     def step(self, walk: Walk, x: Tensor, i: int) -> Tensor:
-        """Raise the noise where churn asks for it, and take Heun's step down."""
+        """Raise the noise by churn, then take a Heun step down."""
         sigma, sigma_next = walk.levels[i], walk.levels[i + 1]
         if self.churn > 0 and self.churn_min <= sigma / walk.unit <= self.churn_max:
             high = sigma * (1 + min(self.churn / self.steps, math.sqrt(2) - 1))
@@ -103,7 +103,7 @@ def integrate_scipy(
     """Integrate by `scipy.integrate.solve_ivp`, in float64 on the CPU.
 
     Raises:
-        RuntimeError: the step size fell below the spacing of numbers.
+        RuntimeError: the step size fell below the spacing of floating-point numbers.
     """
 
     def rates(t: float, flat: np.ndarray) -> np.ndarray:
@@ -139,25 +139,25 @@ CHOICES["integrator"] = {"scipy": integrate_scipy, "torchdiffeq": integrate_torc
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveODE(Sampler):
-    """The probability flow by a solver that chooses its own steps, in the clock `log sigma`.
+    """The probability flow by a solver with adaptive steps, in the time `log sigma`.
 
     Attributes:
         rtol: relative tolerance of a step.
         atol: absolute tolerance of a step, in units of `prior.std`.
-        together: how many samples share their steps. With 1, the default, a sample is the same in any batch; more are
-            faster and agree within the tolerance.
+        together: number of samples that share their steps. With 1, the default, a sample is the same in any batch; a
+            larger number is faster and agrees within the tolerance.
         integrator: the solver.
         steps: not used.
         spacing: not used.
-        sigma_min: lowest positive level; the prior's unless given.
-        sigma_max: highest level; the prior's unless given.
+        sigma_min: lowest positive level; by default that of the prior.
+        sigma_max: highest level; by default that of the prior.
 
     References:
         Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021),
         https://arxiv.org/abs/2011.13456, section 4.3 and appendix D.4.
 
     Differs:
-        The clock is `log sigma`, in which the flow is not stiff; the authors' is the SDE's time. They integrate a whole
+        The time is `log sigma`, in which the flow is not stiff; the authors use the SDE's time. They integrate a whole
         batch at once.
 
     Example:

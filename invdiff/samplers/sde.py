@@ -4,11 +4,11 @@ A forward diffusion `dx = f x dt + g dw` with marginals `alpha x_0 + alpha sigma
 
     dx = (f x - g^2 s_t(x)) dt + g dw,      s_t(x) = s(x / alpha, sigma) / alpha,
 
-`s` the score in variance-exploding coordinates. One step of length `h` from `t` to `t - h` is
+with the score `s` in variance-exploding coordinates. One step of length `h` from `t` to `t - h` is
 
     x' = x - (f x - g^2 s_t(x)) h + g sqrt(h) n.
 
-The state between steps is kept as `x / alpha`, so that all diffusions share the package's coordinates.
+The state between steps is kept as `x / alpha`, so all diffusions share the package's coordinates.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class ReverseSDE(Sampler):
         steps: number of levels, and of evaluations.
         diffusion: the forward diffusion, for data on [-1, 1]; it is scaled to the prior's data.
         spacing: not used: levels are uniform in the diffusion's time.
-        sigma_min: lowest positive level; the prior's unless given.
-        sigma_max: highest level; the prior's unless given.
+        sigma_min: lowest positive level; by default that of the prior.
+        sigma_max: highest level; by default that of the prior.
 
     References:
         Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021),
@@ -77,24 +77,24 @@ class ReverseSDE(Sampler):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictorCorrector(ReverseSDE):
-    """Euler-Maruyama steps, each followed by Langevin steps at the level that it reached.
+    """Euler-Maruyama steps, each followed by Langevin steps at the new level.
 
     Attributes:
         steps: number of levels.
         corrections: Langevin steps at each level.
-        snr: `r`, ratio of a Langevin step's gradient to its noise, which makes `gamma = (r sigma)^2`.
+        snr: `r`, ratio of a Langevin step's gradient to its noise; `gamma = (r sigma)^2`.
         diffusion: the forward diffusion, for data on [-1, 1]; it is scaled to the prior's data.
         spacing: not used: levels are uniform in the diffusion's time.
-        sigma_min: lowest positive level; the prior's unless given.
-        sigma_max: highest level; the prior's unless given.
+        sigma_min: lowest positive level; by default that of the prior.
+        sigma_max: highest level; by default that of the prior.
 
     References:
         Song et al. (2021), https://arxiv.org/abs/2011.13456, algorithms 2 to 5.
 
     Differs:
-        The authors' `gamma = (r |n| / |s|)^2` has norms averaged over the batch, so that images depend on each other.
-        With the norms of one image the step would depend on the state, which is no Langevin step for the right law.
-        Both norms are taken at their expectation for the noise, `|n| = sqrt(d)` and `|s| = sqrt(d) / sigma`, where they
+        The authors' `gamma = (r |n| / |s|)^2` has norms averaged over the batch, so images depend on each other. With
+        the norms of one image the step would depend on the state and would not be a Langevin step for the target. Here
+        both norms are their expectation for the noise, `|n| = sqrt(d)` and `|s| = sqrt(d) / sigma`, where they
         concentrate.
 
     Example:
