@@ -1,12 +1,12 @@
 """invdiff: Bayesian inverse problems in imaging.
 
-A forward operator, a noise model and a measurement make a `Problem`; a prior and a solver make samples of its
+A forward operator, a noise model and a measurement form a `Problem`. A prior and a solver give samples of its
 posterior:
 
     problem = invdiff.simulate(operator, x, noise=0.025, seed=0)
     result = invdiff.reconstruct(problem, prior="gaussian", solver="dps", samples=4)
 
-Names are loaded when they are first used, so that `import invdiff` costs next to nothing.
+Names are loaded when they are first used, so `import invdiff` is fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written under a temporary name, then renamed."""
+"""Atomic writing of files: under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; what was written there takes its place at the end, unless an error came.
+    """Yield a temporary path beside `path`, and rename it to `path` at the end unless an error occurred.
 
     Args:
         path: final name; its folder must exist.
@@ -30,7 +30,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files that only their owner can read; results should follow the user's umask.
+        # mkstemp makes files that only their owner can read; results follow the user's umask.
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)

@@ -1,11 +1,10 @@
-"""Pictures of several images, drawn with Pillow: the comparison figure, and the sheet.
+"""Figures of several images, drawn with Pillow: the comparison figure, and the sheet.
 
-The comparison figure is rows of labelled panels. All panels of a figure have the height and width of its first image.
-Small images are enlarged by whole factors without smoothing, so that a pixel stays a pixel; large ones are reduced with
-an antialiasing filter.
+The comparison figure has rows of labelled panels. All panels of a figure have the height and width of its first image.
+Small images are enlarged by integer factors without interpolation; large ones are reduced with an antialiasing filter.
 
-A sheet is a grid of images in reading order, as near to a square as it can be, with one white pixel between them.
-Intensities are clipped to [0, 1] and rounded to 8 bits; nothing else is done to them.
+A sheet is a grid of images in reading order, as close to a square as possible, with one white pixel between them.
+Intensities are clipped to [0, 1] and rounded to 8 bits; they are not changed otherwise.
 """
 
 from __future__ import annotations
@@ -44,13 +43,13 @@ _HEAT = np.array(
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture with its words.
+    """One image with its labels.
 
     Attributes:
-        title: what it is.
+        title: name of the image.
         image: `(C, H, W)` with 1 or 3 channels in [0, 1], or `(H, W)` where `white` is given.
         caption: a line of small print under it.
-        white: value of the brightest colour; draws a map of magnitudes with a colour bar instead of a picture.
+        white: value of the brightest colour; if given, the panel is a colour map of magnitudes with a colour bar.
     """
 
     title: str
@@ -165,10 +164,10 @@ def _display_size(image: Tensor) -> tuple[int, int]:
 
 
 def _resize(picture: Image.Image, box: tuple[int, int]) -> Image.Image:
-    """Return the picture as large as the box allows, its proportions kept."""
+    """Return the picture scaled to the box with its aspect ratio."""
     factor = min(box[0] / picture.width, box[1] / picture.height)
     if abs(box[0] / picture.width - box[1] / picture.height) * max(picture.size) < max(1.0, factor):
-        size = box  # the same proportions up to the rounding of odd sizes
+        size = box  # the same aspect ratio up to rounding
     else:
         size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
     if size == picture.size:
@@ -181,7 +180,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _fit(text: str, size: int, width: float) -> str:
-    """Return the text, cut with an ellipsis where it is wider than the panel."""
+    """Return the text, shortened with an ellipsis if it is wider than the panel."""
     font = _font(size)
     if font.getlength(text) <= width:
         return text
@@ -191,7 +190,7 @@ def _fit(text: str, size: int, width: float) -> str:
 
 
 def sheet(x: Tensor, gap: int = 1) -> Image.Image:
-    """Return a grid of images, as near to a square as it can be.
+    """Return a grid of images, as close to a square as possible.
 
     Args:
         x: images in [0, 1], `(n, C, H, W)`, of 1 or 3 channels.
@@ -218,12 +217,12 @@ def sheet(x: Tensor, gap: int = 1) -> Image.Image:
 
 
 def write_sheet(x: Tensor, path: str | Path, *, pixels: int = 1024) -> None:
-    """Write a grid of images, whole or not at all; small images are enlarged by whole factors, pixel by pixel.
+    """Write a grid of images atomically; small images are enlarged by integer factors without interpolation.
 
     Args:
         x: images in [0, 1], `(n, C, H, W)`.
         path: file to write; its suffix names the format.
-        pixels: longest side that enlarging may reach.
+        pixels: longest side of an enlarged grid.
     """
     image = sheet(x)
     factor = max(1, pixels // max(image.size))

@@ -1,8 +1,8 @@
 """Images from files and back: float tensors `(1, C, H, W)` with intensities in [0, 1].
 
-8-bit values are divided by 255 and 16-bit ones by 65535; floating-point ones are taken as they are. Orientation tags of
-cameras are applied, palettes are looked up, CMYK becomes RGB, of several frames the first is taken. Pillow reads 16-bit
-colour as 8-bit.
+8-bit values are divided by 255 and 16-bit values by 65535; floating-point values are unchanged. Orientation tags of
+cameras are applied, palettes are converted to colours, and CMYK to RGB. Of several frames the first is used. Pillow
+reads 16-bit colour as 8-bit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .atomic import atomic_path
 Mode = Literal["gray", "rgb"]
 Array = NDArray[np.float32]
 ARRAYS = (".npy", ".npz")
-# Measurements are noisy and may leave [0, 1]; beyond this an image was surely not scaled to it.
+# Measurements are noisy and may leave [0, 1]; beyond this bound an image was certainly not scaled to [0, 1].
 _PLAUSIBLE = 2.0
 _GRAY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in Pillow's own conversion to "L"
 
@@ -34,7 +34,7 @@ def load_image(path: str | Path, *, mode: Mode | None = None) -> Tensor:
     Args:
         path: an image file that Pillow can read, or an array in `.npy` or `.npz`: `(H, W)`, `(H, W, C)`, `(C, H, W)` or
             `(1, C, H, W)`.
-        mode: "gray" for 1 channel, "rgb" for 3; as the file has it unless given.
+        mode: "gray" for 1 channel, "rgb" for 3; by default as in the file.
 
     Returns:
         The image, `(1, C, H, W)`, float32.
@@ -56,13 +56,14 @@ def load_image(path: str | Path, *, mode: Mode | None = None) -> Tensor:
 def load_image_and_mask(
     path: str | Path, *, mode: Mode | None = None, missing_color: str | None = None, tolerance: int = 0
 ) -> tuple[Tensor, Tensor | None]:
-    """Read an image and which of its pixels are known.
+    """Read an image and the mask of its known pixels.
 
     Args:
         path: as in `load_image`.
         mode: as in `load_image`.
         missing_color: pixels of this colour are missing: "#ff00ff", "magenta" or "rgb(255, 0, 255)".
-        tolerance: how many of 255 levels a channel may differ from that colour; files with lossy compression need some.
+        tolerance: largest difference of a channel from that colour, in 255 levels; files with lossy compression need
+            it.
 
     Returns:
         The image, `(1, C, H, W)`, and a boolean mask, `(H, W)`, True where a pixel is known: at least half opaque, and
@@ -102,7 +103,7 @@ def load_image_and_mask(
 def load_mask(path: str | Path, *, invert: bool = False) -> Tensor:
     """Read a mask: True (a known pixel) where the file is brighter than half of its brightest value.
 
-    So black and white, 0 and 1, and the soft edges of a JPEG all mean what they look like.
+    Black and white, 0 and 1, and the soft edges of a JPEG are all handled.
 
     Args:
         path: an image file or an array, as in `load_image`.
@@ -131,7 +132,7 @@ def load_mask(path: str | Path, *, invert: bool = False) -> Tensor:
 
 
 def load_array(path: str | Path, *, complex_valued: bool = False) -> Array:
-    """Read a numeric array from `.npy` or `.npz` as it stands; 8- and 16-bit integers are scaled to [0, 1].
+    """Read a numeric array from `.npy` or `.npz`; 8- and 16-bit integers are scaled to [0, 1].
 
     Args:
         path: the file. An `.npz` must hold one array, or one called `measurement` or `image`.
@@ -152,7 +153,7 @@ def load_array(path: str | Path, *, complex_valued: bool = False) -> Array:
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         if str(error).startswith(str(path)):
             raise
-        if "pickle" in str(error) and not str(error).startswith("Object arrays"):  # what numpy takes all else for
+        if "pickle" in str(error) and not str(error).startswith("Object arrays"):  # its message for any other file
             raise ValueError(f"{path}: cannot be read as a numpy array: it is none, or damaged") from error
         raise ValueError(f"{path}: cannot be read as a numpy array: {_first_line(error)}") from error
     if complex_valued and array.dtype.kind == "c":
@@ -161,11 +162,12 @@ def load_array(path: str | Path, *, complex_valued: bool = False) -> Array:
 
 
 def save_image(x: Tensor, path: str | Path, *, bits: int = 8) -> None:
-    """Write an image, whole or not at all; values are clipped to [0, 1] and rounded to the nearest level.
+    """Write an image atomically; values are clipped to [0, 1] and rounded to the nearest level.
 
     Args:
         x: `(1, C, H, W)`, `(C, H, W)` or `(H, W)`, with 1 or 3 channels.
-        path: a name whose ending says the format (png, tif, jpg, webp, ...), or `.npy` for the array itself, unclipped.
+        path: a name whose suffix gives the format (png, tif, jpg, webp, ...), or `.npy` for the array itself,
+            unclipped.
         bits: 8, or 16 for gray images in png or tif.
 
     Raises:
@@ -189,7 +191,7 @@ def save_image(x: Tensor, path: str | Path, *, bits: int = 8) -> None:
 
 
 def write_picture(picture: Image.Image, path: str | Path) -> None:
-    """Write a Pillow image, whole or not at all, in the format that the name's ending says."""
+    """Write a Pillow image atomically, in the format of the name's suffix."""
     suffix = Path(path).suffix.lower()
     known = Image.registered_extensions()
     if suffix not in known or known[suffix] not in Image.SAVE:
@@ -202,7 +204,7 @@ def write_picture(picture: Image.Image, path: str | Path) -> None:
 
 
 def check_finite(array: Array, path: str | Path) -> None:
-    """Raise a ValueError that counts NaN and infinite values and says where the first one is."""
+    """Raise a ValueError that counts NaN and infinite values and gives the position of the first one."""
     bad = ~np.isfinite(array)
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -254,12 +256,12 @@ def _pixels(path: str | Path) -> Array:
 
 
 def _tiff(path: str | Path) -> Array:
-    """Return `(H, W, C)` of a TIFF that Pillow does not know, such as one of floating-point colour."""
+    """Return `(H, W, C)` of a TIFF that Pillow cannot read, such as one of floating-point colour."""
     import tifffile  # comes with scikit-image
 
     try:
         array = np.asarray(tifffile.imread(path, key=0))
-    except Exception as error:  # its errors have no base class of their own
+    except Exception as error:  # its errors have no common base class
         raise ValueError(f"{path}: not a TIFF that can be read: {_first_line(error)}") from error
     return _channels_last(_scaled(array, path), path)
 
@@ -296,7 +298,7 @@ def _scaled(array: NDArray[Any], path: str | Path, *, white: int | None = None) 
         return array.astype(np.float32)
     low, high = (int(array.min()), int(array.max())) if array.dtype.kind in "ui" and array.size else (-1, -1)
     if low >= 0 and high <= 65535:
-        # Integers of 32 or 64 bits are what arithmetic makes of 8- and 16-bit images.
+        # Arithmetic turns 8- and 16-bit images into integers of 32 or 64 bits.
         by_type = {"uint8": 255, "uint16": 65535}.get(array.dtype.name, 255 if high <= 255 else 65535)
         return (array.astype(np.float64) / (white or by_type)).astype(np.float32)
     raise ValueError(

@@ -1,4 +1,4 @@
-"""From a problem to its reconstruction in one call, by names or by objects."""
+"""Reconstruction in one call, with prior and solver by name or as objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_SOLVER = "dps"
 
 
 def default_prior(in_shape: tuple[int, ...]) -> str:
-    """Return the prior of images `(C, H, W)` when none is named: the network of photographs, colour or gray."""
+    """Return the default prior of images `(C, H, W)`: the network of photographs, colour or gray."""
     return {3: DEFAULT_PRIOR, 1: GRAY_PRIOR}.get(in_shape[0], "gaussian")
 
 
@@ -37,11 +37,12 @@ def reconstruct(
 
     Args:
         problem: operator, noise and measurements.
-        prior: a `Prior`, or what `load_prior` takes; by default `photo` for three channels and `photo-gray` for one.
+        prior: a `Prior`, or an argument of `load_prior`; by default `photo` for three channels and `photo-gray` for
+            one.
         solver: a `Solver`, or a name of `invdiff.registry.solvers`.
-        samples: how many samples of each image.
+        samples: number of samples of each image.
         seed: non-negative integer.
-        batch_size: how many samples are drawn at once.
+        batch_size: number of samples that are drawn at once.
         progress: whether to show a progress bar.
         **options: hyper-parameters of a solver that is given by name.
 

@@ -1,4 +1,4 @@
-"""Whether what is asked for can fit in this machine's memory, told before hours or the machine are spent on it."""
+"""A check, before any work, that a requested array fits in this machine's memory."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 from collections.abc import Iterable
 
 BYTES = 4
-"""Of one value, in float32."""
+"""Bytes of one value in float32."""
 
 
 def check_fits(what: str, sizes: Iterable[int], advice: str) -> None:
     """Raise unless an array of float32 fits in the memory of this machine.
 
     Args:
-        what: argument or option that asks for it, for the message.
+        what: the argument or option that requests it, for the message.
         sizes: of the array.
-        advice: what to do instead.
+        advice: the remedy, for the message.
 
     Raises:
         ValueError: it does not fit.
@@ -34,7 +34,7 @@ def check_fits(what: str, sizes: Iterable[int], advice: str) -> None:
 
 
 def _memory() -> float:
-    """Return the bytes of this machine's memory; infinity where the system does not tell."""
+    """Return the bytes of this machine's memory; infinity if the system does not report them."""
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, OSError, ValueError):

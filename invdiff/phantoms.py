@@ -1,6 +1,6 @@
-"""Drawn sections of a body: stand-ins for computed tomography where no scan can be shipped.
+"""Synthetic sections of a body, in place of computed tomography scans, which this package cannot include.
 
-Values are Hounsfield units over 2000 and a half, `v = HU / 2000 + 1/2`: 0 is air, 0.5 water, 1 is dense bone.
+Values are `v = HU / 2000 + 1/2` with Hounsfield units HU: 0 is air, 0.5 is water, 1 is dense bone.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 def body(size: int, index: int) -> Tensor:
-    """Return a drawn section of a chest, `(1, size, size)`: tissue, lungs, spine, ribs and lesions as ellipses.
+    """Return a synthetic section of a chest, `(1, size, size)`: tissue, lungs, spine, ribs and lesions as ellipses.
 
-    Edges are smoothed by drawing four times as large.
+    Edges are antialiased: the section is drawn four times as large, then reduced.
 
     Args:
         size: side in pixels.
-        index: which of them; each is drawn anew.
+        index: number of the section; each is different.
     """
     rng = np.random.default_rng((20261122, index))
     n = 4 * size

@@ -11,11 +11,11 @@ For a component `N(m, C)` of the prior with `C = L L^T`, and `y = A x + s n`, th
 and a mixture's posterior is the mixture of its components' posteriors with weights in proportion to `w_k p_k(y)`.
 Samples come from Matheron's rule: `x' + K (y - A x' - s n')` with `(x', n')` drawn from the prior and the noise.
 
-`S` and `C - K A C` are never formed: in `S` all that lies below 1e-16 of the largest `t^2` is lost, which is the noise
-itself where `s` is below 1e-8 of the largest `t`, and the difference cancels there. The singular values keep `t / s`
-down to 1e-16 of the largest, the sum of squares has nothing to cancel.
+`S` and `C - K A C` are never formed. `S` loses everything below 1e-16 of the largest `t^2`, which includes the noise if
+`s` is below 1e-8 of the largest `t`, and the difference then cancels. The singular values keep `t / s` down to 1e-16 of
+the largest, and the sum of squares has no cancellation.
 
-Matrices are dense in the measurement, so these are for small problems, up to some thousands of observed entries.
+Matrices are dense in the measurement, so problems must be small, with up to some thousands of observed entries.
 `gaussian_mean` solves the same equations for photographs by conjugate gradients.
 """
 
@@ -53,7 +53,7 @@ class ExactPosterior:
 
     Raises:
         ValueError: another prior, a nonlinear operator, noise that is not Gaussian, or no noise under a mixture whose
-            components' measurements differ in rank: their densities cannot be compared.
+            components' measurements differ in rank, so that their densities cannot be compared.
 
     Example:
         >>> import torch
@@ -145,8 +145,8 @@ def gaussian_mean(
     by conjugate gradients, preconditioned by the same matrix with `||A||^2 I` for `A^T A`, which is diagonal.
 
     Args:
-        problem: a linear operator, Gaussian noise, and measurements. Noise below a thousandth of `prior.std` counts as
-            that much.
+        problem: a linear operator, Gaussian noise, and measurements. Noise below a thousandth of `prior.std` is raised
+            to it.
         prior: a Gaussian prior of that size.
         tolerance: relative residual at which the iteration stops.
         iterations: limit of the iteration.
@@ -177,7 +177,7 @@ def gaussian_mean(
 
 
 def _white(problem: Problem) -> tuple[Problem, float]:
-    """Return the problem in units in which its noise is white, and what that adds to `log p(y)`."""
+    """Return the problem with whitened noise, and the term that this adds to `log p(y)`."""
     if not isinstance(problem.operator, LinearOperator):
         raise ValueError(f"exact posterior: operator: expected a LinearOperator, got {problem.operator!r}")
     if not problem.noise.is_gaussian:
@@ -190,7 +190,7 @@ def _white(problem: Problem) -> tuple[Problem, float]:
 
 @dataclass(frozen=True)
 class _Root:
-    """A factor of a covariance `C = L L^T`, by what it does to rows of coefficients and of images, `(n, d)`."""
+    """A factor of a covariance `C = L L^T`, as maps of rows of coefficients and of images, `(n, d)`."""
 
     image: Callable[[Tensor], Tensor]
     """`z -> L z`"""
@@ -218,7 +218,7 @@ class _Conditioned:
 
     @classmethod
     def on(cls, rows: Tensor, root: _Root, noise: float) -> _Conditioned:
-        """Return it for the rows of `A`, `(m, d)`."""
+        """Return the conditioned Gaussian for the rows of `A`, `(m, d)`."""
         u, t, wt = torch.linalg.svd(root.coefficients(rows), full_matrices=False)
         if noise == 0 and len(t):
             known = t > max(rows.shape) * torch.finfo(t.dtype).eps * t.max()
@@ -246,7 +246,7 @@ class _Conditioned:
 
     @property
     def covariance(self) -> Tensor:
-        """Covariance of the posterior, `(d, d)`: the sum of the squares of what is seen and of what is not."""
+        """Covariance of the posterior, `(d, d)`: the sum over observed and unobserved directions."""
         whole, seen = self.root.image(torch.eye(len(self.w), dtype=self.w.dtype)).T, self.root.image(self.w.T).T
         unseen, seen = whole - seen @ self.w.T, seen * (self.noise / self._total.sqrt())
         return unseen @ unseen.T + seen @ seen.T

@@ -1,4 +1,4 @@
-"""An inverse problem `y = A(x) + noise`, how to simulate one, and what a solver gives back."""
+"""An inverse problem `y = A(x) + noise`, and its simulation from a clean image."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .streams import generator
 
 @dataclass(frozen=True)
 class Problem:
-    """All that is known about one batch of measurements.
+    """A batch of measurements with their operator and noise model.
 
     Attributes:
         operator: the forward operator `A`.
-        noise: the law of `y` given `A(x)`.
+        noise: the distribution of `y` given `A(x)`.
         measurement: `y`, `(B, *operator.out_shape)`. Entries that the operator does not observe are set to zero.
-        image_index: number of each image, which its random streams derive from; 0 to B - 1 unless given.
+        image_index: index of each image, for its random streams; by default 0 to B - 1.
 
     Example:
         >>> import torch
@@ -69,21 +69,23 @@ class Problem:
         object.__setattr__(self, "image_index", tuple(index))
 
     def __len__(self) -> int:
-        """Return how many images there are."""
+        """Return the number of images."""
         return int(self.measurement.shape[0])
 
     def __getitem__(self, rows: int | slice | list[int]) -> Problem:
         """Return the problem of some of the images; they keep their random streams."""
-        picked = list(range(len(self)))[rows] if isinstance(rows, slice) else [rows] if isinstance(rows, int) else rows
-        picked = [range(len(self))[i] for i in picked]
-        part = copy.copy(self)  # past the checks, which the whole has passed: solvers take rows at every step
-        object.__setattr__(part, "measurement", self.measurement[picked])
-        object.__setattr__(part, "image_index", tuple(self.image_index[i] for i in picked))
+        selected = (
+            list(range(len(self)))[rows] if isinstance(rows, slice) else [rows] if isinstance(rows, int) else rows
+        )
+        selected = [range(len(self))[i] for i in selected]
+        part = copy.copy(self)  # without checks, which the whole has passed: solvers do this at each step
+        object.__setattr__(part, "measurement", self.measurement[selected])
+        object.__setattr__(part, "image_index", tuple(self.image_index[i] for i in selected))
         return part
 
     @cached_property
     def observations(self) -> int:
-        """How many entries of one measurement are observed."""
+        """Number of observed entries of one measurement."""
         observed, shape = self.operator.observed, self.operator.out_shape
         return math.prod(shape) if observed is None else int(observed.expand(shape).sum())
 
@@ -111,10 +113,10 @@ class Problem:
         return Problem(self.operator.to(device), self.noise.to(device), self.measurement.to(device), self.image_index)
 
     def gaussian(self) -> Problem:
-        """Return this problem with the Gaussian noise nearest to its own, for solvers that know no other.
+        """Return this problem with the Gaussian approximation of its noise, for solvers that need Gaussian noise.
 
-        Its variance is the one that goes with what was measured; each noise model says how good that is. Noise whose
-        variance depends on the measurement takes a problem of one image, `problem[i].gaussian()`.
+        Its variance is that of the noise at the measured values; each noise model states its accuracy. If the variance
+        depends on the measurement, call it on a problem of one image, `problem[i].gaussian()`.
 
         Raises:
             ValueError: several images, or noise that has no Gaussian approximation.
@@ -133,7 +135,7 @@ class Problem:
 def simulate(operator: Operator, x: Tensor, noise: Noise | float | Sequence[Noise | float], seed: int = 0) -> Problem:
     """Corrupt clean images: `y = A(x) + noise`.
 
-    Image `i` draws its noise from a stream of its own, derived from `(seed, i)`: a measurement never depends on the
+    Image `i` draws its noise from its own stream, derived from `(seed, i)`, so a measurement does not depend on the
     rest of its batch.
 
     Args:
@@ -146,7 +148,7 @@ def simulate(operator: Operator, x: Tensor, noise: Noise | float | Sequence[Nois
         The problem, with its measurement.
 
     Raises:
-        ValueError: another number of noises than the stack has operators.
+        ValueError: the number of noises is not the number of operators of the stack.
 
     Example:
         >>> import torch
@@ -162,7 +164,7 @@ def simulate(operator: Operator, x: Tensor, noise: Noise | float | Sequence[Nois
 
 
 def noise_for(operator: Operator, noise: Noise | float | Sequence[Noise | float]) -> Noise:
-    """Return the noise that is meant for the measurements of an operator.
+    """Return the noise model for the measurements of an operator.
 
     Args:
         operator: the operator.
@@ -170,8 +172,8 @@ def noise_for(operator: Operator, noise: Noise | float | Sequence[Noise | float]
             its operators.
 
     Raises:
-        TypeError: several noises for an operator that is no stack, or no noise at all.
-        ValueError: another number of noises than the stack has operators.
+        TypeError: several noises for an operator that is no stack, or no noise.
+        ValueError: the number of noises is not the number of operators of the stack.
     """
     if isinstance(noise, Noise):
         return noise

@@ -1,4 +1,4 @@
-"""What a solver gives back: samples of the posterior, their mean and standard deviation, and how they were made."""
+"""The result of a solver: samples of the posterior, their mean and standard deviation, and a record of the run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What a solver gives back: samples of the posterior, and how they were made.
+    """The result of a solver: samples of the posterior, and a record of the run.
 
     Attributes:
         samples: `(B, S, C, H, W)`.
         nfe: evaluations of the prior's network for one sample.
         seconds: wall time.
         status: "ok", or "diverged": the samples are then the last finite states.
-        message: what happened and what to change, for a status other than "ok".
+        message: what happened and what to change, if the status is not "ok".
         trace: figures of each step, by name, `(steps,)` each, averaged over the samples.
         log_evidence: estimate of `log p(y)` of each image, `(B,)`, where the solver gives one.
         estimate: the posterior mean, `(B, C, H, W)`, where the solver has a better one than the mean over samples.
@@ -46,14 +46,14 @@ class Reconstruction:
         return mean_and_variance(self.samples)[1].sqrt()
 
     def interval(self, level: float = 0.9) -> tuple[Tensor, Tensor]:
-        """Return the interval that holds the truth with probability `level`, pixel by pixel, if the samples are honest.
+        """Return the interval that holds the truth with probability `level`, for each pixel.
 
-        With `m` and `s` the mean and standard deviation over S samples, `t` the quantile of Student's law with S - 1
-        degrees of freedom,
+        The samples are assumed to be calibrated. With `m` and `s` the mean and standard deviation over S samples, `t`
+        the quantile of Student's t distribution with S - 1 degrees of freedom,
 
             m +- t s sqrt(1 + 1/S),
 
-        or `estimate +- t s` where the solver has an estimate of its own, whose error is that of the posterior alone.
+        or `estimate +- t s` if the solver has an estimate of its own, which has no Monte Carlo error.
         `invdiff.Calibration` makes a guarantee of it.
 
         Args:
@@ -82,9 +82,10 @@ class Reconstruction:
 
 
 def mean_and_variance(samples: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both over the samples `(B, S, C, H, W)`, S at least 2, with S - 1 in the denominator, `(B, C, H, W)` each.
+    """Return the mean and the variance over the samples, `(B, C, H, W)` each.
 
-    `Tensor.var` over a dimension that is not the last one is some fifty times slower.
+    The samples are `(B, S, C, H, W)` with S at least 2; the variance has S - 1 in its denominator. `Tensor.var` over a
+    dimension that is not the last one is some fifty times slower.
     """
     mean = samples.mean(1)
     return mean, (samples - mean[:, None]).square_().sum(1) / (samples.shape[1] - 1)

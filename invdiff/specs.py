@@ -1,4 +1,4 @@
-"""The short form in which the command line names a thing with its options.
+"""The command line's notation for a name with options.
 
     name                                  blur
     name:key=value,key=value              blur:sigma=3,border=circular
@@ -30,7 +30,7 @@ class Spec:
     Attributes:
         name: a registered name, or `path/to/file.py:Name`.
         options: values by key.
-        text: as it was written.
+        text: the original text.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Spec:
     text: str = ""
 
     def __str__(self) -> str:
-        """Return it as it was written."""
+        """Return the original text."""
         return self.text or self.name
 
 
@@ -76,7 +76,7 @@ def parse_spec(text: str) -> Spec:
 
 
 def parse_value(text: str) -> object:
-    """Return the integer, float, truth value, `None`, tuple or text that is written.
+    """Parse an integer, float, truth value, `None`, tuple or text.
 
     Example:
         >>> [parse_value(t) for t in ("3", "1e-2", "true", "[1, 2]", "circular")]
@@ -96,7 +96,7 @@ def parse_value(text: str) -> object:
 
 
 def split_specs(text: str) -> list[str]:
-    """Split a list of specs at the commas between them; those between the options of one stay.
+    """Split a list of specs at the commas between specs, not at those between options.
 
     Example:
         >>> split_specs("dps:steps=50,scale=0.3,ddrm, mcgdiff")
@@ -112,7 +112,7 @@ def split_specs(text: str) -> list[str]:
 
 
 def canonical(spec: Spec) -> str:
-    """Return a spec in one spelling, whichever way and order its options were written in.
+    """Return the canonical form of a spec, independent of the order and notation of its options.
 
     Example:
         >>> canonical(parse_spec("dps: steps=50,scale=0.50"))
@@ -135,7 +135,7 @@ def with_options(cls: type[T], options: Mapping[str, object]) -> T:
 
     Args:
         cls: the class.
-        options: values by name; integers are taken where floats are expected.
+        options: values by name; integers are accepted where floats are expected.
 
     Raises:
         ValueError: an unknown option (the message names the nearest known one) or a value of the wrong type.

@@ -1,6 +1,6 @@
-"""Random streams: one for each (image, sample), so that a sample is the same alone, in a batch, or in another batch.
+"""Random streams, one for each (image, sample): a sample is the same alone, in a batch, or in another batch.
 
-Draws are made on the CPU, whatever the device, so that a seed means the same everywhere.
+Random numbers are drawn on the CPU for every device, so a seed gives the same numbers everywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 def generator(*key: int) -> torch.Generator:
     """Return a CPU generator seeded by a tuple of non-negative integers.
 
-    Keys of different length or content give independent streams; `(0,)` is a key like any other.
+    Keys of different length or content give independent streams; `(0,)` is a valid key.
 
     Example:
         >>> bool((torch.randn(3, generator=generator(0, 1)) == torch.randn(3, generator=generator(0, 1))).all())
@@ -52,9 +52,9 @@ class Streams:
 
 
 class BlockStreams(Streams):
-    """Streams that draw ahead, for rows of a few numbers: one call of a generator serves many draws.
+    """Streams that draw in blocks, for rows of a few numbers: one call of a generator serves many draws.
 
-    Row `i` still comes from generator `i` alone, though not the same numbers as from `Streams`.
+    Row `i` still comes from generator `i` alone, but the numbers differ from those of `Streams`.
     """
 
     BLOCK = 256

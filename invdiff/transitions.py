@@ -1,18 +1,18 @@
 """One reverse step, from noise level `sigma` to `sigma_next`, in variance-exploding coordinates.
 
-Given `x_t = x_0 + sigma_t n`, the law of `x_{t-1}` that DDIM uses for an estimate of `x_0` is
+Given `x_t = x_0 + sigma_t n`, DDIM's distribution of `x_{t-1}` for an estimate of `x_0` is
 
     q(x_{t-1} | x_t, x_0) = N(x_0 + sqrt(sigma_{t-1}^2 - s^2) / sigma_t (x_t - x_0),  s^2 I),
     s^2 = eta^2 sigma_{t-1}^2 (sigma_t^2 - sigma_{t-1}^2) / sigma_t^2,
 
 which is the ancestral step of DDPM at `eta = 1` and a deterministic map at `eta = 0`. In continuous time, with the
-score `s(x) = (denoise(x, sigma) - x) / sigma^2`, the noise falls along
+score `s(x) = (denoise(x, sigma) - x) / sigma^2`, the noise decreases along
 
     probability flow   dx / d sigma = -sigma s(x) = (x - denoise(x, sigma)) / sigma
     reverse SDE        dx = -s(x) d sigma^2 + sqrt(-d sigma^2) n      (sigma^2 runs downwards)
 
-and stays at one level along Langevin's diffusion, `dx = s(x) d tau + sqrt(2 d tau) n`. Euler's step on the flow is
-DDIM's deterministic map; Heun's is of second order.
+and is constant along Langevin's diffusion, `dx = s(x) d tau + sqrt(2 d tau) n`. The Euler step on the flow is DDIM's
+deterministic map; the Heun step is of second order.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def ddim_step(x: Tensor, x0: Tensor, sigma: float, sigma_next: float, eta: float
         x0: estimate of `x_0`, like `x`.
         sigma: level of `x_t`.
         sigma_next: level of `x_{t-1}`.
-        eta: share of the ancestral step's noise, in [0, 1].
-        noise: standard normal, like `x`; may be `None` where no noise enters (`eta = 0` or `sigma_next = 0`).
+        eta: fraction of the ancestral step's noise, in [0, 1].
+        noise: standard normal, like `x`; may be `None` if no noise is added (`eta = 0` or `sigma_next = 0`).
 
     Returns:
         `x_{t-1}`, like `x`.
@@ -63,9 +63,9 @@ def ddim_step(x: Tensor, x0: Tensor, sigma: float, sigma_next: float, eta: float
 
 
 def consistent_step(x: Tensor, x0: Tensor, sigma: float, sigma_next: float, rate: float, noise: Tensor) -> Tensor:
-    """Return a state at level `sigma_next`, in `[0, sigma]`: the share `rate` of the way to `x0`, and the noise due.
+    """Return a state at level `sigma_next`, in `[0, sigma]`: the fraction `rate` of the way to `x0`, plus noise.
 
-    The share is at least `1 - sigma_next / sigma`, for less would leave more noise than there may be.
+    The fraction is at least `1 - sigma_next / sigma`; a smaller one would leave more noise than `sigma_next`.
 
     References:
         Adversarial Score Matching and Improved Sampling for Image Generation (Jolicoeur-Martineau et al., 2021),
@@ -77,15 +77,15 @@ def consistent_step(x: Tensor, x0: Tensor, sigma: float, sigma_next: float, rate
 
 
 def tweedie_score(x: Tensor, x0: Tensor, sigma: float) -> Tensor:
-    """Return the score `(x_0 - x) / sigma^2` that belongs to the estimate `x0 = E[x_0 | x_sigma = x]`."""
+    """Return the score `(x_0 - x) / sigma^2` of the estimate `x0 = E[x_0 | x_sigma = x]`."""
     return (x0 - x) / sigma**2
 
 
 def heun_step(denoise: Callable[[Tensor, float], Tensor], x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    """Take Heun's step of second order along the probability flow; Euler's where `sigma_next` is 0.
+    """Take the Heun step of second order along the probability flow; the Euler step if `sigma_next` is 0.
 
     Args:
-        denoise: `(x, sigma)` to `E[x_0 | x_sigma = x]`; called twice, or once where `sigma_next` is 0.
+        denoise: `(x, sigma)` to `E[x_0 | x_sigma = x]`; called twice, or once if `sigma_next` is 0.
         x: state at level `sigma`, `(B, C, H, W)`.
         sigma: present level, positive.
         sigma_next: next level, in `[0, sigma]`.
@@ -107,12 +107,12 @@ def heun_step(denoise: Callable[[Tensor, float], Tensor], x: Tensor, sigma: floa
 
 
 def raise_noise(x: Tensor, sigma: float, sigma_high: float, noise: Tensor) -> Tensor:
-    """Return `x` taken up from level `sigma` to `sigma_high >= sigma` by standard normal `noise`."""
+    """Return `x` raised from level `sigma` to `sigma_high >= sigma` by standard normal `noise`."""
     return torch.add(x, noise, alpha=math.sqrt(max(sigma_high**2 - sigma**2, 0.0)))
 
 
 def reverse_sde_step(x: Tensor, score: Tensor, sigma: float, sigma_next: float, noise: Tensor) -> Tensor:
-    """Take the Euler-Maruyama step of the reverse SDE in the clock `sigma^2`.
+    """Take the Euler-Maruyama step of the reverse SDE in the time `sigma^2`.
 
     Args:
         x: state at level `sigma`, `(B, C, H, W)`.
@@ -142,7 +142,7 @@ def langevin_step(x: Tensor, score: Tensor, gamma: float, noise: Tensor) -> Tens
         noise: standard normal, like `x`.
 
     Returns:
-        The next state, like `x`. The chain's stationary law differs from the target by `O(gamma)`.
+        The next state, like `x`. The chain's stationary distribution differs from the target by `O(gamma)`.
 
     References:
         Exponential Convergence of Langevin Distributions and Their Discrete Approximations (Roberts, Tweedie, 1996),

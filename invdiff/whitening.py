@@ -1,11 +1,11 @@
-"""Gaussian noise of unequal levels, made white.
+"""Whitening of Gaussian noise with unequal levels.
 
 With a standard deviation `s_i` for each entry, a reference level `s` and weights `w = s / s_i`,
 
     y = A(x) + s_i n      is      w y = w A(x) + s n,      p(y | x) = p(w y | x) prod_i w_i
 
-so that whatever handles white noise handles this, too: solvers, and the exact posterior. The reference is
-`1 / s^2 = mean(1 / s_i^2)`, at which the weights have mean square 1 and equal levels change nothing.
+so solvers and the exact posterior for white noise apply. The reference is `1 / s^2 = mean(1 / s_i^2)`: the weights then
+have mean square 1, and equal levels are left unchanged.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .problem import Problem
 
 @dataclass(frozen=True)
 class White:
-    """A problem in units in which its noise is white.
+    """A problem rescaled so that its noise is white.
 
     Attributes:
         problem: the problem, with `Gaussian` noise.
-        log_volume: `sum_i log w_i` over what is observed: `log p(y) = log p(w y) + log_volume`.
+        log_volume: `sum_i log w_i` over the observed entries: `log p(y) = log p(w y) + log_volume`.
     """
 
     problem: Problem
@@ -33,13 +33,13 @@ class White:
 
 
 def whitened(problem: Problem) -> White:
-    """Return the problem in units in which its Gaussian noise is white.
+    """Return the problem rescaled so that its Gaussian noise is white.
 
     Args:
-        problem: with noise that is Gaussian: `Gaussian`, `GaussianMap`, or a stack of these.
+        problem: with Gaussian noise: `Gaussian`, `GaussianMap`, or a stack of these.
 
     Raises:
-        ValueError: noise of another law; `problem.gaussian()` is the nearest Gaussian one.
+        ValueError: noise that is not Gaussian; `problem.gaussian()` approximates it.
 
     Example:
         >>> from invdiff.noise import GaussianMap
@@ -70,7 +70,7 @@ def whitened(problem: Problem) -> White:
 
 
 def weighted(operator: Operator, weights: torch.Tensor) -> Operator:
-    """Return `x -> w * A(x)`, with what closed forms survive.
+    """Return `x -> w * A(x)`, with the closed forms that remain valid.
 
     Args:
         operator: the operator `A`.
@@ -78,5 +78,5 @@ def weighted(operator: Operator, weights: torch.Tensor) -> Operator:
     """
     gain = Gain(tuple(operator.out_shape), gain=weights)
     if isinstance(operator, Inpainting):
-        return gain  # which is 0 wherever the mask is
+        return gain  # which is 0 wherever the mask is 0
     return Composition(gain, operator) if isinstance(operator, LinearOperator) else Chain(gain, operator)
