@@ -1,6 +1,6 @@
 """Forward operators: deterministic maps from images to measurements.
 
-A new one sets two shapes and defines `forward`; every solver can use it, and the command line as
+A new operator sets two shapes and defines `forward`. Every solver accepts it, and so does the command line, as
 `path/to/file.py:Vignette`:
 
     >>> import torch
@@ -18,15 +18,15 @@ A new one sets two shapes and defines `forward`; every solver can use it, and th
             [0.7500, 1.0000, 0.7500],
             [0.5000, 0.7500, 0.5000]])
 
-`invdiff.testing.check_operator` says whether it keeps the contract. Families of operators, one a file:
+`invdiff.testing.check_operator` checks its contract. Families of operators, one a file or folder:
 
-- `identity`, `gain`, `inpainting`, `blur` (kernels in `kernels`), `space_varying_blur`, `downsample`, `color`
-- `tomography` and `fan_beam` (on `rays`), `mri`, `sensing`
+- `identity`, `gain`, `inpainting`, `blurs` (with kernels), `downsample`, `color`
+- `tomography` (parallel and fan beam), `mri`, `sensing`
 - `nonlinear`, `jpeg`
-- `algebra`, `stack`, `functions`, `separable`, `adapters`: operators made of operators, functions, matrices, deepinv's
+- `composed`: operators made of operators, functions, matrices; `deepinv`: adapters of deepinv's
 physics
 
-`factory` and `builders` make them from names and options; `linalg` and `sparse` are what they compute with.
+`builders` makes them from names and options; `numerics` is their linear algebra.
 """
 
 from .base import LinearOperator, Operator, Spectrum

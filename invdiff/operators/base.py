@@ -1,10 +1,10 @@
-"""What a forward operator is: a deterministic map from images to measurements.
+"""The contract of a forward operator: a deterministic map from images to measurements.
 
     y = A(x) + noise,        A: (B, *in_shape) -> (B, *out_shape)
 
-A linear operator has an adjoint, by autograd unless it writes its own: `<A x, y> = <x, A^T y>`. From the adjoint
-follow, by conjugate gradients or in closed form where the singular value decomposition `A = U diag(s) V^T` is a fast
-transform,
+A linear operator has an adjoint, `<A x, y> = <x, A^T y>`, by autograd unless it defines its own. These follow from the
+adjoint by conjugate gradients, or in closed form if the singular value decomposition `A = U diag(s) V^T` is a fast
+transform:
 
     pinv(y)      = A^+ y                          least squares of least norm
     solve(b, r)  = (A^T A + r I)^{-1} b           the proximal step of 1/2 ||A x - y||^2
@@ -103,7 +103,7 @@ class Operator(abc.ABC):
     def from_function(
         f: Callable[[Tensor], Tensor], in_shape: tuple[int, ...], *, out_shape: tuple[int, ...] | None = None
     ) -> Operator:
-        """Return the operator that a function defines.
+        """Return the operator defined by a function.
 
         Args:
             f: maps batches of images `(B, *in_shape)` to measurements, differentiable by autograd; a lambda works, but
@@ -143,11 +143,11 @@ class Operator(abc.ABC):
         if all(moved[k] is state[k] for k in state):
             return self
         new = copy.copy(self)
-        vars(new).update(moved)  # past the guard of frozen dataclasses: `new` is not shared yet
+        vars(new).update(moved)  # bypasses the guard of frozen dataclasses: `new` is not shared yet
         return new
 
     def __matmul__(self, other: Any) -> Any:
-        """Return the composition `x -> self(other(x))` of two operators, of which one at least is not linear."""
+        """Return the composition `x -> self(other(x))` of two operators, of which at least one is not linear."""
         from .composed.algebra import Chain
 
         return Chain(self, other) if isinstance(other, Operator) else NotImplemented
@@ -175,7 +175,7 @@ class Operator(abc.ABC):
             )
 
     def __repr__(self) -> str:
-        """Return the class with its two shapes and what it says of itself."""
+        """Return the class with its two shapes and its own description."""
         about = self._describe()
         return f"{type(self).__name__}({self.in_shape} -> {self.out_shape}{', ' if about else ''}{about})"
 
@@ -184,7 +184,7 @@ class Operator(abc.ABC):
 
 
 class LinearOperator(Operator):
-    """A linear forward operator; the adjoint comes from autograd unless a subclass writes a faster one.
+    """A linear forward operator; the adjoint comes from autograd unless a subclass defines a faster one.
 
     Example:
         >>> import torch
@@ -204,7 +204,7 @@ class LinearOperator(Operator):
         out_shape: tuple[int, ...] | None = None,
         adjoint: Callable[[Tensor], Tensor] | None = None,
     ) -> LinearOperator:
-        """Return the linear operator that a function defines.
+        """Return the linear operator defined by a function.
 
         Args:
             f: maps batches of images `(B, *in_shape)` to measurements, linear, differentiable by autograd unless
@@ -237,7 +237,7 @@ class LinearOperator(Operator):
             out_shape: shape of one measurement, with `m` entries; default: `(m,)`.
 
         Raises:
-            ValueError: no matrix, or shapes of another size.
+            ValueError: no matrix, or shapes that do not fit.
 
         Example:
             >>> import torch
@@ -254,14 +254,14 @@ class LinearOperator(Operator):
         A linear map is its own derivative, so the vector-Jacobian product at any point is the adjoint.
         """
         with torch.inference_mode(False), torch.enable_grad():
-            y = y.clone() if y.is_inference() else y  # autograd takes no tensor of inference mode
+            y = y.clone() if y.is_inference() else y  # autograd does not accept tensors of inference mode
             x = torch.zeros((y.shape[0], *self.in_shape), dtype=y.dtype, device=y.device, requires_grad=True)
             (grad,) = torch.autograd.grad(self.forward(x), x, y, create_graph=y.requires_grad)
         return grad
 
     @property
     def svd(self) -> Spectrum | None:
-        """The singular value decomposition as fast transforms, or `None` where there is no closed form."""
+        """The singular value decomposition as fast transforms, or `None` without a closed form."""
         return None
 
     @property

@@ -1,9 +1,9 @@
-"""Colours that a camera did not record.
+"""Measurements with fewer colours than the image.
 
     Grayscale    y = w . x                         one weighted sum of the channels
     Demosaic     y[i] = x[c(i), i]                 one channel for each pixel, in a pattern of 2 x 2
 
-Both have rows that are orthogonal and equally long, `A A^T = g I`, so `A = sqrt(g) I V^T` with `V = A^T / sqrt(g)`.
+The rows of both are orthogonal and of equal length, `A A^T = g I`, so `A = sqrt(g) I V^T` with `V = A^T / sqrt(g)`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Grayscale(LinearOperator):
         weights: one for each channel; default for three: the luma of Rec. 601, (0.299, 0.587, 0.114).
 
     Raises:
-        ValueError: as many weights as channels are expected, finite and not all zero.
+        ValueError: not one finite weight for each channel, or all weights zero.
 
     Example:
         >>> import torch
@@ -74,13 +74,13 @@ class Grayscale(LinearOperator):
 
     @property
     def svd(self) -> Spectrum:
-        """The length of the weights, once for each pixel."""
+        """The norm of the weights, once for each pixel."""
         w = self._weights.value
         return row_orthogonal_spectrum(self, float((w * w).sum()), device=w.device)
 
 
 class Demosaic(LinearOperator):
-    """One colour for each pixel, as behind the filters of a camera's sensor (Bayer patterns).
+    """One colour for each pixel, as with the colour filters of a camera's sensor (Bayer patterns).
 
     Args:
         in_shape: shape of one image, `(3, H, W)`.
@@ -88,7 +88,7 @@ class Demosaic(LinearOperator):
             b.
 
     Raises:
-        ValueError: an image without three channels, or a pattern of something else.
+        ValueError: an image without three channels, or an invalid pattern.
 
     Example:
         >>> import torch

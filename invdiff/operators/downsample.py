@@ -1,13 +1,13 @@
-"""Fewer pixels: an antialiased filter, then every f-th value.
+"""Downsampling: an antialiasing filter, then every f-th value.
 
 On each axis, for output pixel `i` whose centre lies at `u = f (i + 1/2)` in input pixels,
 
     y[i] = sum_j w_ij x[j] / sum_j w_ij,      w_ij = phi((j + 1/2 - u) / f)
 
-over the pixels `j` that exist: at the border the filter is clipped and renormalised, as Pillow does (and a filter that
-sees no pixel at all takes the nearest). `phi` is the box of width
-1 for averages, and Keys' cubic with a = -1/2 for bicubic. There are `ceil(n / f)` output pixels; the last one of a
-size that `f` does not divide sees only the pixels that exist.
+over the pixels `j` inside the image: at the border the filter is clipped and renormalised, as in Pillow (and a filter
+without a pixel inside takes the nearest one). `phi` is the box of width 1 for averages, and Keys' cubic with a = -1/2
+for bicubic. There are `ceil(n / f)` output pixels; if `f` does not divide the size, the last one depends on fewer
+pixels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .shapes import image_shape
 
 
 class Downsample(LinearOperator):
-    """Fewer pixels by an integer factor, each channel by itself.
+    """Downsampling by an integer factor, channel by channel.
 
     Args:
         in_shape: shape of one image, `(C, H, W)`.
@@ -90,7 +90,7 @@ class Downsample(LinearOperator):
 
 
 class _Strided(LinearOperator):
-    """Strided correlation with a kernel that is no product over the axes."""
+    """Strided correlation with a kernel that is not a product over the axes."""
 
     def __init__(self, in_shape: tuple[int, int, int], kernel: Tensor, factor: int) -> None:
         self.in_shape = in_shape
@@ -119,7 +119,7 @@ _ZERO_SUM = "Downsample: kernel: expected a sum other than zero over every outpu
 
 
 def _filters(kernel: object, factor: int) -> tuple[tuple[Tensor, Tensor] | Tensor, str]:
-    """Return the filters of the two axes, or one of both if they are no product, and a name."""
+    """Return the filters of the two axes, or one filter if it is not a product, and a name."""
     if isinstance(kernel, Tensor):
         k = kernel.detach().double()
         if k.ndim not in (1, 2) or k.numel() == 0 or not bool(torch.isfinite(k).all()):
@@ -153,7 +153,7 @@ def _cubic(t: Tensor) -> Tensor:
 
 
 def _offset(taps: int, factor: int) -> int:
-    """Return which input pixel the first tap of output pixel 0 sees.
+    """Return the input pixel of the first tap of output pixel 0.
 
     Even filters on even factors, and odd on odd, are centred exactly; otherwise half a pixel to the left.
     """
@@ -165,7 +165,7 @@ def _matrix(taps: Tensor, n: int, factor: int) -> Tensor:
     column = torch.arange(count)[:, None] * factor + _offset(len(taps), factor) + torch.arange(len(taps))
     inside = (column >= 0) & (column < n)
     weight = torch.where(inside, taps, 0)
-    blind = ~inside.any(1)  # a short filter centred behind the last pixel: it sees that one
+    blind = ~inside.any(1)  # a short filter centred beyond the last pixel takes that pixel
     weight[blind, 0], column[blind, 0] = 1.0, n - 1
     total = weight.sum(1, keepdim=True)
     if bool((total.abs() < 1e-12 * taps.abs().max()).any()):

@@ -1,4 +1,4 @@
-"""A factor for each entry: vignettes, flat fields, and the units in which unequal noise is white.
+"""A factor for each entry: vignettes, flat fields, whitening of unequal noise.
 
 A x = g * x,      A^+ y = y / g  where g is not 0
 """
@@ -13,11 +13,11 @@ from .numerics.constants import Constant
 
 
 class Gain(LinearOperator):
-    """A factor for each entry: `y = g * x`; where `g` is 0 nothing is observed.
+    """A factor for each entry: `y = g * x`; entries with `g = 0` are not observed.
 
     Args:
-        in_shape: shape of one image, or of whatever is multiplied.
-        gain: `g`, of any sign, `(*in_shape)` or what broadcasts to it.
+        in_shape: shape of one image, or of another tensor to multiply.
+        gain: `g`, of any sign, broadcastable to `(*in_shape)`.
 
     Raises:
         TypeError: the gain is no floating-point tensor.
@@ -52,7 +52,7 @@ class Gain(LinearOperator):
 
     @property
     def observed(self) -> Tensor | None:
-        """Where the factor is not 0, or `None` for everywhere."""
+        """Entries with a factor other than 0, or `None` for all."""
         return None if bool(self._seen.value.all()) else self._seen.value
 
     def forward(self, x: Tensor) -> Tensor:

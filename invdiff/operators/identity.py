@@ -1,4 +1,4 @@
-"""The image itself, measured with noise: denoising.
+"""The identity, for denoising.
 
 A x = x
 """

@@ -20,11 +20,12 @@ class Inpainting(LinearOperator):
     Args:
         mask: `m`, 1 or True where a pixel is known, 0 or False where it is missing: `(C, H, W)`, or `(H, W)` or `(1,
             H, W)`, the same for all channels.
-        channels: how many channels the image has, with a mask for all channels alike; default: as many as the mask.
+        channels: number of channels of the image, for a mask that is the same for all channels; default: those of the
+            mask.
 
     Raises:
         TypeError: the mask is no tensor.
-        ValueError: the mask has another number of axes, values other than 0 and 1, or other channels.
+        ValueError: a mask with a wrong number of axes or channels, or with values other than 0 and 1.
 
     Example:
         >>> A = Inpainting(box_mask((4, 4), size=2), channels=3)
@@ -65,7 +66,7 @@ class Inpainting(LinearOperator):
 
     @property
     def mask(self) -> Tensor:
-        """Which pixels are known: boolean, `(1, H, W)` or `(C, H, W)`."""
+        """The known pixels: boolean, `(1, H, W)` or `(C, H, W)`."""
         return self._mask.value
 
     @property
@@ -94,7 +95,7 @@ class Inpainting(LinearOperator):
         """Return `b / (m + rho)`."""
         self._check(b, self.in_shape, "an image", "b")
         r = torch.as_tensor(rho, dtype=b.dtype, device=b.device).reshape(-1, 1, 1, 1)
-        return b / (self._mask.like(b) + r) if bool((r > 0).all()) else super().solve(b, rho)  # which raises
+        return b / (self._mask.like(b) + r) if bool((r > 0).all()) else super().solve(b, rho)  # raises
 
     def tikhonov(self, y: Tensor, rho: Tensor | float) -> Tensor:
         """Return `m * y / (1 + rho)`."""
@@ -123,12 +124,12 @@ class Inpainting(LinearOperator):
 
 
 def box_mask(size_hw: tuple[int, int], *, size: int | tuple[int, int], corner: tuple[int, int] | None = None) -> Tensor:
-    """Return a mask whose pixels are missing in a box.
+    """Return a mask with missing pixels in a box.
 
     Args:
         size_hw: height and width of the image, `(H, W)`.
         size: side of the box, or its height and width.
-        corner: row and column of the box's top left pixel; default: centred, or half a pixel to the top left.
+        corner: row and column of the box's top left pixel; default: centred, up to half a pixel to the top left.
 
     Returns:
         A boolean mask `(H, W)`, False in the box.
@@ -153,12 +154,12 @@ def box_mask(size_hw: tuple[int, int], *, size: int | tuple[int, int], corner: t
 
 
 def random_mask(size_hw: tuple[int, int], *, missing: float, seed: int = 0) -> Tensor:
-    """Return a mask whose pixels are missing independently.
+    """Return a mask with independently missing pixels.
 
     Args:
         size_hw: height and width of the image, `(H, W)`.
         missing: probability that a pixel is missing, in [0, 1].
-        seed: seed of the draw.
+        seed: seed of the random numbers.
 
     Returns:
         A boolean mask `(H, W)`.

@@ -3,7 +3,7 @@
     y = C^-1 D^T q round(D C x / q)
 
 with the colour transform `C` of JFIF, the discrete cosine transform `D` of blocks of 8 x 8 pixels, and tables `q` of
-the standard, scaled by the quality. Rounding has no useful derivative; autograd takes it for the identity.
+the standard, scaled by the quality. Rounding has no useful derivative, so autograd treats it as the identity.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class JPEG(Operator):
     """Compression and decompression by JPEG, without subsampling of the colours; not clipped to [0, 1].
 
     Args:
-        in_shape: shape of one image, `(1, H, W)` or `(3, H, W)`; sides that 8 does not divide are padded with their
+        in_shape: shape of one image, `(1, H, W)` or `(3, H, W)`; sides that are not multiples of 8 are padded with the
             last row and column.
         quality: 1 to 100, as in libjpeg.
 
     Raises:
-        ValueError: another number of channels, or a quality out of range.
+        ValueError: a number of channels other than 1 and 3, or a quality out of range.
 
     References:
         ITU-T Recommendation T.81 (1992), https://www.w3.org/Graphics/JPEG/itu-t81.pdf, annex K.1 (tables);

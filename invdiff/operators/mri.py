@@ -1,4 +1,4 @@
-"""Magnetic resonance imaging: some frequencies of the image, seen by one coil or several.
+"""Magnetic resonance imaging: a subset of the image's frequencies, measured with one coil or several.
 
     y_k = m * F(S_k x),      m in {0, 1} for each frequency
 
@@ -24,13 +24,12 @@ class MRI(LinearOperator):
 
     Args:
         in_shape: shape of one image: `(2, H, W)`, real and imaginary part, or `(1, H, W)` for a real image.
-        mask: which frequencies are measured, 1 or True, with frequency zero in the centre, `(H, W)`, or `(W,)` for
-            columns.
-        sensitivities: complex sensitivities of the coils, `(K, H, W)`; default: one coil that sees everything alike.
+        mask: the measured frequencies, 1 or True, with frequency zero in the centre, `(H, W)`, or `(W,)` for columns.
+        sensitivities: complex sensitivities of the coils, `(K, H, W)`; default: one coil with uniform sensitivity.
 
     Raises:
-        ValueError: an image of other channels, a mask or sensitivities of another size, values of the mask other than
-            0, 1.
+        ValueError: a wrong number of channels, a wrong size of the mask or the sensitivities, or values of the mask
+            other than 0 and 1.
 
     References:
         SENSE: Sensitivity encoding for fast MRI (Pruessmann et al., 1999),
@@ -62,7 +61,7 @@ class MRI(LinearOperator):
             raise ValueError("MRI: mask: expected values 0 and 1, got others; threshold it, mask > 0.5")
         known = known.expand(h, w)
         self._mask = Constant(known.contiguous())
-        self._unshifted = Constant(torch.fft.ifftshift(known))  # what multiplies an FFT as it comes, corner first
+        self._unshifted = Constant(torch.fft.ifftshift(known))  # for the unshifted FFT, frequency zero first
         self._coils: Constant | None = None
         self.out_shape = (2, h, w)
         if sensitivities is not None:
@@ -151,17 +150,17 @@ def _hartley(x: Tensor) -> Tensor:
 def cartesian_mask(
     size_hw: tuple[int, int], *, acceleration: float, center_fraction: float = 0.08, seed: int = 0
 ) -> Tensor:
-    """Return a mask of whole columns: those in the centre, and others at random.
+    """Return a mask of whole columns: those in the centre, and random others.
 
     Args:
         size_hw: height and width of the image, `(H, W)`.
-        acceleration: how many times fewer columns than the image has, at least 1.
-        center_fraction: share of all columns that lie in the centre and are always measured.
-        seed: seed of the draw.
+        acceleration: ratio of all columns to the measured ones, at least 1.
+        center_fraction: fraction of all columns, in the centre, that are always measured.
+        seed: seed of the random numbers.
 
     Returns:
         A boolean mask `(H, W)`, frequency zero in the centre, with `round(W / acceleration)` columns, or those of the
-        centre if they are more.
+        centre if these are more.
 
     Raises:
         ValueError: an acceleration below 1, or a share outside [0, 1].

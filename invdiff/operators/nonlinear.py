@@ -1,9 +1,9 @@
-"""Measurements that are not linear in the image.
+"""Nonlinear measurements.
 
 PhaseRetrieval      y = |F(pad(x))|                              the magnitude of frequencies
 HighDynamicRange    y = clip(a (x - 1/2) + 1/2, 0, 1)            over- and underexposure
 GammaCurve          y = ((|x| + e)^g - e^g) / ((1 + e)^g - e^g), with the sign of x: tone, 0 -> 0, 1 -> 1
-NonlinearBlur       y = g^-1(k * g(x)), g a gamma curve          blur in linear light, seen through the camera's
+NonlinearBlur       y = g^-1(k * g(x)), g a gamma curve          blur in linear light, then the camera's
 curve
 """
 
@@ -19,7 +19,7 @@ from .blurs.blur import Blur, Border
 from .shapes import image_shape
 
 TOE = 1e-3
-"""Shift that keeps the slope of a gamma curve finite at black."""
+"""Offset that keeps the slope of a gamma curve finite at black."""
 
 
 class PhaseRetrieval(Operator):
@@ -63,7 +63,7 @@ class PhaseRetrieval(Operator):
 
 
 class HighDynamicRange(Operator):
-    """Contrast beyond what the sensor holds: `y = clip(a (x - 1/2) + 1/2, 0, 1)`.
+    """Contrast beyond the range of the sensor: `y = clip(a (x - 1/2) + 1/2, 0, 1)`.
 
     Args:
         in_shape: shape of one image, `(C, H, W)`.
@@ -99,7 +99,7 @@ class HighDynamicRange(Operator):
 
 
 class GammaCurve(Operator):
-    """A tone curve, `y = x^g` but for a slope that stays finite at black; odd below zero.
+    """A tone curve, `y = x^g` with a finite slope at black; an odd function.
 
     Args:
         in_shape: shape of one image, `(C, H, W)`.
@@ -125,13 +125,13 @@ class GammaCurve(Operator):
     def forward(self, x: Tensor) -> Tensor:
         """Return the curve of `x`, `(B, C, H, W)`."""
         low, high = TOE**self.gamma, (1 + TOE) ** self.gamma
-        # The sign as a constant factor: |x| alone has no slope at zero.
+        # The sign is a constant factor, because |x| has no derivative at zero.
         magnitude = torch.where(x < 0, -x, x)
         y = ((magnitude + TOE) ** self.gamma - low) / (high - low)
         return torch.where(x < 0, -y, y)
 
     def inverse(self, y: Tensor) -> Tensor:
-        """Return the image whose curve is `y`."""
+        """Return the inverse of the curve."""
         low, high = TOE**self.gamma, (1 + TOE) ** self.gamma
         magnitude = torch.where(y < 0, -y, y)
         x = (magnitude * (high - low) + low) ** (1 / self.gamma) - TOE
@@ -142,16 +142,16 @@ class GammaCurve(Operator):
 
 
 class NonlinearBlur(Operator):
-    """Blur in linear light, seen through a camera's tone curve: `y = g^-1(k * g(x))`.
+    """Blur in linear light, then a camera's tone curve: `y = g^-1(k * g(x))`.
 
     Args:
         in_shape: shape of one image, `(C, H, W)`.
         kernel: point-spread function, as for `Blur`.
         gamma: exponent of the curve `g` from pixel values to light, positive.
-        border: what stands outside the image, as for `Blur`.
+        border: extension of the image, as for `Blur`.
 
     Raises:
-        ValueError: a gamma that is not positive, and what `Blur` expects.
+        ValueError: a gamma that is not positive, or an argument that `Blur` refuses.
 
     Example:
         >>> import torch

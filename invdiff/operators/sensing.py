@@ -4,7 +4,7 @@
     structured    A = P H D:  random signs D, the orthonormal Hartley transform H of the flattened image, m random rows
     P
 
-The structured one needs no matrix, costs one Fourier transform, and has `A A^T = I`.
+The structured kind needs no matrix, costs one Fourier transform, and has `A A^T = I`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class CompressedSensing(LinearOperator):
 
     Args:
         in_shape: shape of one image, `(C, H, W)`, with `n = C H W` entries.
-        measurements: how many projections `m`, from 1 to `n`; or give `ratio`.
+        measurements: number of projections `m`, from 1 to `n`; or give `ratio`.
         ratio: `m / n`, in (0, 1].
         kind: "structured", any size, in closed form; or "dense", a Gaussian matrix of `m n` numbers.
-        seed: seed of the draw.
+        seed: seed of the random numbers.
 
     Raises:
-        ValueError: both or none of `measurements` and `ratio`, either out of range, or an unknown kind.
+        ValueError: both or neither of `measurements` and `ratio`, one of them out of range, or an unknown kind.
 
     References:
         Fast and efficient compressive sensing using structurally random matrices (Do, Gan, Nguyen, Tran, 2012),

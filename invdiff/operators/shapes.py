@@ -1,4 +1,4 @@
-"""Shapes of images, checked."""
+"""Checks of shapes of images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def image_shape(owner: str, shape: object) -> tuple[int, int, int]:
     """Return `shape` as three positive integers `(C, H, W)`.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: any other value.
     """
     values = tuple(shape) if isinstance(shape, (tuple, list, torch.Size)) else ()
     if len(values) != 3 or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in values):

@@ -1,1 +1,1 @@
-"""Blurs: convolution with any kernel and border, kernels, blurs that differ from place to place."""
+"""Blurs: convolution with any kernel and border, kernels, blurs that vary over the image."""

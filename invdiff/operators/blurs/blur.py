@@ -2,12 +2,11 @@
 
     y[i] = sum_m k[m] x[i + c - m],      c = n // 2 for a kernel of n pixels, on each axis
 
-a true convolution: the kernel is flipped, as in `scipy.ndimage.convolve`, even sizes included. Four borders say what
-stands outside the image: `circular` (scipy's "wrap"), `reflect` (scipy's "reflect": d c b a | a b c d | d c b a),
-`zero` (scipy's "constant"), and `valid`, which keeps only the pixels that need nothing outside, `(H - h + 1, W - w +
-1)` of them.
+This is a true convolution: the kernel is flipped, as in `scipy.ndimage.convolve`, also for even sizes. Four borders
+extend the image: `circular` (scipy's "wrap"), `reflect` (scipy's "reflect": d c b a | a b c d | d c b a), `zero`
+(scipy's "constant"), and `valid`, which keeps only the `(H - h + 1, W - w + 1)` pixels that need no extension.
 
-A circular blur is diagonal in Fourier space with the kernel's transform `h`. In real numbers, with the Hartley basis
+A circular blur is diagonal in Fourier space, with the kernel's transform `h`. In real numbers, with the Hartley basis
 `V c = Re F c - Im F c` (orthonormal, its own inverse),
 
     A = U diag(|h|) V^T,      U = F^H (h / |h|) F V
@@ -44,12 +43,11 @@ class Blur(LinearOperator):
         in_shape: shape of one image, `(C, H, W)`.
         kernel: point-spread function `k`, `(h, w)` or `(C, h, w)`, of any sign and sum; it may be larger than the image
             except with the border "valid".
-        border: what stands outside the image: "circular", "reflect", "zero", or "valid" for the pixels that need
-            nothing outside.
+        border: extension of the image: "circular", "reflect", "zero", or "valid" for the pixels that need no extension.
 
     Raises:
         TypeError: the kernel is no tensor.
-        ValueError: a kernel of another shape, with values that are NaN or infinite, or larger than the image with
+        ValueError: a kernel of a wrong shape, with values that are NaN or infinite, or larger than the image with
             "valid"; an unknown border.
 
     Example:
@@ -111,7 +109,7 @@ class Blur(LinearOperator):
 
     @property
     def svd(self) -> Spectrum | None:
-        """The spectrum, where there is a closed form.
+        """The spectrum, if it has a closed form.
 
         By the Fourier transform for circular borders, by small decompositions for a kernel of rank one, by the cosine
         transform for a kernel that is symmetric in both axes and reflecting borders; else `None`.
@@ -119,17 +117,17 @@ class Blur(LinearOperator):
         return (self._closed or self._form).svd
 
     def pinv(self, y: Tensor) -> Tensor:
-        """Return `A^+ y`, in closed form where `svd` is, else by conjugate gradients."""
+        """Return `A^+ y`, in closed form if `svd` exists, else by conjugate gradients."""
         self._check(y, self.out_shape, "a measurement", "y")
         return (self._closed or self._form).pinv(y)
 
     def solve(self, b: Tensor, rho: Tensor | float) -> Tensor:
-        """Return `(A^T A + rho I)^{-1} b`, in closed form where `svd` is, else by conjugate gradients."""
+        """Return `(A^T A + rho I)^{-1} b`, in closed form if `svd` exists, else by conjugate gradients."""
         self._check(b, self.in_shape, "an image", "b")
         return (self._closed or self._form).solve(b, rho)
 
     def tikhonov(self, y: Tensor, rho: Tensor | float) -> Tensor:
-        """Return `(A^T A + rho I)^{-1} A^T y`, in closed form where `svd` is, else by conjugate gradients."""
+        """Return `(A^T A + rho I)^{-1} A^T y`, in closed form if `svd` exists, else by conjugate gradients."""
         self._check(y, self.out_shape, "a measurement", "y")
         return (self._closed or self._form).tikhonov(y, rho)
 
@@ -173,7 +171,7 @@ class _Circular(LinearOperator):
     def solve(self, b: Tensor, rho: Tensor | float) -> Tensor:
         r = torch.as_tensor(rho, dtype=b.dtype, device=b.device)
         if not bool((r > 0).all()):
-            return super().solve(b, rho)  # which raises
+            return super().solve(b, rho)  # raises
         return _filtered(b, 1 / (self._power.like(b) + r.reshape(-1, 1, 1, 1)))
 
     def tikhonov(self, y: Tensor, rho: Tensor | float) -> Tensor:
@@ -192,7 +190,7 @@ class _Circular(LinearOperator):
 
 
 class _Bordered(LinearOperator):
-    """Linear convolution of the padded image, by Fourier transforms of a size that is fast."""
+    """Linear convolution of the padded image, by Fourier transforms of a fast size."""
 
     def __init__(self, in_shape: tuple[int, ...], kernel: Tensor, border: Border) -> None:
         from scipy.fft import next_fast_len
@@ -213,7 +211,7 @@ class _Bordered(LinearOperator):
         self.out_shape = (channels, h - self._taps[0] + 1, w - self._taps[1] + 1)
         self._size = (int(next_fast_len(h, real=True)), int(next_fast_len(w, real=True)))
         self._spectrum = Constant(torch.fft.rfft2(kernel, s=self._size))
-        # Zeros outside are nearly what a wrapped kernel sees; reflections are not, and took more steps with this.
+        # A circular blur approximates one with zero borders, but not with reflections, which took more steps with it.
         self._near: Constant | None = None
         if border == "zero":
             self._near = Constant(torch.fft.rfft2(_wrapped(kernel, in_shape[-2:])).abs() ** 2)
@@ -262,7 +260,7 @@ def convolution_matrix(kernel: Tensor, n: int, border: Border) -> Tensor:
     Args:
         kernel: `k`, `(m,)`.
         n: length of the axis.
-        border: what stands outside.
+        border: extension of the axis.
 
     Returns:
         Matrix `(n, n)`, or `(n - m + 1, n)` for "valid".
@@ -309,7 +307,7 @@ def _rank_one(kernel: Tensor) -> tuple[Tensor, Tensor] | None:
     if len(kernel) != 1:
         return None
     u, s, vt = torch.linalg.svd(kernel[0], full_matrices=False)
-    single = bool((kernel == kernel.float()).all())  # a kernel that came in float32 is known to that precision only
+    single = bool((kernel == kernel.float()).all())  # a kernel from float32 has that precision only
     if s[0] == 0 or (len(s) > 1 and s[1] > (1e-6 if single else 1e-13) * s[0]):
         return None
     root = math.sqrt(float(s[0]))
@@ -317,7 +315,7 @@ def _rank_one(kernel: Tensor) -> tuple[Tensor, Tensor] | None:
 
 
 def _margins(taps: int) -> tuple[int, int]:
-    """Return how many pixels before and behind the image a kernel of `taps` pixels reaches."""
+    """Return the number of pixels before and behind the image that a kernel of `taps` pixels reaches."""
     return taps - 1 - taps // 2, taps // 2
 
 

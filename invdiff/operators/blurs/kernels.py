@@ -2,7 +2,7 @@
 
 Gaussian    k[i, j] ~ exp(-(i^2 + j^2) / (2 std^2)),       i, j from the centre
 uniform     k[i, j] ~ 1
-motion      the path of the light during the exposure, splatted bilinearly onto the grid
+motion      the path of the light during the exposure, distributed bilinearly on the grid
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def gaussian_kernel(std: float | tuple[float, float], size: int | tuple[int, int
     """Return a sampled Gaussian.
 
     Args:
-        std: standard deviation in pixels, positive; or that of rows and that of columns.
-        size: side, or height and width; default: up to 4 standard deviations each way, as scipy.ndimage does.
+        std: standard deviation in pixels, positive; or those of rows and of columns.
+        size: side, or height and width; default: up to 4 standard deviations each way, as in scipy.ndimage.
 
     Returns:
         Kernel `(h, w)` of sum one.
@@ -77,15 +77,15 @@ def motion_kernel(
     """Return the blur of a moving camera: a straight line, or a random path that turns.
 
     The path is `length` pixels long, the first and the last included, and starts at `angle`; at `intensity` 0 it is
-    straight, at 1 its direction wanders like Brownian motion by about half a turn, with sudden jerks. Its centroid
-    lies in the centre.
+    straight, at 1 its direction follows Brownian motion over about half a turn, with sudden jumps. Its centroid lies in
+    the centre.
 
     Args:
         size: side of the kernel in pixels.
         length: length of the path in pixels; default: half of `size`.
         angle: direction in degrees, 0 = along the rows, 90 = upwards; default: drawn at random.
-        intensity: how strongly the path turns, in [0, 1].
-        seed: seed of the draws.
+        intensity: curvature of the path, in [0, 1].
+        seed: seed of the random numbers.
 
     Returns:
         Kernel `(size, size)` of sum one.

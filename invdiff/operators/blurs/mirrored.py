@@ -1,7 +1,7 @@
-"""Convolution under mirrored borders with a kernel that is symmetric in both axes: a disc of defocus, say.
+"""Convolution under mirrored borders with a kernel that is symmetric in both axes, such as a disc of defocus.
 
-With an odd number of pixels on each axis and `k[m, n] = k[-m, n] = k[m, -n]` around its centre, the mirrored image is
-convolved into a mirrored image, and the cosines `D[i, x] = sqrt((2 - [i = 0]) / N) cos(pi i (x + 1/2) / N)`, the
+With an odd number of pixels on each axis and `k[m, n] = k[-m, n] = k[m, -n]` around its centre, the convolution of a
+mirrored image is a mirrored image. The cosines `D[i, x] = sqrt((2 - [i = 0]) / N) cos(pi i (x + 1/2) / N)`, the
 discrete cosine transform of type II, are the eigenvectors:
 
     A = (D_r (x) D_c)^T diag(l) (D_r (x) D_c),      l[i, j] = sum_{m, n} k[m, n] cos(pi i m / H) cos(pi j n / W)
@@ -58,7 +58,7 @@ class Mirrored(LinearOperator):
 
     @property
     def svd(self) -> Spectrum:
-        """The absolute eigenvalues; the signs go to the left."""
+        """The absolute eigenvalues; the signs belong to `U`."""
         values = self._values
         sign = Constant(torch.where(values.value < 0, -1.0, 1.0).to(values.value))
         return Spectrum(
@@ -89,6 +89,6 @@ def is_symmetric(kernel: Tensor) -> bool:
     h, w = kernel.shape[-2:]
     if h % 2 == 0 or w % 2 == 0:
         return False
-    single = bool((kernel == kernel.float()).all())  # a kernel that came in float32 is known to that precision only
+    single = bool((kernel == kernel.float()).all())  # a kernel from float32 has that precision only
     gap = max(float((kernel - kernel.flip(axis)).abs().max()) for axis in (-2, -1))
     return gap <= (1e-6 if single else 1e-13) * float(kernel.abs().max())

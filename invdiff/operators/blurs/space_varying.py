@@ -1,9 +1,9 @@
-"""A blur that changes over the image.
+"""A blur that varies over the image.
 
     y = sum_k  h_k * (w_k x)
 
-with kernels `h_k` and weights `w_k` of each source pixel (product-convolution): light from a pixel spreads by the
-mixture of kernels that its weights say. Weights that add up to one keep its amount.
+with kernels `h_k` and weights `w_k` of each source pixel (product-convolution). The point-spread function of a pixel is
+the mixture of the kernels with its weights. Weights with sum one preserve the amount of light.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from .blur import Blur, Border
 
 
 class SpaceVaryingBlur(LinearOperator):
-    """Mixture of convolutions with weights that change over the image: `y = sum_k h_k * (w_k x)`.
+    """Mixture of convolutions with weights that vary over the image: `y = sum_k h_k * (w_k x)`.
 
     Args:
         in_shape: shape of one image, `(C, H, W)`.
         kernels: `h_k`, `(K, h, w)`.
         weights: `w_k`, `(K, H, W)`; `tile_weights` makes smooth ones.
-        border: what stands outside the image, as for `Blur`.
+        border: extension of the image, as for `Blur`.
 
     Raises:
-        ValueError: as many weights as kernels are expected, of the image's size, and what `Blur` expects.
+        ValueError: not one weight for each kernel, weights of another size than the image, or an argument that `Blur`
+            refuses.
 
     References:
         Efficient filter flow for space-variant multiframe blind deconvolution (Hirsch, Sra, Schölkopf, Harmeling,
@@ -79,11 +80,11 @@ class SpaceVaryingBlur(LinearOperator):
 
 
 def tile_weights(size_hw: tuple[int, int], tiles: tuple[int, int]) -> Tensor:
-    """Return weights that go smoothly from tile to tile and add up to one.
+    """Return weights that vary smoothly from tile to tile and have sum one.
 
     Args:
         size_hw: height and width of the image, `(H, W)`.
-        tiles: how many tiles stand in a column and in a row.
+        tiles: number of tiles in a column and in a row.
 
     Returns:
         Weights `(tiles[0] * tiles[1], H, W)`, tiles row by row, float64: 1 in the middle of a tile, linear between.

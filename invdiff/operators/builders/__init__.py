@@ -1,8 +1,8 @@
-"""The options of each built-in operator, as one function each: keyword arguments in plain values and names of files.
+"""One function for each built-in operator: its options are keyword arguments with plain values and names of files.
 
-Each module holds the builders of one family. A builder takes the image's shape, then its options. Where the image's
-shape does not follow from a measurement's by being equal, a second function says what it is; a third one returns the
-options that a measurement's shape decides.
+Each module holds the builders of one family. A builder takes the image's shape, then the options. If the image's shape
+is not that of the measurement, a second function returns it. A third one returns the options that the shape of the
+measurement determines.
 """
 
 from __future__ import annotations

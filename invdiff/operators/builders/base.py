@@ -1,4 +1,4 @@
-"""What a builder of operators is."""
+"""The contract of a builder of operators."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from ..base import Operator
 Shape = tuple[int, int, int]
 
 SHAPE_NAMES = ("in_shape", "image_shape", "shape")
-"""Names of a first parameter that takes the image's shape."""
+"""Names of a first parameter for the image's shape."""
 
 
 def same_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
-    """Return the measurement's shape: the image has it too."""
+    """Return the measurement's shape, which is also the image's."""
     return shape
 
 
 def square_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
-    """Return the shape of a square image as wide as a sinogram's row of detectors."""
+    """Return the shape of a square image as wide as the row of detectors."""
     return shape[0], shape[2], shape[2]
 
 
 @dataclass(frozen=True)
 class Builder:
-    """How an operator is made of options.
+    """Building an operator from options.
 
     Attributes:
-        build: from the image's shape, where it takes one, and the options.
+        build: the function of the options and, if it takes one, the image's shape.
         image_shape: the image's shape from that of a measurement and the options.
-        inferred: options that the shape of a measurement decides where they are not given.
+        inferred: default options from the shape of a measurement.
         takes_shape: whether the first argument of `build` is the image's shape.
-        implicit: what `build` takes beside the options.
+        implicit: further arguments of `build`.
     """
 
     build: Callable[..., Operator]
@@ -48,9 +48,9 @@ class Builder:
         """Return the builder of an operator that is not built in.
 
         Args:
-            target: a class of operators, or a function that returns one. Its parameters are the options, but for a
-                first one of `SHAPE_NAMES`. Where an image has another shape than its measurement, a static method
-                `image_shape(shape, options)` of it says which.
+            target: a class of operators, or a function that returns one. Its parameters are the options, except a first
+                one of `SHAPE_NAMES`. If the image and the measurement differ in shape, a static method
+                `image_shape(shape, options)` returns that of the image.
         """
         first = next(iter(inspect.signature(target).parameters), None)
         usual = square_shape if getattr(target, "sinogram", False) else same_shape
@@ -65,10 +65,10 @@ class Builder:
 
     @property
     def takes(self) -> frozenset[str]:
-        """Names of all that `build` takes."""
+        """Names of all parameters of `build`."""
         return frozenset(inspect.signature(self.build).parameters)
 
     @property
     def takes_any(self) -> bool:
-        """Whether `build` takes options of any name."""
+        """Whether `build` accepts options of any name."""
         return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(self.build).parameters.values())

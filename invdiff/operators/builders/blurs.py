@@ -1,4 +1,4 @@
-"""Blurs and what is sampled of them, from options."""
+"""Blurs, and downsampling, from options."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ def blur_kernel(
     Args:
         sigma: standard deviation of a Gaussian in pixels.
         kernel: "gaussian" (with `sigma`, `size`), "uniform" (with `size`), "motion" (with `size`, `length`, `angle`,
-            `intensity`), or a file: an array in `.npy` as it stands, or an image, made gray and divided by its sum.
+            `intensity`), or a file: an array in `.npy`, unchanged, or an image, converted to gray and divided by its
+            sum.
         size: side in pixels; default: 4 sigma each way, or the motion's length and a margin.
         length: length of the motion in pixels.
-        angle: direction of the motion in degrees, drawn if not given.
-        intensity: how strongly the motion turns, in [0, 1].
+        angle: direction of the motion in degrees; default: random.
+        intensity: curvature of the path, in [0, 1].
         seed: seed of the motion's path.
     """
     kind = ("gaussian" if sigma is not None else None) if kernel is None else kernel
@@ -88,7 +89,7 @@ def blur(
     border: Border = "reflect",
     seed: int = 0,
 ) -> Operator:
-    """Build a blur; the options of `blur_kernel`, and what stands outside the image."""
+    """Build a blur; the options are those of `blur_kernel`, and the border."""
     k = blur_kernel(sigma=sigma, kernel=kernel, size=size, length=length, angle=angle, intensity=intensity, seed=seed)
     return Blur(shape, kernel=k, border=border)
 
@@ -102,7 +103,7 @@ def blurred_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
 
 
 def downsample(shape: Shape, *, factor: int | None = None, kernel: str = "bicubic") -> Operator:
-    """Build a reduction of pixels.
+    """Build a downsampling operator.
 
     Args:
         shape: `(C, H, W)`.
@@ -129,7 +130,7 @@ def enlarged_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
 def space_varying_blur(
     shape: Shape, *, sigma: Sequence[float] = (0.5, 4.0), tiles: int = 5, border: Border = "reflect"
 ) -> Operator:
-    """Build a Gaussian blur whose standard deviation goes from `sigma[0]` on the left to `sigma[1]` on the right."""
+    """Build a Gaussian blur with standard deviation `sigma[0]` on the left to `sigma[1]` on the right."""
     low, high = pair("space_varying_blur", "sigma", sigma, float)
     if not all(math.isfinite(s) and s > 0 for s in (low, high)):
         raise ValueError(f"space_varying_blur: sigma: expected two positive numbers of pixels, got {sigma}")
@@ -153,6 +154,6 @@ def nonlinear_blur(
     border: Border = "reflect",
     seed: int = 0,
 ) -> Operator:
-    """Build a blur in linear light; the options of `blur_kernel`, the tone curve, and what stands outside the image."""
+    """Build a blur in linear light; the options are those of `blur_kernel`, the tone curve, and the border."""
     k = blur_kernel(sigma=sigma, kernel=kernel, size=size, length=length, angle=angle, intensity=intensity, seed=seed)
     return NonlinearBlur(shape, kernel=k, gamma=gamma, border=border)

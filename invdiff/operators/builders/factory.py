@@ -1,10 +1,10 @@
-"""Operators from a name and options, as the command line and files of tasks write them.
+"""Operators from a name and options, in the notation of the command line and of task files.
 
     blur:sigma=3                        blur:kernel=motion,length=15,angle=30      blur:kernel=kernel.png,border=valid
     downsample:factor=4,kernel=average  inpainting:box=true                        inpainting:random=0.7
     tomography:angles=60                tomography:angles=[0,10,25],detectors=128  my_operator.py:Vignette:strength=2
 
-The options of a built-in operator stand in `builders`. Other names, registered by a package or `path/to/file.py:Name`,
+`builders` has the options of the built-in operators. Other names, registered by a package or `path/to/file.py:Name`,
 are called with the image's shape first, if they take one, and the options as keyword arguments.
 """
 
@@ -36,16 +36,16 @@ def make_operator(
     Args:
         name: a registered name, or `path/to/file.py:Name`.
         image_shape: `(C, H, W)`.
-        options: values by name of option, as the command line writes them.
-        mask: which pixels are known, `(H, W)` or `(C, H, W)`, for inpainting.
-        seed: seed of whatever is drawn: a random mask, the path of a motion blur.
+        options: values by name of option, as on the command line.
+        mask: the known pixels, `(H, W)` or `(C, H, W)`, for inpainting.
+        seed: seed of random numbers: a random mask, the path of a motion blur.
 
     Returns:
         An operator with that `in_shape`.
 
     Raises:
         ValueError: an unknown name or option (with the nearest known one), or a value that does not fit.
-        TypeError: what the name stands for makes no operator.
+        TypeError: the object of that name makes no operator.
 
     Example:
         >>> make_operator("downsample", (3, 64, 64), {"factor": 4})
@@ -71,23 +71,23 @@ def make_operator_for_measurement(
 ) -> Operator:
     """Return the operator of that name whose measurements have that shape, with the image's shape inferred.
 
-    Downsampling by `f` came from an image `f` times as large, a blur with border "valid" from one that is larger by its
-    kernel, a sinogram from a square image as wide as its row of detectors; the option `image_size`, one side or
-    `[height, width]`, says otherwise.
+    Downsampling by `f` has an image `f` times as large, a blur with border "valid" one that is larger by the kernel, a
+    sinogram a square image as wide as the row of detectors. The option `image_size`, one side or `[height, width]`,
+    overrides this.
 
     Args:
         name: a registered name, or `path/to/file.py:Name`.
         measurement_shape: shape of one measurement, `(C, H, W)`; a sinogram's is `(C, angles, detectors)`.
-        options: values by name of option, as the command line writes them, and `image_size`.
-        mask: which pixels are known, for inpainting.
-        seed: seed of whatever is drawn.
+        options: values by name of option, as on the command line, and `image_size`.
+        mask: the known pixels, for inpainting.
+        seed: seed of random numbers.
 
     Returns:
         An operator with that `out_shape`.
 
     Raises:
         ValueError: as in `make_operator`; also if no image has a measurement of that shape.
-        TypeError: what the name stands for makes no operator.
+        TypeError: the object of that name makes no operator.
 
     Example:
         >>> make_operator_for_measurement("downsample", (3, 16, 16), {"factor": 4}).in_shape
@@ -121,7 +121,7 @@ def make_operator_for_measurement(
 
 
 def find_builder(name: str) -> Builder:
-    """Return how the operator of that name is made of options.
+    """Return the builder of the operator of that name.
 
     Args:
         name: a registered name, or `path/to/file.py:Name`, which may point at a built-in operator.
@@ -137,7 +137,7 @@ def find_builder(name: str) -> Builder:
 
 
 def _checked(name: str, options: Mapping[str, Any] | None, mask: Tensor | None, seed: int) -> dict[str, Any]:
-    """Return the options with the mask and the seed among them, where the operator takes these."""
+    """Return the options, with the mask and the seed if the operator takes these."""
     chosen = dict(options or {})
     builder = find_builder(name)
     known = builder.options()

@@ -13,10 +13,10 @@ from ...registry import unknown
 
 
 def kernel_from_file(path: str) -> Tensor:
-    """Return the kernel in a file: an array `(h, w)` as it stands, or an image, made gray and divided by its sum.
+    """Return the kernel in a file: an array `(h, w)`, unchanged, or an image, made gray and divided by its sum.
 
     Raises:
-        ValueError: no such file, or none that holds a kernel.
+        ValueError: no such file, or no kernel in it.
     """
     if not Path(path).exists() and not Path(path).suffix:
         raise ValueError(f"blur: {unknown('kernel', path, ['gaussian', 'motion', 'uniform'])}, or name a file")
@@ -34,14 +34,14 @@ def mask_from_file(path: str) -> Tensor:
     """Return the mask in a file: True where an image is brighter than half, or an array is 1.
 
     Raises:
-        ValueError: no such file, or none that holds a mask.
+        ValueError: no such file, or no mask in it.
     """
     m = torch.from_numpy(read_array("inpainting: mask", path))
     return m if Path(path).suffix.lower() == ".npy" else m > 0.5 * max(1.0, float(m.max()))
 
 
 def read_array(what: str, path: str) -> Any:
-    """Return the array in a file, float64; images are made gray."""
+    """Return the array in a file, float64; images are converted to gray."""
     from PIL import Image
 
     if not Path(path).is_file():

@@ -1,4 +1,4 @@
-"""Operators that see frequencies, from options."""
+"""Operators in Fourier space, from options."""
 
 from __future__ import annotations
 

@@ -30,14 +30,14 @@ def inpainting(
     mask: Tensor | str | None = None,
     seed: int = 0,
 ) -> Operator:
-    """Build an operator with missing pixels, given in one of three ways.
+    """Build an operator with missing pixels, in one of three forms.
 
     Args:
         shape: `(C, H, W)`.
         box: True for a box of half the image's sides, or its side in pixels, or as a fraction below 1, or `[h, w]`.
         corner: row and column of the box's top left pixel; default: centred.
-        random: share of pixels that are missing.
-        mask: a mask, or the file of one: an image, bright or opaque where pixels are known, or an array.
+        random: fraction of missing pixels.
+        mask: a mask, or a file: an image, bright or opaque where pixels are known, or an array.
         seed: seed of a random mask.
     """
     _, h, w = shape

@@ -30,8 +30,8 @@ def tomography(
 
     Args:
         shape: `(C, H, W)`.
-        angles: how many, evenly spaced from `start` (included) to `stop` (left out); or a list of degrees; or the file
-            of one, `.npy` or text.
+        angles: their number, evenly spaced from `start` (included) to `stop` (excluded); or a list of degrees; or a
+            file of one, `.npy` or text.
         start: first angle in degrees.
         stop: end of the angles in degrees.
         pixel_size: as in `Tomography`.
@@ -62,7 +62,7 @@ def fan_beam(
     detector_spacing: float | None = None,
     detector_offset: float = 0.0,
 ) -> Operator:
-    """Build fan-beam projections; `angles`, `start` and `stop` as for `tomography`, the rest as in the class."""
+    """Build fan-beam projections; `angles`, `start` and `stop` as for `tomography`, other options as in the class."""
     return FanBeamTomography(
         shape,
         angles_deg=angles_deg("fan_beam", angles, start, stop),
@@ -81,7 +81,7 @@ def sinogram_options(shape: Shape) -> Mapping[str, Any]:
 
 
 def angles_deg(owner: str, angles: int | Sequence[float] | str | Tensor | None, start: float, stop: float) -> Any:
-    """Return angles in degrees from their number, themselves or a file."""
+    """Return angles in degrees from their number, a list, or a file."""
     if angles is None:
         raise ValueError(
             f"{owner}: angles: expected their number, or a list of degrees, as in {owner}:angles=60, got none"

@@ -1,4 +1,4 @@
-"""Values of options, checked."""
+"""Checks of values of options."""
 
 from __future__ import annotations
 

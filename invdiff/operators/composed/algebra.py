@@ -1,11 +1,11 @@
-"""Operators made of operators, with the closed forms that survive.
+"""Operators made of operators, with the closed forms that remain valid.
 
     (A^T)^+ = (A^+)^T                         A^T = V diag(s) U^T on the coefficients with s > 0
     (a A)^T = a A^T                           a A = (sign(a) U) diag(|a| s) V^T
     (A B)^T = B^T A^T                         Q (U s V^T) = (Q U) s V^T and (U s V^T) Q = U s (Q^T V)^T for isometries Q
     (A + B)^T = A^T + B^T
 
-Two operators that act on each axis by itself compose to a third such, `(A1 (x) A2) (B1 (x) B2) = A1 B1 (x) A2 B2`.
+Two operators that act on each axis separately compose to a third one, `(A1 (x) A2) (B1 (x) B2) = A1 B1 (x) A2 B2`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Adjoint(LinearOperator):
 
     @property
     def svd(self) -> Spectrum | None:
-        """The operator's spectrum, sides exchanged, without the singular values that are zero."""
+        """The operator's spectrum with `U` and `V` exchanged, without the zero singular values."""
         f = self.operator.svd
         if f is None:
             return None
@@ -146,17 +146,17 @@ class Composition(LinearOperator):
 
     @property
     def observed(self) -> Tensor | None:
-        """What the outer operator observes."""
+        """The observed entries of the outer operator."""
         return self.outer.observed
 
     @property
     def factors(self) -> tuple[Tensor, Tensor] | None:
-        """The products of the operators' factors, where both have some."""
+        """The products of the operators' factors, if both have them."""
         return self._closed.factors if self._closed else None
 
     @property
     def svd(self) -> Spectrum | None:
-        """The spectrum where both act on each axis by itself, or one of them is a scaled isometry."""
+        """The spectrum, if both act on each axis separately, or one of them is a scaled isometry."""
         if self._closed:
             return self._closed.svd
         f, g = self.outer.svd, self.inner.svd
@@ -173,7 +173,7 @@ class Composition(LinearOperator):
 
 
 class Chain(Operator):
-    """The composition `x -> A(B(x))` of operators, of which one at least is not linear.
+    """The composition `x -> A(B(x))` of operators, of which at least one is not linear.
 
     Args:
         outer: the operator `A`.
@@ -199,7 +199,7 @@ class Chain(Operator):
 
     @property
     def observed(self) -> Tensor | None:
-        """What the outer operator observes."""
+        """The observed entries of the outer operator."""
         return self.outer.observed
 
     def __repr__(self) -> str:
@@ -244,7 +244,7 @@ class Sum(LinearOperator):
 
     @property
     def observed(self) -> Tensor | None:
-        """What at least one of the two observes."""
+        """The entries that at least one of the two observes."""
         a, b = self.first.observed, self.second.observed
         return None if a is None or b is None else a | b.to(a.device)
 
@@ -286,7 +286,7 @@ class Scaled(LinearOperator):
 
     @property
     def observed(self) -> Tensor | None:
-        """What the operator observes."""
+        """The observed entries of the operator."""
         return self.operator.observed
 
     @property

@@ -1,4 +1,4 @@
-"""Operators from what one has at hand: a function, or a matrix.
+"""Operators from a function or a matrix.
 
 A x = f(x)                      A x = M vec(x)
 """
@@ -18,7 +18,7 @@ from ..numerics.constants import Constant, Movable, linear
 from ..numerics.sparse import SparseMatrix
 
 DENSE_LIMIT = 4096
-"""Longest side of a dense matrix whose decomposition is computed."""
+"""Largest side of a dense matrix for which the decomposition is computed."""
 
 
 def _output_shape(
@@ -121,7 +121,7 @@ class _DenseSpectrum(Movable):
 
     def factors(self) -> tuple[Constant, Constant, Constant]:
         if self._factors is None:
-            with torch.inference_mode(False):  # what is kept must be able to enter a later autograd graph
+            with torch.inference_mode(False):  # cached tensors must be usable in a later autograd graph
                 u, s, vt = torch.linalg.svd(self.matrix.value.double(), full_matrices=False)
                 self._factors = Constant(u), Constant(s), Constant(vt)
         return self._factors
@@ -136,7 +136,7 @@ class Matrix(LinearOperator):
         out_shape: shape of one measurement, with `m` entries; default: `(m,)`.
 
     Raises:
-        ValueError: no matrix, values that are NaN or infinite, or shapes of another size.
+        ValueError: no matrix, values that are NaN or infinite, or shapes that do not fit.
 
     Example:
         >>> Matrix(torch.eye(4)[:2], (1, 2, 2)).svd.s

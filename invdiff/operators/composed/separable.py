@@ -1,4 +1,4 @@
-"""Operators that act on rows and columns by themselves.
+"""Operators that act on rows and columns separately.
 
     A = R (x) C,          A x = R x C^T              for each channel, R: (H', H), C: (W', W)
 
@@ -6,7 +6,7 @@ With small decompositions `R = U_r diag(s_r) V_r^T` and `C = U_c diag(s_c) V_c^T
 
     A = (U_r (x) U_c) diag(s_r s_c^T) (V_r (x) V_c)^T
 
-so that the pseudo-inverse and the proximal step cost four products with small matrices.
+so the pseudo-inverse and the proximal step cost four products with small matrices.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..numerics.constants import Constant, Movable, linear
 from ..shapes import image_shape
 
 SVD_LIMIT = 2048
-"""Longest side whose decomposition is computed: at 2048 it takes some seconds, once."""
+"""Largest side for which the decomposition is computed; at 2048 it takes some seconds, once."""
 
 
 class _Factor(Movable):
-    """One axis: its matrix and, once asked for, its decomposition."""
+    """The matrix of one axis and, on demand, its decomposition."""
 
     def __init__(self, matrix: Tensor) -> None:
         self.matrix = Constant(matrix)
@@ -39,7 +39,7 @@ class _Factor(Movable):
     def svd(self) -> tuple[Constant, Constant, Constant] | None:
         """Return thin `U`, `s`, `V`, or `None` if the matrix is too large."""
         if self._svd is None:
-            with torch.inference_mode(False):  # what is kept must be able to enter a later autograd graph
+            with torch.inference_mode(False):  # cached tensors must be usable in a later autograd graph
                 self._svd = self._decomposed()
         return self._svd
 
@@ -48,7 +48,7 @@ class _Factor(Movable):
         gram = m @ m.T
         squares = gram.diagonal()
         if bool((squares > 0).all()) and bool(((gram - torch.diag(squares)).abs() <= 1e-14 * squares.max()).all()):
-            s = squares.sqrt()  # orthogonal rows: the decomposition stands there already, at any size
+            s = squares.sqrt()  # orthogonal rows: the matrix is its own decomposition, at any size
             return Constant(torch.eye(len(s), dtype=m.dtype, device=m.device)), Constant(s), Constant(m.T / s)
         if max(m.shape) > SVD_LIMIT:
             return None
@@ -65,7 +65,7 @@ def _two_sided(rows: Tensor, x: Tensor, columns: Tensor) -> Tensor:
 
 
 class Separable(LinearOperator):
-    """A linear operator that acts on rows and columns by themselves: `y = R x C^T` for each channel.
+    """A linear operator that acts on rows and columns separately: `y = R x C^T` for each channel.
 
     Args:
         in_shape: shape of one image, `(C, H, W)`.

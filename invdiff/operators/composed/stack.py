@@ -59,7 +59,7 @@ class _Parts(Operator):
 
     @property
     def observed(self) -> Tensor | None:
-        """What each of the operators observes, in a row."""
+        """The observed entries of all operators, in a row."""
         if all(a.observed is None for a in self.operators):
             return None
         parts: list[Tensor] = []
@@ -77,12 +77,12 @@ class Stack(_Parts, LinearOperator):
     """Several linear measurements of one image, `x -> [A(x); B(x); ...]`, in one row `(n,)`.
 
     Args:
-        operators: linear operators on the same image; `split` and `join` go between their measurements and the joint
-            one.
+        operators: linear operators on the same image; `split` and `join` convert between their measurements and the
+            joint one.
 
     Raises:
         TypeError: one of them is not linear.
-        ValueError: there are none, or they act on different images.
+        ValueError: no operators, or operators on different images.
 
     Example:
         >>> from invdiff.operators import Downsample, Identity
@@ -111,13 +111,13 @@ class Stack(_Parts, LinearOperator):
 
 
 class NonlinearStack(_Parts):
-    """Several measurements of one image, of which one at least is not linear, in one row `(n,)`.
+    """Several measurements of one image, of which at least one is not linear, in one row `(n,)`.
 
     Args:
-        operators: operators on the same image; `split` and `join` go between their measurements and the joint one.
+        operators: operators on the same image; `split` and `join` convert between their measurements and the joint one.
 
     Raises:
-        ValueError: there are none, or they act on different images.
+        ValueError: no operators, or operators on different images.
 
     Example:
         >>> from invdiff.operators import Identity
@@ -139,7 +139,7 @@ def stack(operators: Sequence[Operator]) -> Stack | NonlinearStack:
         An operator with out_shape `(n,)`, and `split` and `join` between it and the single measurements.
 
     Raises:
-        ValueError: there are none, or they act on different images.
+        ValueError: no operators, or operators on different images.
 
     Example:
         >>> from invdiff.operators import Identity

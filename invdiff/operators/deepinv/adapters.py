@@ -3,7 +3,8 @@
     theirs -> ours     physics.A -> A,  physics.A_adjoint -> A^T;  noise stays behind, an operator holds none
     ours -> theirs     A -> physics.A,  A^T -> physics.A_adjoint,  pinv -> A_dagger,  solve -> prox_l2
 
-Complex measurements become two channels, real and imaginary part, behind the batch axis; lists of measurements one row.
+Complex measurements become two channels, real and imaginary part, after the batch axis; lists of measurements become
+one row.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..numerics.constants import Movable, linear
 
 
 class _Layout:
-    """How a measurement of deepinv's is laid out as one real tensor, and back."""
+    """Conversion of a measurement of deepinv to one real tensor, and back."""
 
     def __init__(self, y: Any) -> None:
         self.parts: tuple[_Layout, ...] = ()
@@ -50,7 +51,7 @@ class _Layout:
 
 
 class _Physics(Movable):
-    """A physics with a copy for each precision and device, as its buffers have one only."""
+    """A physics with a copy for each precision and device, because its buffers have only one."""
 
     def __init__(self, physics: Any) -> None:
         self.physics = physics
@@ -92,7 +93,7 @@ class _Physics(Movable):
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
-    """Return a tensor, or a list of deepinv's, in another precision; integers and booleans stay what they are."""
+    """Return a tensor, or a list of deepinv's, in another precision; integers and booleans are unchanged."""
     if not isinstance(value, Tensor):
         return type(value)([_cast(v, dtype) for v in value.x])
     if value.is_complex():
@@ -108,7 +109,7 @@ class DeepinvOperator(Operator):
         in_shape: shape of one image.
 
     Raises:
-        TypeError: its measurements are no tensors.
+        TypeError: its measurements are not tensors.
     """
 
     def __init__(self, physics: Any, in_shape: tuple[int, ...]) -> None:
@@ -117,7 +118,7 @@ class DeepinvOperator(Operator):
         self.in_shape, self.out_shape = tuple(in_shape), self._layout.shape
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the physics measures, without noise."""
+        """Return the measurement of the physics, without noise."""
         return self._layout.ours(self._physics.measure(x))
 
     def _describe(self) -> str:
@@ -134,7 +135,7 @@ class DeepinvLinearOperator(LinearOperator):
         in_shape: shape of one image.
 
     Raises:
-        TypeError: its measurements are no tensors.
+        TypeError: its measurements are not tensors.
     """
 
     def __init__(self, physics: Any, in_shape: tuple[int, ...]) -> None:
@@ -159,7 +160,7 @@ class DeepinvLinearOperator(LinearOperator):
         return bool(error <= (1e-5 if self._physics.single else 1e-8))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the physics measures, without noise."""
+        """Return the measurement of the physics, without noise."""
         return linear(x, self._apply, self._apply_transposed) if self._own_adjoint else self._apply(x)
 
     def adjoint(self, y: Tensor) -> Tensor:
@@ -198,7 +199,7 @@ def from_deepinv(physics: Any, in_shape: tuple[int, ...]) -> Operator:
     """Return the operator of a physics of deepinv, without its noise.
 
     Args:
-        physics: a `deepinv.physics.Physics`; a copy is kept for each precision, so later changes do not reach it.
+        physics: a `deepinv.physics.Physics`; a copy is kept for each precision, so later changes have no effect.
         in_shape: shape of one image that it takes, `(C, H, W)`.
 
     Returns:
@@ -206,7 +207,7 @@ def from_deepinv(physics: Any, in_shape: tuple[int, ...]) -> Operator:
         float32 for float64 images, too.
 
     Raises:
-        TypeError: not a physics, or its measurements are no tensors.
+        TypeError: not a physics, or its measurements are not tensors.
         ValueError: the physics does not take images of that shape.
     """
     from deepinv.physics import LinearPhysics, Physics
@@ -222,7 +223,7 @@ def to_deepinv(operator: Operator, noise_model: Any = None) -> Any:
     """Return an operator as a physics of deepinv.
 
     Args:
-        operator: the operator; a linear one brings its closed forms along, as `A_dagger` and `prox_l2`.
+        operator: the operator; the closed forms of a linear one become `A_dagger` and `prox_l2`.
         noise_model: a `deepinv.physics.NoiseModel`; default: none.
 
     Returns:

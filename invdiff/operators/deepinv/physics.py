@@ -1,4 +1,4 @@
-"""Our operators as classes of deepinv's; apart from `adapters`, because importing deepinv takes seconds."""
+"""Operators as physics of deepinv; not in `adapters`, because importing deepinv takes seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..base import LinearOperator, Operator
 
 
 class InvdiffPhysics(Physics):  # type: ignore[misc]
-    """One of our operators as a physics."""
+    """An operator as a physics."""
 
     def __init__(self, operator: Operator, noise_model: Any = None) -> None:
         super().__init__(noise_model=ZeroNoise() if noise_model is None else noise_model)
@@ -25,7 +25,7 @@ class InvdiffPhysics(Physics):  # type: ignore[misc]
 
 
 class InvdiffLinearPhysics(LinearPhysics):  # type: ignore[misc]
-    """One of our linear operators as a physics."""
+    """A linear operator as a physics."""
 
     def __init__(self, operator: LinearOperator, noise_model: Any = None) -> None:
         super().__init__(noise_model=ZeroNoise() if noise_model is None else noise_model, img_size=operator.in_shape)
@@ -44,11 +44,11 @@ class InvdiffLinearPhysics(LinearPhysics):  # type: ignore[misc]
         return self.operator.normal(x)
 
     def A_dagger(self, y: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Return `A^+ y`, in closed form where the operator has one."""
+        """Return `A^+ y`, in closed form if the operator has one."""
         return self.operator.pinv(y)
 
     def prox_l2(self, z: Any, y: Tensor, gamma: Any, *args: Any, **kwargs: Any) -> Tensor:
-        """Return the minimiser of `gamma/2 ||A x - y||^2 + 1/2 ||x - z||^2`, in closed form where there is one."""
+        """Return the minimiser of `gamma/2 ||A x - y||^2 + 1/2 ||x - z||^2`, in closed form if there is one."""
         b = self.operator.adjoint(y)
         start = torch.zeros_like(b) if z is None else z
         g = torch.as_tensor(gamma, dtype=b.dtype, device=b.device).reshape(-1)

@@ -1,7 +1,7 @@
 """Building blocks of the operators: constant tensors, and linear maps whose derivative is a hand-written adjoint.
 
 For `y = A x` the vector-Jacobian product is `A^T g` and the Jacobian-vector product `A v`, at any point; `linear`
-tells autograd so, which is cheaper than the graph that it would record and works where an operation has no derivative
+defines these for autograd. This is cheaper than the recorded graph, and works for operations without a derivative
 (sparse products).
 """
 
@@ -26,10 +26,10 @@ class Movable(abc.ABC):
 
 
 class Constant(Movable):
-    """A constant tensor of an operator, cast once for each type and device that an input asks for.
+    """A constant tensor of an operator, converted once for each type and device of an input.
 
     Args:
-        value: the tensor in its own precision, float64 or complex128 as a rule.
+        value: the tensor in its own precision, usually float64 or complex128.
     """
 
     __slots__ = ("_cast", "value")
@@ -39,7 +39,7 @@ class Constant(Movable):
         self._cast: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def like(self, x: Tensor) -> Tensor:
-        """Return the tensor in the precision and on the device of a real tensor `x`; integers stay integers."""
+        """Return the tensor in the precision and on the device of a real tensor `x`; integers are not converted."""
         dtype = self.value.dtype
         if dtype.is_complex:
             dtype = x.dtype.to_complex()

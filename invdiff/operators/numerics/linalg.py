@@ -1,8 +1,8 @@
-"""Iterative linear algebra on batches: each image stops on its own, and the answer says how the iteration ended.
+"""Iterative linear algebra on batches: each image stops separately, and the result reports how the iteration ended.
 
 Conjugate gradients solve `M x = b` for a symmetric, positive semi-definite map `M`, from `x = 0`: the iterates stay in
-the span of `b, M b, M^2 b, ...`, so that on normal equations the limit is the solution of least norm. Least squares
-`min ||A x - y||^2 + rho ||x||^2` take the same steps without forming `A^T A`, which keeps twice the digits.
+the span of `b, M b, M^2 b, ...`, so on normal equations the limit is the solution of least norm. Least squares `min ||A
+x - y||^2 + rho ||x||^2` take the same steps without forming `A^T A`, which keeps twice the digits.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Solution:
-    """How an iterative solve ended.
+    """The result of an iterative solve.
 
     Attributes:
         x: the solutions, `(B, ...)`.
-        iterations: how many the slowest image took.
+        iterations: number that the slowest image took.
         residual: relative residual `||M x - b|| / ||b||` of each image, `(B,)`.
         status: "converged" if every image reached the tolerance, "limit" if the iterations ran out, "breakdown" if the
             map was found not to be positive.
@@ -50,8 +50,8 @@ def conjugate_gradients(
         matvec: the map `M`, `(B, ...) -> (B, ...)`, symmetric and positive semi-definite, images independent.
         b: right-hand sides, `(B, ...)`.
         tolerance: relative residual at which an image stops.
-        max_iterations: limit of iterations.
-        preconditioner: a map near `M^{-1}`, symmetric and positive definite; default: the identity.
+        max_iterations: largest number of iterations.
+        preconditioner: an approximation of `M^{-1}`, symmetric and positive definite; default: the identity.
 
     Returns:
         The solutions and how the iteration ended.
@@ -111,10 +111,10 @@ def least_squares(
         rho: weights of the norm, non-negative, a scalar or `(B,)`.
         tolerance: relative residual of the normal equations, `||A^T (y - A x) - rho x|| / ||A^T y||`, at which an image
             stops.
-        max_iterations: limit of iterations.
+        max_iterations: largest number of iterations.
 
     Returns:
-        The solutions, of least norm where there are many, and how the iteration ended.
+        The solutions, of least norm if there are many, and how the iteration ended.
 
     References:
         LSQR: An Algorithm for Sparse Linear Equations and Sparse Least Squares (Paige, Saunders, 1982),

@@ -62,7 +62,7 @@ def largest_singular_value(
         normal: the map `A^T A` on batches.
         shape: shape of one image.
         tolerance: largest relative error of the value; see the module for the probability of a larger one.
-        max_iterations: limit of iterations.
+        max_iterations: largest number of iterations.
         seed: seed of the start.
         dtype: precision of the iterates.
         device: where they stand.

@@ -1,4 +1,4 @@
-"""Sparse matrices with 32-bit indices, kept beside their transposes: both products read them row by row."""
+"""Sparse matrices with 32-bit indices, stored with their transposes, so both products read rows."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 from .constants import Movable, linear
 
 Arrays = tuple[Any, Any, Any, tuple[int, int]]
-"""Values, indices of columns, where rows begin, and the shape: what scipy calls CSR."""
+"""Values, indices of columns, beginnings of rows, and the shape: the CSR format of scipy."""
 
 
 def csr_tensor(arrays: Arrays, like: Tensor) -> Tensor:
     """Return the matrix as a torch tensor in the precision and on the device of `like`."""
     values, columns, starts, shape = arrays
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch announces once that its CSR format is young
+        warnings.simplefilter("ignore")  # torch warns once that its CSR format is in beta
         return torch.sparse_csr_tensor(
             torch.from_numpy(starts.astype(np.int32, copy=False)),
             torch.from_numpy(columns.astype(np.int32, copy=False)),
@@ -43,7 +43,7 @@ class SparseMatrix(Movable):
 
     @classmethod
     def from_scipy(cls, matrix: Any) -> SparseMatrix:
-        """Return the matrix that a sparse matrix of scipy holds.
+        """Return the matrix of a sparse matrix of scipy.
 
         Raises:
             ValueError: values that are NaN, infinite or complex.
@@ -55,7 +55,7 @@ class SparseMatrix(Movable):
         return cls((a.data, a.indices, a.indptr, a.shape), (at.data, at.indices, at.indptr, at.shape))
 
     def to(self, device: torch.device | str) -> SparseMatrix:
-        """Return this matrix: it follows the device of what it is multiplied with."""
+        """Return this matrix, which follows the device of its operand."""
         return self
 
     def __getstate__(self) -> tuple[Arrays, Arrays]:

@@ -1,11 +1,11 @@
 """Fan-beam X-ray projections, onto a straight row of detectors.
 
-At angle `b`, with `n = (cos b, sin b)` and `d = (-sin b, cos b)`, the source stands at `-R d` and the detector with
+At angle `b`, with `n = (cos b, sin b)` and `d = (-sin b, cos b)`, the source is at `-R d` and the detector with
 coordinate `u` at `D d + u n`. The ray between them is the line with
 
     tan g = u / (R + D),      theta = b - g,      t = R sin g
 
-of the parallel geometry. With `s = u R / (R + D)`, the detector's shadow on a row through the centre, filtered
+of the parallel geometry. With `s = u R / (R + D)`, the detector's coordinate on a row through the centre, filtered
 back-projection over the full circle is
 
     x(p) = 1/2 integral over b of  (R / (R + p.d))^2  (|f| * (y R / sqrt(R^2 + s^2)))(b, R (p.n) / (R + p.d))
@@ -35,10 +35,10 @@ class FanBeamTomography(Projection):
         source_distance: distance `R` of the source from the image's centre, outside the image.
         detector_distance: distance `D` of the detectors from the centre; default: `source_distance`.
         pixel_size: side of a pixel.
-        detectors: how many detectors stand in a row; default: enough for the image's diagonal.
-        detector_spacing: distance between detectors; default: that whose shadow at the centre is a pixel.
+        detectors: number of detectors in the row; default: enough for the image's diagonal.
+        detector_spacing: distance between detectors; default: one pixel at the centre.
         detector_offset: shift of the row of detectors along `u`.
-        memory: bytes up to which the matrix is kept; past it, it is computed anew at each use, with the same numbers.
+        memory: largest size in bytes of a stored matrix; a larger one is computed at each use, with the same numbers.
 
     Raises:
         ValueError: angles that are not finite or not a row; a size, count or distance that is not positive; a source

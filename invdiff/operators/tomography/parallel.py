@@ -3,8 +3,8 @@
     (A x)(theta, t) = integral of x along the line  x cos(theta) + y sin(theta) = t
 
 exactly, for an image that is constant on each pixel: `x` to the right, `y` upwards, the origin in the image's centre
-`((H - 1) / 2, (W - 1) / 2)`, lengths in the unit of `pixel_size`. Detector `k` of `n` stands at
-`t = (k - (n - 1) / 2) * detector_spacing + detector_offset`.
+`((H - 1) / 2, (W - 1) / 2)`, lengths in the unit of `pixel_size`. Detector `k` of `n` is at `t = (k - (n - 1) / 2) *
+detector_spacing + detector_offset`.
 
 Filtered back-projection inverts it approximately: with the ramp filter `|f|` on `t`,
 
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 Filter = Literal["ramp", "shepp-logan", "cosine", "hamming", "hann"]
 
 MEMORY = 2 * 1024**3
-"""Bytes up to which a projection matrix is kept."""
+"""Largest size in bytes of a stored projection matrix."""
 
 
 class Projection(LinearOperator):
-    """Integrals along rays that are given one by one: what the geometries of tomography have in common.
+    """Integrals along a list of rays: the base of the geometries of tomography.
 
     Args:
         in_shape: shape of one image, `(C, H, W)`.
         theta: directions of the rays' normals in radians, `(views, detectors)`.
         t: signed distances from the centre, in the unit of `pixel_size`, `(views, detectors)`.
         pixel_size: side of a pixel.
-        memory: bytes up to which the matrix is kept; past it, it is computed anew at each use, with the same numbers.
+        memory: largest size in bytes of a stored matrix; a larger one is computed at each use, with the same numbers.
 
     Example:
         >>> import torch
@@ -74,7 +74,7 @@ class Projection(LinearOperator):
         self.out_shape = (self.in_shape[0], *theta.shape)
         numbers = theta.double().flatten().numpy(), t.double().flatten().numpy() / self.pixel_size
         self._rays = Rays(self.in_shape[1:], *numbers, self.pixel_size, memory)
-        # A^T A blurs by nearly `gain / |f|` (f in cycles per pixel), for views all around.
+        # A^T A is nearly the filter `gain / |f|` (f in cycles per pixel), for views over the full circle.
         fy = torch.fft.fftfreq(self._padded[0], dtype=torch.float64)
         fx = torch.fft.rfftfreq(self._padded[1], dtype=torch.float64)
         self._frequency = Constant((fy[:, None] ** 2 + fx**2).sqrt() + 0.5 / max(self._padded))
@@ -93,12 +93,12 @@ class Projection(LinearOperator):
     def pinv(self, y: Tensor, *, tolerance: float = 1e-3, max_iterations: int = 500) -> Tensor:
         """Return `A^+ y` by conjugate gradients from zero.
 
-        The default stops early: small singular values, which are many here, would only let noise in.
+        The default stops early, because the many small singular values would amplify the noise.
 
         Args:
             y: sinograms, `(B, C, views, detectors)`.
             tolerance: relative residual of the normal equations at which an image stops.
-            max_iterations: limit of iterations.
+            max_iterations: largest number of iterations.
 
         Returns:
             Images `(B, C, H, W)`.
@@ -111,7 +111,7 @@ class Projection(LinearOperator):
         self._check(b, self.in_shape, "an image", "b")
         r = torch.as_tensor(rho, dtype=b.dtype, device=b.device).reshape(-1, *[1] * (b.ndim - 1))
         if not bool((r > 0).all()):
-            return super().solve(b, rho)  # which raises
+            return super().solve(b, rho)  # raises
         response = 1 / (self._gain / self._frequency.like(b) + r)
 
         def precondition(v: Tensor) -> Tensor:
@@ -139,10 +139,10 @@ class Tomography(Projection):
         in_shape: shape of one image, `(C, H, W)`, any rectangle.
         angles_deg: angles `theta` of the projections in degrees, `(views,)`; 0 integrates along the columns.
         pixel_size: side of a pixel; projections are in its unit times that of the image.
-        detectors: how many detectors stand in a row; default: enough for the image's diagonal.
+        detectors: number of detectors in the row; default: enough for the image's diagonal.
         detector_spacing: distance between detectors; default: `pixel_size`.
         detector_offset: shift of the row of detectors along `t`.
-        memory: bytes up to which the matrix is kept; past it, it is computed anew at each use, with the same numbers.
+        memory: largest size in bytes of a stored matrix; a larger one is computed at each use, with the same numbers.
 
     Raises:
         ValueError: angles that are not finite or not a row, or a size, count or spacing that is not positive.
@@ -194,8 +194,8 @@ class Tomography(Projection):
     def fbp(self, y: Tensor, *, filter: Filter = "ramp") -> Tensor:
         """Return the filtered back-projection.
 
-        Each angle counts with the share of the half circle that it stands for. Where a range of angles is missing (a
-        gap above twice the next largest), the gap counts as the next largest.
+        Each angle has the weight of its part of the half circle. If a range of angles is missing (a gap above twice the
+        next largest), the gap counts as the next largest.
 
         Args:
             y: sinograms, `(B, C, views, detectors)`.
@@ -223,7 +223,7 @@ class Tomography(Projection):
 
 
 def interpolated(rows: Tensor, position: Tensor) -> Tensor:
-    """Return rows `(N, n)` at positions `(H, W)` counted from their middle, linearly interpolated, zero outside."""
+    """Return rows `(N, n)`, linearly interpolated at positions `(H, W)` from their middle, zero outside."""
     n = rows.shape[-1]
     place = (position + (n + 1) / 2).flatten().clamp(0, n + 1 - 1e-9)
     low = place.floor()
@@ -262,7 +262,7 @@ def ramp_filtered(y: Tensor, spacing: float, filter: Filter) -> Tensor:
 
 
 def angular_weights(angles_deg: Tensor, period: float) -> Tensor:
-    """Return what each angle stands for in an integral over a period, in radians, `(views,)`."""
+    """Return the weight of each angle in an integral over a period, in radians, `(views,)`."""
     turned = angles_deg % period
     order = turned.argsort()
     s = turned[order]

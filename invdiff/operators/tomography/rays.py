@@ -1,12 +1,12 @@
 """Line integrals through an image, as a sparse matrix that uses the symmetries of the square.
 
 A ray is the line `x cos(theta) + y sin(theta) = t` (x to the right, y upwards, origin in the image's centre, lengths in
-pixels). With `m = max(|cos|, |sin|)` and `o` the smaller of the two, the length of a ray inside a pixel of side 1 is a
+pixels). With `m = max(|cos|, |sin|)` and `o = min(|cos|, |sin|)`, the length of a ray inside a pixel of side 1 is a
 trapezoid of the distance `d` between the ray and the pixel's centre,
 
     w(d) = clip(((m + o) / 2 - d) / o, 0, 1) / m
 
-so a ray meets at most two pixels in each row (or in each column, if it is nearer to the horizontal).
+so a ray crosses at most two pixels in each row (or in each column, if it is closer to the horizontal).
 
 A flip, a transposition or a half turn `g` of the image maps rays to rays: `(A x)(ray) = (A g x)(g ray)`. Rays that
 coincide under the group share one row of the matrix, which is then applied to the images `g x` side by side. Evenly
@@ -44,7 +44,7 @@ class Rays(Movable):
         theta: direction of each ray's normal in radians, `(R,)`.
         t: distance of each ray from the centre in pixels, signed, `(R,)`.
         length: side of a pixel, the unit of the integrals.
-        memory: bytes up to which the matrix and its transpose are kept; past it they are computed in blocks at each
+        memory: largest size in bytes of the stored matrix and its transpose; larger ones are computed in blocks at each
             use.
     """
 
@@ -59,7 +59,7 @@ class Rays(Movable):
         self.size, self.theta, self.t, self.length, self.memory = size, theta, t, length, memory
         h, w = size
         candidates = [_ALONE, _TURN, _FLIPS] + ([_SQUARE] if h == w else [])
-        # One more column costs about an eighth of reading the matrix once more.
+        # One more column costs about an eighth of reading the matrix again.
         best = min((_reduce(theta, t, g) for g in candidates), key=lambda r: len(r.theta) * (1 + len(r.group) / 8))
         self._reduced = best
         self._device = torch.device("cpu")
@@ -76,14 +76,14 @@ class Rays(Movable):
         return new
 
     def __getstate__(self) -> dict[str, object]:
-        return {**vars(self), "_blocks": {}, "_tables": None}  # the matrix is larger than what it is made of
+        return {**vars(self), "_blocks": {}, "_tables": None}  # the matrix is larger than its inputs
 
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
 
     @property
     def bytes(self) -> int:
-        """Return how much the matrix and its transpose take in float32, estimated."""
+        """Return the estimated size of the matrix and its transpose in float32."""
         return int(len(self._reduced.theta) * 1.3 * max(self.size) * 16)
 
     def project(self, x: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class Rays(Movable):
         return torch.stack([_undo(g, v) for g, v in zip(group, views, strict=True)]).sum(0)
 
     def _slots(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return for each ray its pair (base ray, group element), and for each pair its ray, or R for none."""
+        """Return the pair (base ray, group element) of each ray, and the ray of each pair, or R for none."""
         if self._tables is None or self._tables[0].device != device:
             r = self._reduced
             slots = r.base * len(r.group) + r.element
@@ -164,7 +164,7 @@ class _Blocks:
 
 
 class _Reduced:
-    """Rays up to symmetry: base rays, and for each ray its base and the group element that leads there."""
+    """Rays up to symmetry: base rays, and for each ray its base and the group element that maps it there."""
 
     def __init__(
         self,
@@ -222,7 +222,7 @@ def ray_weights(
         t: signed distances from the centre, `(R,)`.
 
     Returns:
-        Lengths, indices of pixels, and where each ray begins, `(R + 1,)`.
+        Lengths, indices of pixels, and the beginning of each ray, `(R + 1,)`.
     """
     h, w = size
     cos, sin = np.cos(theta), np.sin(theta)
