@@ -30,7 +30,8 @@ def train(
     out: Annotated[Path, text("Folder of the run; a run that it holds is resumed.")],
     config: Annotated[Path | None, text("TOML file with the configuration.")] = None,
     recipe: Annotated[
-        str | None, text("Recipe of the package: photo (unless given), photo-finish, ct, ct-finish, fashion.")
+        str | None,
+        text("Recipe of the package: photo (unless given), photo-finish, photo-maps, ct, ct-finish or fashion."),
     ] = None,
     held_out: Annotated[Path | None, text("Folder of held-out images; a share of the data unless given.")] = None,
     init: Annotated[Path | None, text("Exported prior to begin with.")] = None,

@@ -29,6 +29,7 @@ class Prior(abc.ABC):
         std: standard deviation of the data; published step sizes are scaled by it.
         sigma_min: lowest noise level at which `denoise` can be trusted.
         sigma_max: highest such level; samplers begin there.
+        noise_maps: whether `denoise` also takes a level for each pixel, `(B or 1, 1, H, W)`; false unless set.
 
     Example:
         >>> import torch
@@ -46,6 +47,7 @@ class Prior(abc.ABC):
     std: float
     sigma_min: float
     sigma_max: float
+    noise_maps: bool = False
 
     @abc.abstractmethod
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
@@ -53,7 +55,8 @@ class Prior(abc.ABC):
 
         Args:
             x: noisy images, `(B, C, H, W)`.
-            sigma: noise level in units of the images, a scalar or one for each image, `(B,)`.
+            sigma: noise level in units of the images, a scalar or one for each image, `(B,)`; where `noise_maps` is
+                true also one for each pixel, `(B or 1, 1, H, W)`, for `x = x_0 + sigma n` pixel by pixel.
 
         Returns:
             The denoised images, `(B, C, H, W)`, in the type of `x`.
@@ -61,7 +64,7 @@ class Prior(abc.ABC):
 
     def score(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Return `grad log p_sigma(x)`, `(B, C, H, W)`, by Tweedie's formula."""
-        return (self.denoise(x, sigma) - x) / expand_sigma(sigma, x) ** 2
+        return (self.denoise(x, sigma) - x) / expand_sigma(sigma, x, maps=self.noise_maps) ** 2
 
     def to(self, device: torch.device | str) -> Prior:
         """Return this prior on `device`; priors that hold no tensors return themselves."""
@@ -118,22 +121,31 @@ def check_images(prior: Prior, x: Tensor) -> None:
     )
 
 
-def expand_sigma(sigma: Tensor | float, x: Tensor) -> Tensor:
+def expand_sigma(sigma: Tensor | float, x: Tensor, *, maps: bool = False) -> Tensor:
     """Return the noise level as a tensor that broadcasts against `x`, in its type and on its device.
 
     Args:
-        sigma: a scalar, or one value for each image `(B,)`.
+        sigma: a scalar, one value for each image `(B,)`, or with `maps` one for each pixel, `(B or 1, 1, H, W)`.
         x: images, `(B, ...)`.
+        maps: whether a level for each pixel is taken.
 
     Returns:
-        A tensor of shape `()` or `(B, 1, ..., 1)`.
+        A tensor of shape `()`, `(B, 1, ..., 1)` or `(B or 1, 1, H, W)`.
+
+    Raises:
+        ValueError: another shape.
     """
     s = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
     if s.ndim == 0:
         return s
+    if maps and s.ndim == x.ndim and s.shape[0] in (1, x.shape[0]) and s.shape[1:] == (1, *x.shape[2:]):
+        return s
     if s.shape != (x.shape[0],):
+        pixelwise = f", or {(x.shape[0], 1, *x.shape[2:])} for the pixels" if maps else ""
+        advice = "give one noise level for each image"
+        if s.ndim == x.ndim and not maps:
+            advice += "; a level for each pixel needs a prior whose noise_maps is true"
         raise ValueError(
-            f"sigma: expected a scalar or shape ({x.shape[0]},), got {tuple(s.shape)}; "
-            "give one noise level for each image"
+            f"sigma: expected a scalar or shape ({x.shape[0]},){pixelwise}, got {tuple(s.shape)}; {advice}"
         )
     return s.reshape(-1, *[1] * (x.ndim - 1))

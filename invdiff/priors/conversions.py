@@ -81,13 +81,13 @@ class Output(abc.ABC):
         Returns:
             `x_sigma` and the target, both like `x0`. The network learns the mean of the target given `x_sigma`.
         """
-        a, b = (expand_sigma(k, x0) for k in self.coefficients(sigma))
-        x = x0 + expand_sigma(sigma, x0) * noise()
+        a, b = (expand_sigma(k, x0, maps=True) for k in self.coefficients(sigma))
+        x = x0 + expand_sigma(sigma, x0, maps=True) * noise()
         return x, (x0 - self.mean - a * (x - self.mean)) / b
 
     def evaluate(self, network: Network, x: Tensor, sigma: Tensor) -> Tensor:
         """Return the network's output at noisy images `x` `(B, C, H, W)` of levels `sigma` `(B,)`, like `x`."""
-        s = expand_sigma(sigma, x)
+        s = expand_sigma(sigma, x, maps=True)
         scale = torch.sqrt(s**2 + self.std**2) if self.scaled else self.std
         return network((x - self.mean) / scale, self.label(sigma).to(x))[:, : x.shape[1]]
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from . import embedded
 from .base import Prior, check_images, expand_sigma
-from .network import Precision
+from .network import Precision, is_map
 
 
 class GrayPrior(Prior):
@@ -62,12 +62,18 @@ class GrayPrior(Prior):
         self.std = colour.std
         self.sigma_min, self.sigma_max = (s / math.sqrt(3) for s in (colour.sigma_min, colour.sigma_max))
 
+    @property
+    def noise_maps(self) -> bool:  # type: ignore[override]
+        """Whether the prior of colour images takes a noise level for each pixel."""
+        return self.colour.noise_maps
+
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Return `E[x_0 | x_sigma = x]`, `(B, 1, H, W)`; see `Prior.denoise`."""
         check_images(self, x)
         e = _chroma_noise(tuple(x.shape[-2:]), self.seed, x.dtype, x.device)
-        s = math.sqrt(3) * expand_sigma(sigma, x)
-        return self.colour.denoise(x + s * e, s.reshape(-1) if s.ndim else s).mean(1, keepdim=True)
+        s = math.sqrt(3) * expand_sigma(sigma, x, maps=self.noise_maps)
+        level = s if s.ndim == 0 or is_map(s) else s.reshape(-1)
+        return self.colour.denoise(x + s * e, level).mean(1, keepdim=True)
 
     def to(self, device: torch.device | str) -> Prior:
         """Return this prior on `device`."""

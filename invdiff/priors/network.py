@@ -117,12 +117,18 @@ class NetworkPrior(Prior):
         network = network.eval().requires_grad_(False).to(dtype=self._dtype)
         self.network = network.to(memory_format=torch.channels_last)
 
+    @property
+    def noise_maps(self) -> bool:  # type: ignore[override]
+        """Whether the network takes a noise level for each pixel."""
+        return isinstance(self.network, UNet) and self.network.config.noise_maps
+
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Return `E[x_0 | x_sigma = x]`, differentiable in `x`.
 
         Args:
             x: noisy images, `(B, C, H, W)`.
-            sigma: noise level in units of the images, a scalar or one for each image, `(B,)`.
+            sigma: noise level in units of the images, a scalar or one for each image, `(B,)`; for a network with
+                `noise_maps` also one for each pixel, `(B or 1, 1, H, W)`.
 
         Returns:
             The denoised images, `(B, C, H, W)`, in the type of `x`.
@@ -131,7 +137,7 @@ class NetworkPrior(Prior):
             ValueError: if `x` does not have the shape of this prior.
         """
         check_images(self, x)
-        s = expand_sigma(sigma, x)
+        s = expand_sigma(sigma, x, maps=self.noise_maps)
         if self.tile is not None and max(x.shape[-2:]) > self.tile:
             return denoise_tiled(self._denoise, x, s, tile=self.tile, stride=self.stride)
         return self._denoise(x, s)
@@ -155,7 +161,9 @@ class NetworkPrior(Prior):
         h, w = x.shape[-2:]
         y = pad_to_multiple((c_in * centred).to(self._dtype), self.stride)
         y = y.contiguous(memory_format=torch.channels_last)
-        f: Tensor = self.network(y, c_noise.reshape(-1).to(torch.float32))[..., :h, :w]
+        levels = c_noise.to(torch.float32)
+        label = pad_to_multiple(levels, self.stride) if is_map(levels) else levels.reshape(-1)
+        f: Tensor = self.network(y, label)[..., :h, :w]
         return self.scaling.mean + c_skip * centred + c_out * f.to(x.dtype)
 
     def save(self, path: Path | str, *, half: bool = False) -> Path:
@@ -267,6 +275,11 @@ def _find_weights(path: Path) -> Path:
         names = ", ".join(f.name for f in files)
         raise ValueError(f"prior: expected one .safetensors file in {path}, found {names}; name one of them")
     return files[0]
+
+
+def is_map(sigma: Tensor) -> bool:
+    """Return whether noise levels that broadcast against images are one for each pixel, `(B or 1, 1, H, W)`."""
+    return sigma.ndim == 4 and sigma.shape[-2:] != (1, 1)
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

@@ -27,7 +27,7 @@ def denoise_tiled(
     Args:
         denoise: denoiser of `(B, C, h, w)` and a broadcastable noise level.
         x: noisy images, `(B, C, H, W)`.
-        sigma: noise level, `()` or `(B, 1, 1, 1)`.
+        sigma: noise level, `()`, `(B, 1, 1, 1)` or `(B or 1, 1, H, W)`; a tile has its part of it.
         tile: side of the tiles, in pixels.
         stride: tiles begin at multiples of this.
 
@@ -38,14 +38,14 @@ def denoise_tiled(
     weight = x.new_zeros(x.shape[-2:])
     for top, height in _spans(x.shape[-2], tile, stride):
         for left, width in _spans(x.shape[-1], tile, stride):
-            part = x[..., top : top + height, left : left + width]
+            here = (..., slice(top, top + height), slice(left, left + width))
+            part, level = x[here], sigma[here] if sigma.shape[-2:] == x.shape[-2:] else sigma
             if torch.is_grad_enabled() and x.requires_grad:
-                out = checkpoint(denoise, part, sigma, use_reentrant=False)
+                out = checkpoint(denoise, part, level, use_reentrant=False)
             else:
-                out = denoise(part, sigma)
+                out = denoise(part, level)
             window = torch.outer(_ramp(top, height, x.shape[-2], x), _ramp(left, width, x.shape[-1], x))
-            here = (0, 0, top, x.shape[-2] - top - height), (left, x.shape[-1] - left - width)
-            pad = (*here[1], here[0][2], here[0][3])
+            pad = (left, x.shape[-1] - left - width, top, x.shape[-2] - top - height)
             total = total + torch.nn.functional.pad(window * out, pad)
             weight = weight + torch.nn.functional.pad(window, pad)
     return total / weight

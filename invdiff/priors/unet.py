@@ -9,14 +9,18 @@ with two 3x3 convolutions without biases; the noise level enters as one gain for
 1x1 convolutions with a depth-to-space step lead up, and skip connections are added. Nothing depends on the other images
 of a batch or on statistics of the image, so a crop and a whole photograph are treated alike.
 
+With `noise_maps`, `c_noise` may also be an image `l` of logarithms, one for each pixel. Its mean takes the place of
+`c_noise` in the embedding, and a convolution of `l - mean(l)`, without a bias, is added to the stem. So a constant map
+is the same as its number.
+
 References:
     Plug-and-Play Image Restoration with Deep Denoiser Prior (Zhang et al., 2021), https://arxiv.org/abs/2008.13751,
     section 3 (no biases, no normalisation, added skips).
     Fixup Initialization (Zhang, Dauphin, Ma, 2019), https://arxiv.org/abs/1901.09321 (last convolution of a block
     starts at zero).
 
-    Differs: gains from an embedding of the noise level instead of a noise-level map; patchified stem; 3x3 convolutions
-    only at levels that are small enough for their cost.
+    Differs: gains from an embedding of the noise level instead of a noise-level map, which is an option here; a stem of
+    patches; 3x3 convolutions only at levels that are small enough for their cost.
 """
 
 from __future__ import annotations
@@ -42,6 +46,7 @@ class UNetConfig:
         decoder: residual blocks of each level of the decoder, without the coarsest.
         embedding: width of the embedding of the noise level.
         groups: groups of a group normalisation before each convolution; 0 for none.
+        noise_maps: whether the network takes a noise level for each pixel beside one for the image.
 
     Example:
         >>> UNetConfig(channels=1, widths=(16, 32), encoder=(1, 1), decoder=(1,)).stride
@@ -55,6 +60,7 @@ class UNetConfig:
     decoder: tuple[int, ...] = (2, 1, 1)
     embedding: int = 128
     groups: int = 0
+    noise_maps: bool = False
 
     def __post_init__(self) -> None:
         for name in ("widths", "encoder", "decoder"):  # TOML and JSON give lists
@@ -126,6 +132,9 @@ class UNet(nn.Module):
         self.embed2 = nn.Linear(e, e)
         self.stem = nn.Conv2d(config.channels * config.patch**2, w[0], 3, padding=1)
         self.shift = nn.Linear(e, w[0])
+        if config.noise_maps:
+            self.map_stem = nn.Conv2d(config.patch**2, w[0], 3, padding=1, bias=False)
+            nn.init.zeros_(self.map_stem.weight)
         self.encoder = nn.ModuleList(
             nn.ModuleList(Block(width, config) for _ in range(n)) for width, n in zip(w, config.encoder, strict=True)
         )
@@ -145,13 +154,17 @@ class UNet(nn.Module):
 
         Args:
             x: scaled images `(B, C, H, W)`, sides divisible by `config.stride`.
-            c_noise: logarithm of the noise level, `(B,)` or `(1,)`.
+            c_noise: logarithm of the noise level, `(B,)` or `(1,)`; with `config.noise_maps` also `(B or 1, 1, H, W)`.
 
         Returns:
             A tensor of the shape of `x`.
         """
-        e = self._embed(c_noise).to(x.dtype)
+        is_map = c_noise.ndim == 4
+        e = self._embed(c_noise.mean((1, 2, 3)) if is_map else c_noise).to(x.dtype)
         h = self.stem(space_to_depth(x, self.config.patch)) + self.shift(e)[:, :, None, None]
+        if is_map:
+            deviation = (c_noise - c_noise.mean((1, 2, 3), keepdim=True)).to(x.dtype)
+            h = h + self.map_stem(space_to_depth(deviation, self.config.patch))
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.encoder):
             if level:

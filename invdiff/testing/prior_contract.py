@@ -39,6 +39,9 @@ def check_contract(prior: Prior, images: Tensor, generator: torch.Generator) -> 
     ]
     if None in tuple(prior.shape):
         plan.append(("any size", lambda: _sizes(prior, x, levels), "pad inside denoise, or set shape to what it takes"))
+    if getattr(prior, "noise_maps", False):
+        advice = "take sigma of shape (B or 1, 1, H, W), one level for each pixel; else leave noise_maps false"
+        plan.append(("maps", lambda: _maps(prior, images[:3], noise), advice))
     if log_density_of(prior) is not None:
         plan.append(
             ("score", lambda: _score(prior, x, levels), "denoise must be x + sigma^2 grad log p_sigma(x) of log_prob")
@@ -87,6 +90,26 @@ def _batch(prior: Prior, x: Tensor, levels: Tensor) -> Outcome:
     sigma = float(levels[1])
     gap = _gap(prior.denoise(x, sigma)[:1], prior.denoise(x[:1], sigma), prior)
     return gap < 1e-3, f"alone and in a batch: differ by {gap:.1e} std"
+
+
+@torch.no_grad()
+def _maps(prior: Prior, images: Tensor, noise: Tensor) -> Outcome:
+    """Compare constant maps with their numbers, and a map of two levels with single levels between these."""
+    low, high = levels_to_test(prior)
+    low, high = max(low, 0.1 * prior.std), min(high, prior.std)
+    levels = torch.tensor([low, math.sqrt(low * high), high]).to(images)[: len(images)].reshape(-1, 1, 1, 1)
+    x = images + levels * noise
+    constant = prior.denoise(x, levels.expand(-1, -1, *x.shape[-2:]))
+    gap = _gap(constant, prior.denoise(x, levels.flatten()), prior)
+    if gap > 1e-3:
+        return False, f"a constant map and its number differ by {gap:.1e} std"
+    one = torch.full_like(x[:1, :1], high)  # a map for all images
+    one[..., : x.shape[-1] // 2] = low
+    x = images + one * noise
+    single = (low, math.sqrt(low * high), (low + high) / 2, math.sqrt((low**2 + high**2) / 2), high)
+    right, *wrong = (float((prior.denoise(x, s) - images).square().mean()) for s in (one, *single))
+    detail = f"constant maps as their numbers; two levels: {10 * math.log10(min(wrong) / right):.2g} dB better than one"
+    return right < 0.95 * min(wrong), detail
 
 
 def _gradient(prior: Prior, x: Tensor, levels: Tensor) -> Outcome:

@@ -17,6 +17,7 @@ from ..priors.unet import UNetConfig
 from ..registry import unknown
 from .augment import AugmentConfig
 from .data import DataConfig
+from .noise_maps import NoiseMapConfig
 from .objectives import OBJECTIVES
 from .objectives.noise import NoiseConfig
 
@@ -98,6 +99,7 @@ class TrainConfig:
         data: batches.
         augment: how crops are varied.
         noise: noise levels and the loss.
+        noise_maps: levels that differ from pixel to pixel.
         optimizer: optimisation.
         network: shape of the network; its `channels` follow `data.channels`.
 
@@ -113,12 +115,18 @@ class TrainConfig:
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     noise: NoiseConfig = dataclasses.field(default_factory=NoiseConfig)
+    noise_maps: NoiseMapConfig = dataclasses.field(default_factory=NoiseMapConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     network: UNetConfig = dataclasses.field(default_factory=UNetConfig)
 
     def __post_init__(self) -> None:
         if self.network.channels != self.data.channels:
             object.__setattr__(self, "network", dataclasses.replace(self.network, channels=self.data.channels))
+        if self.noise_maps.used and not (self.network.noise_maps and self.run.objective == "edm"):
+            raise ValueError(
+                "noise_maps: expected network.noise_maps = true and run.objective = 'edm', got "
+                f"{self.network.noise_maps} and {self.run.objective!r}; set both, or leave [noise_maps] out"
+            )
         if self.data.crop % self.network.stride and not self.run.whole_image:
             raise ValueError(
                 f"data.crop: expected a multiple of the network's stride {self.network.stride}, got {self.data.crop}; "

@@ -133,6 +133,9 @@ def _step(
     g = torch.Generator().manual_seed(int(rng.integers(2**62)) + team.rank)
     # Levels of `edm` are stratified over the whole batch; some of the others weight by the density of their own law.
     sigma = torch.from_numpy(levels) if config.run.objective == "edm" else None
+    if config.noise_maps.used:
+        own = np.random.default_rng((config.run.seed, 3, state.step, team.rank))
+        sigma = torch.from_numpy(config.noise_maps.draw(levels, config.noise.sigma_max, config.data.crop, own))
     loss = configured_loss(config.run.objective, state.network, x, g, state.scaling, config.noise, autocast, sigma)
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)

@@ -49,7 +49,7 @@ class TrainState:
         """Return the state before the first step, from random weights or from those of an exported prior.
 
         Raises:
-            ValueError: if the exported prior has another network.
+            ValueError: if the exported prior's network is no part of the configuration's.
         """
         torch_state = torch.random.get_rng_state()
         torch.manual_seed(config.run.seed)
@@ -57,10 +57,10 @@ class TrainState:
         torch.random.set_rng_state(torch_state)
         if init is not None:
             prior = NetworkPrior.load(init)
-            if not isinstance(prior.network, UNet) or prior.network.config != config.network:
-                raise ValueError(f"init: {init} holds another network than the configuration; use the same [network]")
-            network.load_state_dict(prior.network.state_dict())
-            scaling = prior.scaling
+            _load_weights(network, prior, init)
+            scaling = dataclasses.replace(
+                prior.scaling, sigma_min=config.noise.sigma_min, sigma_max=config.noise.sigma_max
+            )
         network = network.to(device).to(memory_format=torch.channels_last)
         average = copy.deepcopy(network).requires_grad_(False)
         return cls(network, average, make_optimizers(network, config), scaling)
@@ -112,11 +112,34 @@ class TrainState:
         return prior.save(path, half=half)
 
 
+def _load_weights(network: UNet, prior: NetworkPrior, init: Path) -> None:
+    """Copy exported weights into a network that is the same or larger.
+
+    Added parts are blocks at the end of a level and the input for maps of the noise level. They contribute zero at
+    first, so that the larger network begins as the same denoiser.
+
+    Raises:
+        ValueError: the exported network is not a part of this one.
+    """
+    old = prior.network.state_dict()
+    missing, unexpected = network.load_state_dict(old, strict=False) if _fits(old, network) else ([], ["."])
+    if unexpected or not all(k.startswith("map_stem") or k.split(".")[0] in ("encoder", "decoder") for k in missing):
+        raise ValueError(
+            f"init: {init} holds another network than the configuration, and no part of it: expected the same "
+            "[network], or one that adds blocks or noise_maps; change either"
+        )
+
+
+def _fits(old: dict[str, torch.Tensor], network: UNet) -> bool:
+    new = network.state_dict()
+    return all(k in new and new[k].shape == v.shape for k, v in old.items())
+
+
 def make_optimizers(network: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Return the optimisers of `network`; kernels are its convolutions but the stem and the head."""
     c = config.optimizer
     named = list(network.named_parameters())
-    kernels = [p for n, p in named if p.ndim == 4 and n.split(".")[0] not in ("stem", "head")]
+    kernels = [p for n, p in named if p.ndim == 4 and n.split(".")[0] not in ("stem", "head", "map_stem")]
     rest = [p for n, p in named if not any(p is k for k in kernels)]
     plain = torch.optim.AdamW(rest, lr=c.lr_rest, betas=(0.9, 0.99), weight_decay=0.0)
     if c.name == "adamw":

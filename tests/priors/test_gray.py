@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from invdiff.metrics import psnr
-from invdiff.priors import GrayPrior, MixturePrior, load_prior
+from invdiff.priors import GrayPrior, MixturePrior, Prior, load_prior
+from invdiff.priors.base import expand_sigma
 
 
 def means(channels: int) -> torch.Tensor:
@@ -51,3 +52,25 @@ def test_the_embedded_one_denoises_a_gray_photograph() -> None:
 def test_a_prior_of_gray_images_is_refused() -> None:
     with pytest.raises(ValueError, match="three channels"):
         GrayPrior(load_prior("ct"))
+
+
+class IndependentGrays(Prior):
+    """Colour images whose pixels are independent grays, N(m, v); it takes a noise level for each pixel."""
+
+    shape, std, sigma_min, sigma_max, noise_maps = (3, None, None), 0.2, 0.01, 9.0, True
+
+    def denoise(self, x: torch.Tensor, sigma: torch.Tensor | float) -> torch.Tensor:
+        v, s = self.std**2, expand_sigma(sigma, x, maps=True)
+        return ((0.5 / v + x.sum(1, keepdim=True) / s**2) / (1 / v + 3 / s**2)).expand_as(x)
+
+
+def test_maps_of_noise_levels_pass_through() -> None:
+    gray, v = GrayPrior(IndependentGrays()), 0.2**2
+    x, sigma = torch.rand(2, 2, 1, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    sigma = 0.1 + sigma
+    exact = (0.5 / v + x / sigma**2) / (1 / v + 1 / sigma**2)
+    assert gray.noise_maps and not GrayPrior(load_prior("gaussian")).noise_maps
+    torch.testing.assert_close(gray.denoise(x, sigma), exact)
+    torch.testing.assert_close(gray.score(x, sigma), (exact - x) / sigma**2)
+    with pytest.raises(ValueError, match="needs a prior whose noise_maps is true"):
+        GrayPrior(load_prior("gaussian")).denoise(x, sigma)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -213,3 +215,76 @@ def test_an_embedded_prior_takes_options_in_its_name() -> None:
     assert 0 < float((fast - exact).abs().max()) < 0.05
     with pytest.raises(ValueError, match="did you mean 'precision'"):
         load_prior("photo:precison=bfloat16")
+
+
+MAPS = dataclasses.replace(SMALL, noise_maps=True)
+
+
+def with_maps(**options: Any) -> NetworkPrior:
+    return NetworkPrior(trained(MAPS), (3, None, None), SCALING, stride=MAPS.stride, **options)
+
+
+def two_levels(*size: int) -> Tensor:
+    levels = torch.full((1, 1, *size), 0.05)
+    levels[..., : size[1] // 3] = 1.0
+    return levels
+
+
+def test_a_constant_map_is_its_number() -> None:
+    prior, x = with_maps(), noise(2, 3, 13, 10)
+    for level in (0.02, 0.3):
+        one, each = torch.full((1, 1, 13, 10), level), torch.full((2, 1, 13, 10), level)
+        expected = prior.denoise(x, level)
+        torch.testing.assert_close(prior.denoise(x, one), expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(prior.denoise(x, each), expected, rtol=1e-5, atol=1e-6)
+        difference = (prior.score(x, each) - prior.score(x, level)) * level**2
+        torch.testing.assert_close(difference, torch.zeros_like(x), rtol=0.0, atol=1e-5)
+
+
+def test_a_map_matters_and_belongs_to_its_image() -> None:
+    prior, x = with_maps(), noise(2, 3, 12, 12)
+    maps = torch.cat([two_levels(12, 12), two_levels(12, 12).flip(-1)])
+    together = prior.denoise(x, maps)
+    alone = torch.cat([prior.denoise(x[i : i + 1], maps[i : i + 1]) for i in range(2)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    mean = maps.log().mean((1, 2, 3)).exp()
+    assert float((together - prior.denoise(x, mean)).abs().max()) > 0.05
+    assert float((together - prior.denoise(x, maps.flip(0))).abs().max()) > 0.05
+
+
+def test_a_tile_has_its_part_of_the_map() -> None:
+    x, levels = noise(2, 3, 300, 260), two_levels(300, 260) + torch.rand(2, 1, 300, 260)
+    seen = []
+
+    def denoise(part: Tensor, sigma: Tensor) -> Tensor:
+        assert sigma.shape == (len(part), 1, *part.shape[-2:])
+        seen.append(part.shape[-2:])
+        return part / (1 + sigma**2)
+
+    torch.testing.assert_close(denoise_tiled(denoise, x, levels, tile=256, stride=4), x / (1 + levels**2))
+    assert len(seen) == 4
+    prior = with_maps(tile=256)
+    torch.testing.assert_close(
+        prior.denoise(x, torch.full((1, 1, 300, 260), 0.2)), prior.denoise(x, 0.2), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_map_is_refused_where_none_is_taken() -> None:
+    x = noise(2, 3, 12, 8)
+    with pytest.raises(ValueError, match=r"sigma: expected a scalar or shape \(2,\), .*needs a prior whose noise_maps"):
+        make().denoise(x, torch.ones(2, 1, 12, 8))
+    for shape in ((3, 1, 12, 8), (2, 3, 12, 8), (2, 1, 8, 12), (2, 1, 1, 1)):
+        with pytest.raises(ValueError, match=r"or \(2, 1, 12, 8\) for the pixels, got"):
+            with_maps().denoise(x, torch.ones(shape))
+
+
+def test_maps_survive_a_file_and_another_precision(tmp_path: Path) -> None:
+    prior = with_maps()
+    prior.save(tmp_path / "maps")
+    loaded = NetworkPrior.load(tmp_path / "maps")
+    x, levels = noise(1, 3, 8, 8), two_levels(8, 8)
+    assert loaded.noise_maps and loaded.with_precision("bfloat16").noise_maps and not make().noise_maps
+    torch.testing.assert_close(loaded.denoise(x, levels), prior.denoise(x, levels))
+    torch.testing.assert_close(
+        loaded.with_precision("bfloat16").denoise(x, levels), prior.denoise(x, levels), atol=0.1, rtol=0.1
+    )

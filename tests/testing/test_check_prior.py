@@ -16,6 +16,7 @@ from invdiff import load_prior
 from invdiff.cli import main
 from invdiff.priors import ColourSpectrum, GaussianPrior, MixturePrior, PowerLaw, Prior, StationaryGaussianPrior
 from invdiff.priors.adapters import from_denoiser, from_epsilon
+from invdiff.priors.base import expand_sigma
 from invdiff.schedules import Chain, cosine_betas, linear_betas
 from invdiff.testing import check_prior
 from invdiff.testing.prior import PriorReport
@@ -285,6 +286,7 @@ def test_other_networks_are_judged_on_photographs(fault: Denoise | None) -> None
 
 CODE = """
 from invdiff import load_prior
+from invdiff.priors.base import expand_sigma
 from invdiff.priors.adapters import from_denoiser
 fashion = load_prior("fashion")
 def good():
@@ -355,3 +357,40 @@ def test_images_of_a_folder_fit_the_prior(tmp_path: Path) -> None:
     assert 0 <= float(found.x.min()) < float(found.x.max()) <= 1
     assert folder_images(tmp_path, load_prior("fashion")).x.shape == (5, 1, 28, 28)
     assert folder_images(tmp_path, load_prior("gaussian"), (3, 16, 24)).x.shape == (5, 3, 16, 24)
+
+
+class Pixelwise(Prior):
+    """Independent normal pixels, with a noise level for each of them; or, with a fault, for none of them."""
+
+    shape, std, sigma_min, sigma_max, noise_maps = (1, 8, 8), 0.2, 0.01, 9.0, True
+
+    def __init__(self, level: Callable[[Tensor], Tensor] = lambda s: s) -> None:
+        self.level = level
+
+    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        s = expand_sigma(sigma, x, maps=True)
+        s = self.level(s) if s.shape[-2:] == x.shape[-2:] else s
+        return 0.5 + self.std**2 / (self.std**2 + s**2) * (x - 0.5)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        return 0.5 + self.std * torch.randn(n, 1, 8, 8, generator=generator)
+
+
+def test_a_prior_with_a_level_for_each_pixel_is_tested_on_maps() -> None:
+    def verdict(level: Callable[[Tensor], Tensor]) -> tuple[bool, str]:
+        images = Pixelwise().sample(16, torch.Generator().manual_seed(0))
+        report = check_prior(Pixelwise(level), images)
+        check = next(c for c in report.checks if c.name == "maps")
+        assert report.ok == check.ok, str(report)
+        return check.ok, check.detail
+
+    assert verdict(lambda s: s) == (True, verdict(lambda s: s)[1])
+    faults: tuple[Callable[[Tensor], Tensor], ...] = (
+        lambda s: s.mean((1, 2, 3), keepdim=True),
+        lambda s: s.amin((1, 2, 3), keepdim=True),
+        lambda s: s.flip(-1),
+    )
+    assert not any(verdict(fault)[0] for fault in faults)
+    ok, detail = verdict(lambda s: 2 * s)
+    assert not ok and "a constant map and its number differ" in detail
+    assert not any(c.name == "maps" for c in check_prior(load_prior("gaussian")).checks)

@@ -26,7 +26,8 @@ class Objective(abc.ABC):
             network: the network.
             x0: clean images, `(B, C, H, W)`.
             generator: of noise and noise levels, on the CPU, whatever the device of `x0`.
-            sigma: noise levels, `(B,)`; drawn from the objective's law unless given.
+            sigma: noise levels, `(B,)`; drawn from the objective's law unless given. Denoising score matching with
+                EDM's output also takes one for each pixel, `(B, 1, H, W)`.
         """
 
     @abc.abstractmethod

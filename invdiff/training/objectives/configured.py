@@ -42,7 +42,7 @@ def configured_loss(
         scaling: mean and standard deviation of the data.
         noise: law of the levels.
         autocast: whether the network computes in bfloat16.
-        sigma: noise levels, `(B,)`; drawn from their law unless given.
+        sigma: noise levels, `(B,)`, or for `edm` one for each pixel, `(B, 1, H, W)`; drawn from their law unless given.
     """
 
     def call(z: Tensor, label: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ...priors.base import expand_sigma
 from ...priors.conversions import Denoiser, EDMOutput, Network, Output
 from .base import Objective, normal_like
 from .noise import LogUniform, NoiseLaw
@@ -56,8 +57,8 @@ class DenoisingScoreMatching(Objective):
         factor = self.weighting(sigma, self.output, self.noise) * self.output.coefficients(sigma)[1] ** 2
         level = sigma.to(x0)
         x, target = self.output.corrupt(x0, level, normal_like(x0, generator))
-        error = (self.output.evaluate(network, x, level) - target).flatten(1).square().mean(1)
-        return factor.to(x0) * error
+        error = (self.output.evaluate(network, x, level) - target).square()
+        return (expand_sigma(factor, x0, maps=True) * error).flatten(1).mean(1)
 
     def to_denoiser(self, network: Network) -> Denoiser:
         """Return the denoiser that the network is."""
