@@ -3,8 +3,7 @@
 PhaseRetrieval      y = |F(pad(x))|                              the magnitude of frequencies
 HighDynamicRange    y = clip(a (x - 1/2) + 1/2, 0, 1)            over- and underexposure
 GammaCurve          y = ((|x| + e)^g - e^g) / ((1 + e)^g - e^g), with the sign of x: tone, 0 -> 0, 1 -> 1
-NonlinearBlur       y = g^-1(k * g(x)), g a gamma curve          blur in linear light, then the camera's
-curve
+NonlinearBlur       y = g^-1(k * g(x)), g a gamma curve          blur in linear light, then a tone curve
 """
 
 from __future__ import annotations
