@@ -1,8 +1,7 @@
 """Compressed sensing: fewer random projections than pixels.
 
     dense         A = G,  entries N(0, 1/m)
-    structured    A = P H D:  random signs D, the orthonormal Hartley transform H of the flattened image, m random rows
-    P
+    structured    A = P H D:  random signs D, orthonormal Hartley transform H of the flattened image, m random rows P
 
 The structured kind needs no matrix, costs one Fourier transform, and has `A A^T = I`.
 """

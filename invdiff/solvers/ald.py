@@ -1,12 +1,12 @@
 """Annealed Langevin dynamics with a measurement (score-ALD).
 
-At each of falling noise levels `sigma_t` the state takes a few Langevin steps on the prior's density at that level
-times a likelihood whose variance is raised to match:
+At each of the decreasing noise levels `sigma_t` the state takes a few Langevin steps on the prior's density at that
+level times a likelihood with a variance raised accordingly:
 
     x <- x + eta_t (s(x, sigma_t) + J_A(x)^T (y - A(x)) / (s^2 + gamma_t^2)) + sqrt(2 eta_t) n,
     gamma_t = gamma |A| sigma_t,        eta_t = rate / (1 / sigma_t^2 + |A|^2 / (s^2 + gamma_t^2)).
 
-No gradient goes through the network.
+No gradient of the network is needed.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ class ScoreALD(IterativeSolver):
         steps: number of noise levels; the authors use 2311.
         inner: Langevin steps at each level; the authors use 3.
         rate: size of the Langevin steps; stable below 1 for a prior without sharp peaks.
-        gamma: how much wider the likelihood is at a noise level, `gamma_t / (|A| sigma_t)`.
+        gamma: widening of the likelihood at a noise level, `gamma_t / (|A| sigma_t)`.
 
     References:
         Robust Compressed Sensing MRI with Deep Generative Priors (Jalal et al., 2021),
         https://arxiv.org/abs/2108.01368, equation 4 and algorithm in appendix.
 
     Differs:
-        The paper's `gamma_t` is tuned to the data; the authors' code (main.py) weighs the data gradient by
-        `mse / sigma_t^2` without the noise, an earlier one by 5 times the ratio of the norms of the two gradients. Its
-        step is `c sigma_t^2`; here it also falls with the curvature of the likelihood, so that one `rate` is stable
-        for any operator. For a nonlinear operator `|A|` is taken for 1. The lowest level's noise stays in the image,
-        as in the authors' code.
+        The paper's `gamma_t` is tuned to the data; the authors' code (main.py) weights the data gradient by `mse /
+        sigma_t^2` without the noise, an earlier version by 5 times the ratio of the norms of the two gradients. Its
+        step is `c sigma_t^2`; here the step also decreases with the curvature of the likelihood, so one `rate` is
+        stable for every operator. For a nonlinear operator `|A|` is set to 1. The lowest level's noise stays in the
+        image, as in the authors' code.
 
     Example:
         >>> ScoreALD(steps=100, inner=3).evaluations
@@ -75,11 +75,11 @@ class ScoreALD(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """`inner` for each level."""
+        """`inner` evaluations for each level."""
         return self.steps * self.inner
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels in geometric progression, as far as the prior can be trusted."""
+        """Return levels in geometric progression within the prior's range."""
         return annealed_levels(self.steps, prior)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:

@@ -1,13 +1,13 @@
 """Guidance by the convolved likelihood.
 
-Prior and likelihood are blurred by the noise each for itself, which for a linear operator gives a closed form:
+Prior and likelihood are convolved with the noise separately, which has a closed form for a linear operator:
 
     p(y | x_t) ~ N(y; A x_t, s^2 I + sigma_t^2 A A^T),
     g = grad_{x_t} log p(y | x_t) = A^T (sigma_t^2 A A^T + s^2 I)^{-1} (y - A x_t),
     x_{t-1} ~ q(x_{t-1} | x_t, x0_hat + sigma_t^2 g).
 
-It is exact for a flat prior, whose `x_t` is all that is known of `x_0`; where the prior is informative the data count
-for too little while the noise is high. No gradient goes through the network.
+It is exact for a flat prior, for which only `x_t` determines `x_0`. For an informative prior the data have too little
+weight at high noise. No gradient of the network is needed.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class ConvolvedLikelihood(IterativeSolver):
         https://arxiv.org/abs/2211.03812, appendix A.
 
     Differs:
-        The authors take Euler's steps of the reverse SDE (score_models on GitHub), which are unstable where
-        `sigma_t^2` falls by much in a step; the ancestral step is the same in the limit. Their lens is linearised where
-        it is not linear; here the operator must be. For one without a closed form the inverse is up to 20 steps of
-        conjugate gradients.
+        The authors take Euler steps of the reverse SDE (score_models on GitHub), which are unstable if `sigma_t^2`
+        decreases much in a step; the ancestral step has the same limit. Their nonlinear lens is linearised; here the
+        operator must be linear. For an operator without a closed form the inverse is up to 20 steps of conjugate
+        gradients.
 
     Example:
         >>> ConvolvedLikelihood(steps=500).evaluations
@@ -66,7 +66,7 @@ class ConvolvedLikelihood(IterativeSolver):
         check_number(self, "eta", 0, 1)
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels in geometric progression, as far as the prior can be trusted."""
+        """Return levels in geometric progression within the prior's range."""
         return annealed_levels(self.steps, prior)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:

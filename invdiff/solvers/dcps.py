@@ -1,14 +1,14 @@
-"""Divide-and-conquer posterior sampling (DCPS): a few posteriors on the way, each near the one before.
+"""Divide-and-conquer posterior sampling (DCPS): a sequence of intermediate posteriors, each close to the last one.
 
-The levels are cut into blocks. A block that ends at level `e` aims at the posterior of data that were seen there,
+The levels are divided into blocks. The target of a block that ends at level `e` is the posterior with the potential
 
     g_e(x_e) = N(y; A(x_e), s^2 (1 + sigma_e^2) I)
 
-(in variance-preserving coordinates, of data on [-1, 1]: `N(sqrt(abar_e) y; A(x), s^2 I)`). It begins with Langevin
-steps towards `p_t(x_t) g_e(m_e(x_t))`, `m_e` the mean of DDIM's transition from `t` to `e`; then each step draws from a
-Gaussian fitted to
+(in variance-preserving coordinates, for data on [-1, 1]: `N(sqrt(abar_e) y; A(x), s^2 I)`). A block begins with
+Langevin steps on `p_t(x_t) g_e(m_e(x_t))`, where `m_e` is the mean of DDIM's transition from `t` to `e`. Then each step
+draws from a Gaussian fitted to
 
-    q(x_{t-1} | x_t, E[x_0 | x_t]) E[g_e(x_e)],      x_e from DDIM's transition from t - 1 to e.
+    q(x_{t-1} | x_t, E[x_0 | x_t]) E[g_e(x_e)],      x_e by DDIM's transition from t - 1 to e.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class DCPS(IterativeSolver):
 
     Attributes:
         steps: number of noise levels; the authors take 300.
-        blocks: how many posteriors the way is cut into; the authors take 3.
+        blocks: number of blocks; the authors take 3.
         moves: gradient steps of each fit, with one network evaluation each; the authors take 2.
         rate: Adam's step size, in standard deviations of the transition.
         langevin: Langevin steps at the beginning of each block; the authors take 10.
@@ -50,8 +50,8 @@ class DCPS(IterativeSolver):
 
     Differs:
         The authors' code normalises gradients over each image, or uses Adam with one absolute step size; here Adam's
-        steps are in units of the transition's spread. The last step, to level 0, denoises without data; theirs stops
-        one level before it.
+        steps are in units of the transition's standard deviation. The last step, to level 0, denoises without data;
+        theirs stops one level before it.
 
     Example:
         >>> DCPS(steps=30, blocks=3, moves=2, langevin=4).evaluations
@@ -81,7 +81,7 @@ class DCPS(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """Fits that end a block see the noisy image itself; the last step only denoises."""
+        """One for each step, `moves` for each fit that does not end a block, and the Langevin steps."""
         blocks = min(self.blocks, self.steps)
         return self.steps + (self.steps - blocks) * self.moves + blocks * self.langevin
 
@@ -90,7 +90,7 @@ class DCPS(IterativeSolver):
         return ddpm_levels(self.steps, prior)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        """Draw the next state, after Langevin steps where a block begins."""
+        """Draw the next state, after Langevin steps at the beginning of a block."""
         blocks = min(self.blocks, self.steps)
         ends = [self.steps * b // blocks for b in range(blocks + 1)]
         end = next(e for e in ends if e > i)
@@ -126,5 +126,5 @@ class DCPS(IterativeSolver):
                 (g,) = torch.autograd.grad(self._log_g(run, x0 + c * (leaf - x0), sigma_end).sum(), leaf)
             g = g + tweedie_score(x, x0.detach(), sigma)
             length = g.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
-            x = langevin_step(x, g / (1 + gamma * length / size), gamma, run.randn(x))  # tamed: the drift is bounded
+            x = langevin_step(x, g / (1 + gamma * length / size), gamma, run.randn(x))  # tamed, so the drift is bounded
         return x

@@ -1,15 +1,15 @@
 """Denoising diffusion null-space models for noisy data (DDNM+).
 
-The clean estimate keeps what the operator does not see and takes the rest from the data, as far as their noise allows.
-With `A = U diag(s) V^T`, `tau = sigma_y / s` and the next level `sigma'`, for each singular vector
+The clean estimate keeps its part in the null space of the operator and takes the rest from the data, limited by their
+noise. With `A = U diag(s) V^T`, `tau = sigma_y / s` and the next level `sigma'`, for each singular vector
 
     x0' = x0_hat - V lambda s^{-1} U^T (A x0_hat - y),     lambda = 1                                 if sigma' >= tau,
                                                            lambda = sqrt(1 - eta^2) sigma' / tau      otherwise,
     x_{t-1} = x0' + noise that brings the variance to sigma'^2.
 
-Where `A` does not see, the noise is DDIM's, `sigma' (eta n + sqrt(1 - eta^2) (x_t - x0_hat) / sigma)`. For `eta_b = 1`
-these are the cases of DDRM, in `spectral`. What is new is time travel: every `length` levels the walk goes back
-up, `x_{t+l} ~ q(x_{t+l} | x_t)`, and comes down again, so that both parts of the image can agree.
+In the null space of `A` the noise is DDIM's, `sigma' (eta n + sqrt(1 - eta^2) (x_t - x0_hat) / sigma)`. For `eta_b = 1`
+these are the cases of DDRM, in `spectral`. In addition there is time travel: every `length` levels the state returns to
+a higher level, `x_{t+l} ~ q(x_{t+l} | x_t)`, and is denoised again, so that both parts of the image become consistent.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ class DDNM(IterativeSolver):
 
     Attributes:
         steps: number of noise levels; the authors use 100.
-        eta: share of fresh noise where `A` does not see; 0.85.
-        length: how many levels a journey goes back; 1 in the authors' configurations, 10 in the paper's examples.
-        repeats: how often each stretch is walked: 1, no time travel, for most tasks of the authors, 3 for hard ones.
+        eta: fraction of fresh noise in the null space; 0.85.
+        length: number of levels of a return; 1 in the authors' configurations, 10 in the paper's examples.
+        repeats: number of passes over each interval: 1 (no time travel) for most tasks of the authors, 3 for hard ones.
 
     References:
         Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model (Wang et al., 2023),
         https://arxiv.org/abs/2212.00490, algorithms 2 and 4, equation 51.
 
     Differs:
-        The authors' code doubles the noise level, for images on [-1, 1]. For noiseless data it takes DDIM's noise for
-        what `A` sees, too, where fresh noise stands here, as in its noisy case. Time travel raises the state itself,
-        as in algorithm 4; the code noises the network's last estimate instead.
+        The authors' code doubles the noise level, for images on [-1, 1]. For noiseless data it has DDIM's noise also in
+        the range of `A`, where this class has fresh noise, as in the noisy case. Time travel adds noise to the state
+        itself, as in algorithm 4; the code adds it to the network's last estimate.
 
     Example:
         >>> DDNM(steps=20, length=5, repeats=3).evaluations
@@ -74,15 +74,15 @@ class DDNM(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """One for each step down in noise."""
+        """One evaluation for each step to a lower level."""
         return descents(travel(self.steps, self.length, self.repeats))
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return the levels of the walk; without time travel, uniform in the time of the variance-preserving SDE."""
+        """Return the levels of all steps; without time travel, uniform in the time of the variance-preserving SDE."""
         return walk_levels(ddpm_levels(self.steps, prior), travel(self.steps, self.length, self.repeats))
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        """Take one step down, or one journey up."""
+        """Take one step to a lower level, or one return to a higher one."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         if sigma_next > sigma:
             return raise_noise(x, sigma, sigma_next, run.randn(x))

@@ -1,8 +1,9 @@
 """Denoising diffusion restoration models (DDRM).
 
-The reverse step is taken in the singular vectors of the operator, where each coefficient has its own measurement
-`d = U^T y / s` with noise `tau = sigma_y / s`, and is treated by how that compares with the next level: see `spectral`
-for the three cases. The first state is `N(d, sigma_T^2 - tau^2)` where `A` sees, `N(0, sigma_T^2)` elsewhere.
+The reverse step is taken in the singular vectors of the operator, where each coefficient has its own measurement `d =
+U^T y / s` with noise `tau = sigma_y / s`, and is treated according to the ratio of `tau` to the next level: see
+`spectral` for the three cases. The first state is `N(d, sigma_T^2 - tau^2)` in the range of `A^T`, `N(0, sigma_T^2)`
+elsewhere.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ class DDRM(IterativeSolver):
 
     Attributes:
         steps: number of noise levels, and of network evaluations; the authors use 20.
-        eta: share of fresh noise where the data say nothing or little; 0.85.
-        eta_b: share of the data where they are cleaner than the state; 1.
+        eta: fraction of fresh noise where there are no data or noisy ones; 0.85.
+        eta_b: weight of the data where they are less noisy than the state; 1.
 
     References:
         Denoising Diffusion Restoration Models (Kawar et al., 2022), https://arxiv.org/abs/2201.11793, equations 7
         and 8.
 
     Differs:
-        The authors' code doubles the noise level that it is given, as its images have the range [-1, 1]; here it is in
-        the units of the measurement. Data whose noise equals the next level count as cleaner, so that noiseless data
-        are met exactly at the last step, where the code leaves the network's estimate. Levels are uniform in the time
-        of the continuous diffusion, the code's in the index of a chain of 1000.
+        The authors' code doubles the given noise level, because its images are in [-1, 1]; here it is in the units of
+        the measurement. Data with the noise of the next level count as less noisy, so noiseless data are matched
+        exactly at the last step, where the code leaves the network's estimate. Levels are uniform in the time of the
+        continuous diffusion, the code's in the index of a chain of 1000.
 
     Example:
         >>> DDRM().steps
@@ -63,11 +64,11 @@ class DDRM(IterativeSolver):
         check_number(self, "eta_b", 0, 1)
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels uniform in the time of the variance-preserving SDE, as far as the prior can be trusted."""
+        """Return levels uniform in the time of the variance-preserving SDE within the prior's range."""
         return ddpm_levels(self.steps, prior)
 
     def start(self, run: Run) -> Tensor:
-        """Return `x_T`, around the data where `A` sees."""
+        """Return `x_T`, around the data in the range of `A^T`."""
         return spectral_start(run, center(run.problem, run.prior))
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:

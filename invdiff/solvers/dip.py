@@ -1,14 +1,14 @@
-"""Deep image prior (DIP): a network that has seen nothing is fitted to the measurement.
+"""Deep image prior (DIP): an untrained network is fitted to the measurement.
 
     theta* = argmin ||y - A(f_theta(z))||^2,      x = f_theta*(z)
 
-for a fixed random input `z`. The network takes up structure before noise, so the fit must stop early, and the average
-of its last images beats each of them. With the mean and the variance over a window of about `1 / a` iterations,
+for a fixed random input `z`. The network fits structure before noise, so the fit must stop early. The average of its
+last images is better than each of them. With the mean and the variance over a window of about `1 / a` iterations,
 
     m_k = m_{k-1} + a (x_k - m_{k-1}),      v_k = (1 - a) (v_{k-1} + a ||x_k - m_{k-1}||^2),
 
-the fit stops where `v` was least, once `patience` iterations found nothing lower, and returns the mean `m` of that
-iteration. Each sample is a fit of its own, from other parameters and another input.
+the fit returns the mean `m` at the iteration of the least `v`. It stops when `v` has not decreased for `patience`
+iterations. Each sample is a separate fit, with other initial parameters and another input.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class DeepImagePrior(Solver):
         width: channels of the network; the authors take 128.
         depth: scales of the network; the authors take 5.
         jitter: standard deviation of the noise on the input at each iteration; the authors take 1/30 or 0.
-        window: iterations over which image and variance are averaged.
+        window: number of iterations over which image and variance are averaged.
         patience: iterations without a lower variance before the fit stops.
 
     References:
@@ -74,8 +74,7 @@ class DeepImagePrior(Solver):
 
     Differs:
         The network has about a twentieth of the parameters of the authors'. The window of the stopping rule is
-        exponential, as in the variant of its paper that keeps no images; no stop is made before two windows have
-        passed.
+        exponential, as in the variant of its paper that stores no images; the fit runs for at least two windows.
 
     Example:
         >>> DeepImagePrior(steps=300).evaluations
@@ -106,7 +105,7 @@ class DeepImagePrior(Solver):
 
     @property
     def evaluations(self) -> int:
-        """The prior is never asked."""
+        """None: the prior is not used."""
         return 0
 
     def ticks(self, levels: tuple[float, ...]) -> int:
@@ -129,7 +128,7 @@ class DeepImagePrior(Solver):
         return Fit(image, theta, m, v, z, image, row, row + torch.inf, row)
 
     def step(self, run: Run, x: Fit, i: int) -> Fit:
-        """Take one iteration of every fit that has not stopped; each row by itself, so that none sees another."""
+        """Take one iteration of every fit that has not stopped, row by row, so no row depends on another."""
         net, rows = self._network(run), []
         noise = self.jitter * run.randn(x.z)
         for k in range(run.rows):
@@ -146,7 +145,7 @@ class DeepImagePrior(Solver):
             (gradient,) = torch.autograd.grad(loss, leaf)
         theta, moments = adam_step(row.theta, gradient, Moments(row.first, row.second), i + 1, self.rate)
         image = image.detach()
-        a = max(1 / self.window, 1 / (i + 1))  # a plain mean while the window fills
+        a = max(1 / self.window, 1 / (i + 1))  # the plain mean until the window is full
         difference = image - row.mean
         mean = row.mean + a * difference
         variance = (1 - a) * (row.variance + a * difference.square().flatten(1).sum(1))

@@ -1,7 +1,7 @@
 """Diffusion posterior sampling (DPS).
 
-The likelihood of the noisy image is that of Tweedie's estimate, `p(y | x_t) ~ p(y | x0_hat(x_t))`, and its gradient
-has a step size inverse to the size of the residual:
+The likelihood of the noisy image is approximated by that of Tweedie's estimate, `p(y | x_t) ~ p(y | x0_hat(x_t))`. The
+step size of its gradient is inverse to the norm of the residual:
 
     x0_hat  = E[x_0 | x_t]
     x'      ~ q(x_{t-1} | x_t, x0_hat)
@@ -12,9 +12,9 @@ in the variance-preserving coordinates of data on [-1, 1]. With `r = prior.std /
 
     x_{t-1} = x' - zeta r / (alpha_t alpha_{t-1}) grad_{x_t} ||y - A(x0_hat)||.
 
-The gradient of a norm keeps its length however many pixels there are, and the state must travel `sqrt(d)` times the
-spread of one pixel in `steps` steps. So a published `zeta`, which was found for 3 x 256 x 256 images and 1000 steps,
-is carried over as
+The length of the gradient of a norm does not depend on the number `d` of pixels, but the state must move by `sqrt(d)`
+times the spread of one pixel in `steps` steps. So a published `zeta`, for 3 x 256 x 256 images and 1000 steps, is
+converted by
 
     zeta = scale sqrt(d / (3 256 256)) 1000 / steps.
 """
@@ -45,13 +45,13 @@ DDPM_SIGMA = (0.01, 157.0)  # lowest and highest level of DDPM's linear chain of
 class DPS(IterativeSolver):
     """Diffusion posterior sampling for any differentiable operator.
 
-    A step is never longer than the one that takes the linearised residual to zero, `||y - A(x0_hat)|| / ||g||^2` with
-    the gradient `g`: this matters for few steps, and for operators of large gain such as tomography.
+    A step is at most as long as the one for which the linearised residual is zero, `||y - A(x0_hat)|| / ||g||^2` with
+    the gradient `g`. This matters for few steps, and for operators of large gain such as tomography.
 
     Attributes:
         steps: number of noise levels, and of network evaluations; the authors use 1000.
-        scale: step size, `zeta` for 3 x 256 x 256 images and 1000 steps. The authors' code has 0.3 for
-            super-resolution and blurs, 0.5 for random inpainting, 1.0 for phase retrieval. Noisier data want less.
+        scale: step size, `zeta` for 3 x 256 x 256 images and 1000 steps. The authors' code has 0.3 for super-resolution
+            and blurs, 0.5 for random inpainting, 1.0 for phase retrieval. Noisier data need less.
         eta: 1 for DDPM's transitions, 0 for DDIM's.
 
     References:
@@ -59,13 +59,13 @@ class DPS(IterativeSolver):
         https://arxiv.org/abs/2209.14687, algorithm 1.
 
     Differs:
-        The norm is per image; the authors' code takes one over the whole batch, so that images depend on each other.
-        Other sizes and numbers of steps scale `zeta`, and its steps are bounded, as above. The default is larger than
-        the authors' values: on Gaussian priors it comes closest to the exact posterior mean at 30, 100 and 300 steps
-        and from 12 x 12 to 128 x 128 pixels.
-        The paper's step is on the squared norm with `zeta_i = zeta / ||y - A(x0_hat)||`, which is twice the gradient
-        of the norm; the authors' code, and this class, take the gradient of the norm itself. The variance of the
-        transition is DDPM's lower bound, where the code uses the variance that its networks learned.
+        The norm is per image; the authors' code has one norm over the whole batch, so images depend on each other.
+        `zeta` is scaled for other sizes and numbers of steps, and its steps are bounded, as above. The default is
+        larger than the authors' values: on Gaussian priors it comes closest to the exact posterior mean at 30, 100 and
+        300 steps and from 12 x 12 to 128 x 128 pixels. The paper's step is on the squared norm with `zeta_i = zeta /
+        ||y - A(x0_hat)||`, which is twice the gradient of the norm; the authors' code, and this class, take the
+        gradient of the norm itself. The variance of the transition is DDPM's lower bound, where the code uses the
+        variance that its networks learned.
 
     Example:
         >>> DPS(steps=50).steps
@@ -93,7 +93,7 @@ class DPS(IterativeSolver):
             raise ValueError(f"DPS: eta: expected a number in [0, 1], got {self.eta}")
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels uniform in the time of the variance-preserving SDE, as far as the prior can be trusted."""
+        """Return levels uniform in the time of the variance-preserving SDE within the prior's range."""
         r = prior.std / 0.5
         low, high = max(prior.sigma_min / r, DDPM_SIGMA[0]), min(prior.sigma_max / r, DDPM_SIGMA[1])
         return r * vp_levels(self.steps, low, high)

@@ -1,7 +1,7 @@
 """Iterative latent variable refinement (ILVR).
 
-After each unconditional step the part of the image that the operator sees is replaced by that of the data, noised to
-the same level; with `P = A^+ A` for the projection (a low-pass filter in the paper),
+After each unconditional step the measured part of the image is replaced by the data, noised to the same level. With `P
+= A^+ A` for the projection (a low-pass filter in the paper),
 
     x'      ~ q(x_{t-1} | x_t, x0_hat)
     x_{t-1} = x' - P x' + A^+ (y + sigma_{t-1} A n).
@@ -27,22 +27,22 @@ from .iterative import IterativeSolver
 
 @dataclass(frozen=True, kw_only=True)
 class ILVR(IterativeSolver):
-    """Replacement of what the operator sees by the noised data; takes the data for noiseless.
+    """Replacement of the measured part by the noised data, which are treated as noiseless.
 
     Attributes:
         steps: number of noise levels, and of network evaluations; the authors use 100 and 250.
-        free: share of the steps, the last ones, that follow the prior alone; 0 holds the data to the end, 0.2 is in
-            the authors' example.
+        free: fraction of the steps, at the end, that use the prior alone; 0 uses the data to the end, 0.2 is the
+            authors' example.
 
     References:
         ILVR: Conditioning Method for Denoising Diffusion Probabilistic Models (Choi et al., 2021),
         https://arxiv.org/abs/2108.02938, algorithm 1.
 
     Differs:
-        The paper's filter is down- and upsampling by a factor, not quite a projection; `A^+ A` serves any linear
-        operator. The reference has the noise of level `t - 1`, as in the paper; the authors' code gives it that of
-        level `t`, and leaves the last step alone. With noise `A^+` is Wiener's inverse,
-        and for an operator without a closed form up to 20 steps of conjugate gradients: see `guidance.toward_data`.
+        The paper's filter is down- and upsampling by a factor, not exactly a projection; `A^+ A` applies to every
+        linear operator. The reference has the noise of level `t - 1`, as in the paper; in the authors' code it has that
+        of level `t`, and the last step is unconditional. With noise `A^+` is Wiener's inverse, and for an operator
+        without a closed form up to 20 steps of conjugate gradients: see `guidance.toward_data`.
 
     Example:
         >>> ILVR(free=0.2).steps
@@ -64,11 +64,11 @@ class ILVR(IterativeSolver):
         check_number(self, "free", 0, 1)
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels uniform in the time of the variance-preserving SDE, as far as the prior can be trusted."""
+        """Return levels uniform in the time of the variance-preserving SDE within the prior's range."""
         return ddpm_levels(self.steps, prior)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        """Take one ancestral step and replace what is known."""
+        """Take one ancestral step and replace the measured part."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         x = ddim_step(x, run.denoise(x, sigma), sigma, sigma_next, 1.0, run.randn(x))
         if i >= round((1 - self.free) * self.steps):

@@ -1,12 +1,12 @@
-"""Posterior Langevin: annealed, unadjusted Langevin on the posterior of a blurred prior.
+"""Posterior Langevin: annealed, unadjusted Langevin on the posterior of a smoothed prior.
 
-At falling noise levels `sigma_k`, with the measurement's noise `s` widened alike,
+At decreasing noise levels `sigma_k`, with the measurement's noise `s` widened accordingly,
 
     x' = x + gamma_k (grad log p_sigma_k(x) + grad log N(y; A(x), (s^2 + sigma_k^2) I)) + sqrt(2 gamma_k) n
     gamma_k = rate / (1 / sigma_k^2 + ||A||^2 / (s^2 + sigma_k^2))
 
-Its stationary law at a level is off by `O(rate)`, and the last level's posterior by `O(sigma^2)`: the chain is exact as
-`inner` grows, with `rate` and `share` falling.
+Its stationary distribution at a level has an error of `O(rate)`, and the posterior of the last level one of
+`O(sigma^2)`. The chain is exact in the limit of large `inner` and small `rate` and `share`.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Langevin(IterativeSolver):
     Attributes:
         steps: number of noise levels.
         inner: Langevin steps at each level.
-        rate: step size as a share of the stable one, below 2.
-        share: last noise level, as a share of the measurement's noise.
+        rate: step size as a fraction of the stable one, below 2.
+        share: last noise level, as a fraction of the measurement's noise.
 
     References:
         Bayesian Imaging Using Plug & Play Priors: When Langevin Meets Tweedie (Laumont et al., 2022),
@@ -53,9 +53,9 @@ class Langevin(IterativeSolver):
         of the Data Distribution (Song, Ermon, 2019), https://arxiv.org/abs/1907.05600, algorithm 1.
 
     Differs:
-        PnP-ULA stays at one level, keeps the chain in a box and averages over it; here the level falls, the last state
-        of a chain is one sample, and it is denoised at the end. A nonlinear operator counts as one of norm 1,
-        and its drift is tamed.
+        PnP-ULA stays at one level, keeps the chain in a box and averages over it. Here the level decreases, the last
+        state of a chain is one sample, and it is denoised at the end. A nonlinear operator counts as one of norm 1, and
+        its drift is tamed.
 
     Example:
         >>> Langevin(steps=20, inner=5).evaluations
@@ -83,7 +83,7 @@ class Langevin(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """One for each step, one at the end."""
+        """One evaluation for each step, and one at the end."""
         return self.steps * self.inner + 1
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
@@ -109,7 +109,7 @@ class Langevin(IterativeSolver):
         for _ in range(self.inner):
             score = tweedie_score(image, run.denoise(image, sigma), sigma)
             score = score + likelihood_score(run, image, std=variance**0.5)
-            if not isinstance(run.problem.operator, LinearOperator):  # tamed: no drift is longer than the noise is wide
+            if not isinstance(run.problem.operator, LinearOperator):  # tamed: the drift is at most as long as the noise
                 length = score.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
                 score = score / (1 + gamma * length / (sigma * math.sqrt(math.prod(image.shape[1:]))))
             image = langevin_step(image, score, gamma, run.randn(image))

@@ -1,10 +1,10 @@
-"""The most probable image (MAP), by gradient descent along falling noise levels.
+"""The most probable image (MAP), by gradient descent along decreasing noise levels.
 
     x_{k+1} = x_k - step of Adam down   -sigma_k^2 grad log p(y | x) + x - E[x_0 | x_sigma_k = x]
 
-The second part is `-sigma_k^2 grad log p_sigma_k(x)` by Tweedie's formula: at a fixed level the descent ends at a mode
-of `p(y | x) p_sigma(x)`, the posterior under the prior blurred by `sigma`. High levels have one mode; from level to
-level it moves to one of the posterior's.
+The second part is `-sigma_k^2 grad log p_sigma_k(x)` by Tweedie's formula. At a fixed level the descent ends at a mode
+of `p(y | x) p_sigma(x)`, the posterior under the prior smoothed by `sigma`. High levels have one mode; with decreasing
+level it moves to a mode of the posterior.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from .iterative import IterativeSolver
 
 @dataclass(frozen=True, kw_only=True)
 class MAP(IterativeSolver):
-    """Maximum a posteriori by gradients, for any differentiable operator and any noise; its samples are all the same.
+    """Maximum a posteriori by gradients, for any differentiable operator and any noise; all samples are equal.
 
     Attributes:
         steps: number of iterations.
         sigma_max: first noise level, for data on [-1, 1].
         sigma_min: last noise level, for data on [-1, 1].
-        rate: Adam's first step size, for data on [-1, 1]; it falls to zero along half a cosine.
+        rate: Adam's first step size, for data on [-1, 1]; it decreases to zero along half a cosine.
 
     References:
         On Maximum-a-Posteriori Estimation with Plug & Play Priors and Stochastic Gradient Descent (Laumont et al.,
         2023), https://arxiv.org/abs/2201.06133, algorithm 1.
 
     Differs:
-        The paper keeps one noise level and takes stochastic gradient steps of falling size; here the level falls, too,
-        and Adam scales the steps, without added noise.
+        The paper keeps one noise level and takes stochastic gradient steps of decreasing size. Here the level
+        decreases, too, and Adam scales the steps, without added noise.
 
     Example:
         >>> MAP(steps=100).evaluations
@@ -72,7 +72,7 @@ class MAP(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """One for the start, one for each iteration."""
+        """One evaluation for the first estimate, and one for each iteration."""
         return self.steps + 1
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:

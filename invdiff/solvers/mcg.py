@@ -1,13 +1,14 @@
 """Manifold constrained gradient (MCG).
 
-A gradient step as in DPS corrects what the operator does not see; what it sees is then replaced by the noised data:
+A gradient step as in DPS corrects the part in the null space of the operator. The measured part is then replaced by the
+noised data:
 
     x'      ~ q(x_{t-1} | x_t, x0_hat)
     x''     = x' - alpha grad_{x_t} ||A^+ (y - A x0_hat)||
     x_{t-1} = x'' + A^+ (y + sigma_{t-1} A n - A x'').
 
-The gradient of the norm in `x0_hat` is the unit vector along `A^+ (y - A x0_hat)`, since `A^+ A` is a projection: no
-derivative of the pseudo-inverse is needed. Step sizes are carried over from the coordinates of the paper as in `dps`.
+The gradient of the norm in `x0_hat` is the unit vector along `A^+ (y - A x0_hat)`, since `A^+ A` is a projection, so no
+derivative of the pseudo-inverse is needed. Step sizes are converted from the coordinates of the paper as in `dps`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from .iterative import IterativeSolver
 
 @dataclass(frozen=True, kw_only=True)
 class MCG(IterativeSolver):
-    """Guidance by a gradient, then replacement of what is known; takes the data for nearly noiseless.
+    """Guidance by a gradient, then replacement of the measured part; the data are treated as nearly noiseless.
 
     Attributes:
         steps: number of noise levels, and of network evaluations; the authors use 1000, 2000 for tomography.
@@ -45,9 +46,9 @@ class MCG(IterativeSolver):
 
     Differs:
         The paper has the squared norm with a step size inverse to the norm; the authors' code, and this class, the norm
-        itself, per image and not over the batch. For tomography the code keeps only the part of the gradient that is
-        not measured, which the replacement does by itself, and replaces by one step of SIRT. With noise `A^+` is
-        Wiener's inverse, see `guidance.toward_data`.
+        itself, per image and not over the batch. For tomography the code keeps only the unmeasured part of the
+        gradient, which the replacement also achieves, and replaces by one step of SIRT. With noise `A^+` is Wiener's
+        inverse, see `guidance.toward_data`.
 
     Example:
         >>> MCG(scale=0.5).steps
@@ -70,11 +71,11 @@ class MCG(IterativeSolver):
         check_number(self, "scale", 0)
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels uniform in the time of the variance-preserving SDE, as far as the prior can be trusted."""
+        """Return levels uniform in the time of the variance-preserving SDE within the prior's range."""
         return ddpm_levels(self.steps, prior)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        """Take one ancestral step, one gradient step, and replace what is known."""
+        """Take one ancestral step, one gradient step, and replace the measured part."""
         sigma, sigma_next, r = run.levels[i], run.levels[i + 1], run.unit
         x0, vjp = tweedie_vjp(run, x, sigma)
         pulled = corrected(run, x0, 0.0)
@@ -83,5 +84,5 @@ class MCG(IterativeSolver):
         moved = ddim_step(x, x0, sigma, sigma_next, 1.0, run.randn(x))
         inverse_alphas = math.sqrt((1 + (sigma / r) ** 2) * (1 + (sigma_next / r) ** 2))
         moved = torch.add(moved, ascent, alpha=self.scale * r * inverse_alphas)
-        # The gradient's length does not fall with the noise: what it does to the part that is seen must be undone.
+        # The gradient's length does not decrease with the noise, so its effect on the measured part must be undone.
         return toward_data(run, moved, sigma_next, run.randn(x), spread=run.prior.std)

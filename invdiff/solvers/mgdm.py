@@ -1,14 +1,14 @@
 """Mixture-guided diffusion (MGDM): Gibbs sampling of a clean image, a state, and one at a random level below it.
 
-At level `t` the data may guide through the denoiser at any lower level `tau`, and each choice gives a posterior
-`p_t(x_t) E[g(E[x_0 | x_tau]) | x_t]`, `g = p(y | .)`; the target is their mixture. Given the state `x_{t+1}` of the
-level above, a sweep draws, for one `tau`,
+At level `t` the likelihood can be evaluated through the denoiser at any lower level `tau`. Each choice gives a
+posterior `p_t(x_t) E[g(E[x_0 | x_tau]) | x_t]`, `g = p(y | .)`; the target is their mixture. Given the state `x_{t+1}`
+of the level above, a sweep draws, for one `tau`,
 
     x_tau ~ q(x_tau | x_0, x_t) g(E[x_0 | x_tau])          by a Gaussian that is fitted by gradients
     x_0   ~ p(x_0 | x_tau)                                 by a few ancestral steps
     x_t   ~ q(x_t | x_tau, x_{t+1})
 
-and passes `(x_0, x_t)` on. Unlike MGPS the walk keeps the clean image `x_0`, which the next fit starts from.
+and keeps `(x_0, x_t)`. Unlike MGPS it keeps the clean image `x_0`, at which the next fit starts.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from .common.splitting import likelihood_problem
 from .common.variational import bridge, fit
 from .iterative import IterativeSolver
 
-LEAST = 0.01  # the lowest time at which the data guide
-GOLDEN = 0.6180339887498949  # whose multiples fill (0, 1) evenly, however many there are
+LEAST = 0.01  # the lowest time of the guidance
+GOLDEN = 0.6180339887498949  # its multiples modulo 1 fill (0, 1) evenly
 
 
 class Pair(NamedTuple):
@@ -48,10 +48,10 @@ class MGDM(IterativeSolver):
 
     Attributes:
         steps: number of levels at which a sweep is made; the authors take 100.
-        repeats: sweeps at each level; the authors take 1, and more where they can be paid for.
+        repeats: sweeps at each level; the authors take 1, and more at a higher cost.
         moves: gradient steps of each fit, with one network evaluation each; the authors take 3 to 20.
         denoising: ancestral steps of each draw of a clean image; the authors take 20.
-        share: share of the levels at which `tau` is random; below them it is the next level.
+        share: fraction of the levels at which `tau` is random; below them it is the next level.
         rate: Adam's step size, in standard deviations of `q(x_tau | x_0, x_t)`.
 
     References:
@@ -59,9 +59,9 @@ class MGDM(IterativeSolver):
         https://arxiv.org/abs/2502.03332, algorithm 1.
 
     Differs:
-        The authors draw `tau` at random, once for a batch; here it runs through an evenly spread sequence, the same for
-        all images, so that none depends on its batch. Their Adam steps have one absolute size, 0.01 to 0.03, and take
-        the divergence at one draw; here they are in standard deviations, and the Gaussian part is in closed form, as in
+        The authors draw `tau` at random, once for a batch; here it follows an evenly spread sequence, the same for all
+        images, so no image depends on its batch. Their Adam steps have one absolute size, 0.01 to 0.03, and use the
+        divergence at one draw; here they are in standard deviations, and the Gaussian part is in closed form, as in
         MGPS. Their last levels have more gradient steps.
 
     Example:
@@ -91,20 +91,20 @@ class MGDM(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """One for the first clean image, then those of the sweeps."""
+        """One evaluation for the first clean image, then those of the sweeps."""
         return 1 + self.steps * self.repeats * (self.moves + self.denoising)
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels uniform in the time of the variance-preserving SDE, down to the last that has one below it."""
+        """Return levels uniform in the time of the variance-preserving SDE, without the lowest one."""
         return ddpm_levels(self.steps + 2, prior)[:-2]
 
     def start(self, run: Run) -> Pair:
-        """Draw the first state, and take its clean image."""
+        """Draw the first state, and denoise it."""
         x = super().start(run)
         return Pair(run.denoise(x, run.levels[0]), x)
 
     def step(self, run: Run, state: Pair, i: int) -> Pair:
-        """Draw the state of the next level, and make the sweeps there."""
+        """Draw the state of the next level, and do the sweeps there."""
         above, sigma = run.levels[i], run.levels[i + 1]
         below = run.levels[i + 2] if i + 2 < len(run.levels) else level_range(run.prior)[0]
         x0, x_above = state
@@ -119,7 +119,7 @@ class MGDM(IterativeSolver):
         return Pair(x0, x)
 
     def _tau(self, run: Run, below: float, i: int, k: int) -> float:
-        """Return the level of the data: uniform in time up to `below`, or `below` itself."""
+        """Return the level of the guidance: uniform in time up to `below`, or `below` itself."""
         if i >= self.share * self.steps:
             return below
         vp, r = VP(), run.unit
@@ -129,7 +129,7 @@ class MGDM(IterativeSolver):
         return min(max(r * float(vp.sigma(low + u * (high - low))), level_range(run.prior)[0]), below)
 
     def _guided(self, run: Run, state: Pair, tau: float, sigma: float) -> Tensor:
-        """Draw `x_tau` between clean image and state, as the data want it."""
+        """Draw `x_tau` between clean image and state, conditioned on the data."""
         mean, std = bridge(state.x0, state.x, (0.0, tau, sigma))
         problem = likelihood_problem(run)
 

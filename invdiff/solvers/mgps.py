@@ -1,11 +1,11 @@
-"""Midpoint guidance (MGPS): the data guide at a level between, where Tweedie's estimate can be trusted.
+"""Midpoint guidance (MGPS): the guidance is at an intermediate level, where Tweedie's estimate is more accurate.
 
 From level `t` to `t - 1`, with a level `m` below both, at `alpha` of the time of `t - 1`:
 
     x_m     ~ p_m(x_m | x_t) g(E[x_0 | x_m]),    p_m = q(x_m | x_0 = E[x_0 | x_t], x_t),    g = p(y | .)
     x_{t-1} ~ q(x_{t-1} | x_m, x_t)
 
-where the first draw is from a Gaussian that is fitted by gradients through the network at level `m`.
+where the first draw is from a Gaussian, fitted by gradients through the network at level `m`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class MGPS(IterativeSolver):
     Attributes:
         steps: number of noise levels; the authors take 300.
         moves: gradient steps of each fit, with one network evaluation each; a few suffice.
-        alpha: time of the midpoint as a share of the next level's, in (0, 1].
+        alpha: time of the midpoint as a fraction of the next level's, in (0, 1].
         rate: Adam's step size, in standard deviations of `p_m`.
 
     References:
@@ -44,9 +44,9 @@ class MGPS(IterativeSolver):
     Differs:
         The authors' code also starts each fit, at high levels, from a second fit at the lowest level (`warm_start`);
         here it starts at the mean of `p_m`. Their Adam steps have one absolute size, which at low levels is far above
-        the spread of `p_m` and ends as noise; here they are in units of it. With whole units, three steps
-        end as noise where a blur hides it: a photograph of 64 x 64 pixels 2 dB below the blurred one, with halves 2 dB
-        above.
+        the spread of `p_m` and adds noise; here they are in units of this spread. With steps of one unit, three steps
+        add noise in the null space of a blur: a photograph of 64 x 64 pixels is then 2 dB below the blurred one; with
+        half a unit it is 2 dB above.
 
     Example:
         >>> MGPS(steps=50, moves=2).evaluations
@@ -73,7 +73,7 @@ class MGPS(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """Each level but the last, which is denoised, takes one more than its fit."""
+        """Each level takes one more evaluation than its fit; the last level is only denoised."""
         return (self.steps - 1) * (self.moves + 1) + 1
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
@@ -81,7 +81,7 @@ class MGPS(IterativeSolver):
         return ddpm_levels(self.steps, prior)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        """Draw the midpoint, and the next state between it and this one."""
+        """Draw the midpoint, then the next state given the midpoint and the present state."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         x0 = run.denoise(x, sigma)
         if sigma_next == 0:

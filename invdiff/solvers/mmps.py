@@ -1,16 +1,16 @@
 """Moment matching posterior sampling (MMPS), also Tweedie moment projection (TMPD).
 
-The clean image given the noisy one is Gaussian to second order, with the covariance that Tweedie's formula gives for
-the Jacobian `J` of the denoiser `x0_hat(x_t)`:
+The distribution of the clean image given the noisy one is approximated by a Gaussian with the covariance of Tweedie's
+formula, with the Jacobian `J` of the denoiser `x0_hat(x_t)`:
 
     E[x_0 | x_t] = x0_hat,        Cov[x_0 | x_t] = C_t = sigma_t^2 J,
     p(y | x_t) ~ N(y; A x0_hat, A C_t A^T + s^2 I),
     g = J^T A^T (A C_t A^T + s^2 I)^{-1} (y - A x0_hat),
     E[x_0 | x_t, y] ~ x0_hat + sigma_t^2 g,
 
-The inverse is by conjugate gradients, each iteration of which takes one vector-Jacobian product of the network. All of
-it is exact for a Gaussian prior and a linear operator; a nonlinear `A` stands for its derivative at `x0_hat`. What is
-left is the error of the sampler that walks along this estimate: Heun's steps on the probability flow by default.
+The inverse is computed by conjugate gradients; each iteration takes one vector-Jacobian product of the network. The
+estimate is exact for a Gaussian prior and a linear operator; a nonlinear `A` is replaced by its derivative at `x0_hat`.
+The remaining error is that of the sampler with this estimate: by default Heun steps on the probability flow.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from .iterative import IterativeSolver
 
 @dataclass(frozen=True, kw_only=True)
 class MMPS(IterativeSolver):
-    """Guidance with the covariance that the network's Jacobian gives, for any differentiable operator.
+    """Guidance with the covariance from the network's Jacobian, for any differentiable operator.
 
     Attributes:
         steps: number of noise levels; each takes `order` network evaluations, the last one a single one.
-        iterations: most steps of conjugate gradients at a level, each a vector-Jacobian product; the authors use 1 to 3
-            for images.
-        tolerance: relative residual at which they stop.
+        iterations: largest number of conjugate gradient steps at a level, each a vector-Jacobian product; the authors
+            use 1 to 3 for images.
+        tolerance: relative residual at which these stop.
         order: 2 for Heun's steps along the probability flow, 1 for DDIM's.
-        eta: share of the ancestral step's noise, for `order = 1`.
+        eta: fraction of the ancestral step's noise, for `order = 1`.
 
     References:
         Learning Diffusion Priors from Observations by Expectation Maximization (Rozet et al., 2024),
@@ -54,11 +54,11 @@ class MMPS(IterativeSolver):
         Problems (Boys et al., 2023), https://arxiv.org/abs/2310.06721, equation 9.
 
     Differs:
-        Rozet et al. walk with DDPM's steps, or a predictor and a corrector; on the exact problems 50 of Heun's steps
-        leave 1 % of the variance wrong, 100 ancestral ones 28 %. The authors' code (azula) has one iteration of GMRES
-        by default, as `J` of a network is not quite symmetric; here the iteration stops for an image in which `J` is
-        found not to be positive. Boys et al. replace the covariance by row sums or its diagonal for images. A nonlinear
-        operator has its derivative in both places, where azula's code applies the operator itself in one of them.
+        Rozet et al. use DDPM's steps, or a predictor and a corrector. On the exact problems 50 Heun steps have an error
+        of 1 % in the variance, 100 ancestral steps one of 28 %. The authors' code (azula) has one iteration of GMRES by
+        default, because `J` of a network is not exactly symmetric; here the iteration stops for an image in which `J`
+        is not positive. Boys et al. replace the covariance by row sums or its diagonal for images. A nonlinear operator
+        has its derivative in both places, where azula's code applies the operator itself in one of them.
 
     Example:
         >>> MMPS(iterations=20).iterations
@@ -89,11 +89,11 @@ class MMPS(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """One a level for `order = 1`, two for `order = 2` but for the last level."""
+        """One evaluation for each level for `order = 1`; two for `order = 2`, except at the last level."""
         return self.order * (self.steps - 1) + 1
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return the levels of Karras et al. (2022), as far as the prior can be trusted."""
+        """Return the levels of Karras et al. (2022) within the prior's range."""
         return karras_levels(self.steps, *level_range(prior))
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:

@@ -1,21 +1,21 @@
 """Pseudo-inverse guided diffusion (PiGDM).
 
-The law of the clean image given the noisy one is taken for a Gaussian of variance `r_t^2` around Tweedie's estimate,
-so that for a linear operator and noise of standard deviation `s`
+The distribution of the clean image given the noisy one is approximated by a Gaussian of variance `r_t^2` around
+Tweedie's estimate, so for a linear operator and noise of standard deviation `s`
 
     p(y | x_t) ~ N(y; A x0_hat, r_t^2 A A^T + s^2 I),        r_t^2 = v sigma_t^2 / (v + sigma_t^2),  v = prior.std^2,
     g = grad_{x_t} log p(y | x_t) = J^T A^T (r_t^2 A A^T + s^2 I)^{-1} (y - A x0_hat),
     x_{t-1} ~ q(x_{t-1} | x_t, x0_hat + sigma_t^2 g).
 
-For white Gaussian images of variance `v` every line of this is exact. The authors weigh the guidance otherwise,
+For white Gaussian images of variance `v` all of this is exact. The authors weight the guidance differently,
 
     x_{t-1} ~ q(x_{t-1} | x_t, x0_hat) + r_t^2 sqrt(1 + (sigma_{t-1} / r)^2) g,        r = prior.std / 0.5,
 
 which in their variance-preserving coordinates is `x_{t-1} += sqrt(alpha_t) r_t^2 g`.
 
 Where the data vary far more than `v`, as the brightness of a photograph does, `r_t^2` is too small, `g` too large, and
-the walk may swing ever wider. The length along `w = (r_t^2 A A^T + s^2 I)^{-1} (y - A x0_hat)` that the Jacobian
-itself calls for, one step of conjugate gradients on `s^2 I + A sigma_t^2 J^T A^T`, is known without further work:
+the iteration may oscillate with growing amplitude. One step of conjugate gradients on `s^2 I + A sigma_t^2 J^T A^T`
+gives the length along `w = (r_t^2 A A^T + s^2 I)^{-1} (y - A x0_hat)` from the Jacobian itself, at no extra cost:
 
     tau = w^T (r_t^2 A A^T + s^2 I) w / w^T (A sigma_t^2 J^T A^T + s^2 I) w,        g <- min(1, tau) g.
 
@@ -50,22 +50,22 @@ class PiGDM(IterativeSolver):
     Attributes:
         steps: number of noise levels, and of network evaluations; the authors use 100.
         eta: 1 for the ancestral step, which the authors use, 0 for DDIM's.
-        adaptive: whether the guidance has the authors' weight instead of that of the score.
+        adaptive: whether the guidance has the authors' weight instead of the weight of the score.
         weight: factor of the guidance; 1 for the authors.
-        damped: whether `g` is kept from overshooting; the authors have no such thing.
+        damped: whether `g` is bounded to avoid overshooting; the authors have no such bound.
 
     References:
         Pseudoinverse-Guided Diffusion Models for Inverse Problems (Song et al., 2023),
         https://openreview.net/forum?id=9_gsMA8MRKQ, algorithm 1 and equations 7 and 8.
 
     Differs:
-        `r_t` has the variance of the data, where the paper and its code put 1. The authors' code (algos/pgdm.py of
-        NVlabs/RED-diff) leaves the measurement's noise out, `A^+` in place of the regularised inverse; with its switch
-        `awd` it weighs the guidance by `sqrt(alpha_s alpha_t)` where the paper has `sqrt(alpha_t)`, without it as
-        here but for a factor `alpha_t`. It starts around `A^+ y`; here the start is that of every solver. Its networks
-        clip `x0_hat` to [-1, 1], which bounds what an overshoot can do; a prior without such a bound diverges under
-        the published step, hence `damped`. For an operator without a closed form the inverse is up to 20 steps of
-        conjugate gradients.
+        `r_t` has the variance of the data, where the paper and its code have 1. The authors' code (algos/pgdm.py of
+        NVlabs/RED-diff) omits the measurement's noise, with `A^+` in place of the regularised inverse; with its switch
+        `awd` it weights the guidance by `sqrt(alpha_s alpha_t)` where the paper has `sqrt(alpha_t)`, without it as here
+        except for a factor `alpha_t`. It starts around `A^+ y`; here the initial state is that of every solver. Its
+        networks clip `x0_hat` to [-1, 1], which bounds an overshoot; a prior without this bound diverges with the
+        published step, hence `damped`. For an operator without a closed form the inverse is up to 20 steps of conjugate
+        gradients.
 
     Example:
         >>> PiGDM(steps=50).adaptive
@@ -91,7 +91,7 @@ class PiGDM(IterativeSolver):
         check_number(self, "weight", 0)
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels uniform in the time of the variance-preserving SDE, as far as the prior can be trusted."""
+        """Return levels uniform in the time of the variance-preserving SDE within the prior's range."""
         return ddpm_levels(self.steps, prior)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The pseudo-inverse: what the measurement says by itself, the floor of every comparison.
+"""The pseudo-inverse of the measurement, without a prior: the baseline of every comparison.
 
 x = A^+ y
 """
@@ -17,7 +17,7 @@ from .common.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoInverse(Solver):
-    """Least squares of least norm; uses no prior, and all its samples are the same.
+    """Least squares of least norm; no prior is used, and all samples are equal.
 
     References:
         A Generalized Inverse for Matrices (Penrose, 1955), https://doi.org/10.1017/S0305004100030401, theorem 2.

@@ -1,12 +1,12 @@
 """Regularisation by denoising diffusion (RED-diff): a variational fit of one image.
 
-The posterior is approximated by a point `mu`; the score matching form of its divergence has the stochastic gradient
+The posterior is approximated by a point `mu`. The score matching form of the divergence has the stochastic gradient
 
     g = (n / m) A^T (A(mu) - y) + lambda (mu - E[x_0 | x_t = mu + sigma_t n])
 
-(`n` pixels, `m` observed entries), and Adam goes down it while `sigma_t` falls. In the paper the second term is
+(`n` pixels, `m` observed entries), which Adam descends while `sigma_t` decreases. In the paper the second term is
 `lambda (sqrt(1 - abar) / sqrt(abar)) (eps_hat - eps)`; since `eps_hat - eps = (mu - D) / sigma_t` and the factor is
-`sigma_t` in variance-exploding coordinates, nothing of the schedule remains in it.
+`sigma_t` in variance-exploding coordinates, the term does not depend on the schedule.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .iterative import IterativeSolver
 
 @dataclass(frozen=True, kw_only=True)
 class REDdiff(IterativeSolver):
-    """RED-diff, for any differentiable operator, by least squares; seeks a mode, so that its samples hardly differ.
+    """RED-diff, for any differentiable operator, by least squares; it finds a mode, so samples differ little.
 
     Attributes:
         steps: number of noise levels; the authors take 1000, or 100.
@@ -44,9 +44,9 @@ class REDdiff(IterativeSolver):
         https://arxiv.org/abs/2305.04391, algorithm 1.
 
     Differs:
-        The losses of the authors' code are means over a batch, which leaves the factor `n / m` here; Adam is blind to a
-        common factor. Their start is the pseudo-inverse; here it is the posterior mean under a white prior around the
-        prior's mean, which is stable and takes one evaluation.
+        The losses of the authors' code are means over a batch, which gives the factor `n / m` here; Adam is invariant
+        under a common factor. They start at the pseudo-inverse; here the first estimate is the posterior mean under a
+        white prior around the prior's mean, which is stable and takes one evaluation.
 
     Example:
         >>> REDdiff(steps=50).evaluations
@@ -72,7 +72,7 @@ class REDdiff(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """One for the start, one for each level."""
+        """One evaluation for the first estimate, and one for each level."""
         return self.steps + 1
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:

@@ -1,11 +1,11 @@
-"""RePaint: replacement of the known pixels, with walks back up the noise levels.
+"""RePaint: replacement of the known pixels, with returns to higher noise levels.
 
     x_unknown ~ q(x_{t-1} | x_t, x0_hat)
     x_known   = y + sigma_{t-1} n
     x_{t-1}   = m x_known + (1 - m) x_unknown
 
-and every `length` levels `x_{t+l} ~ q(x_{t+l} | x_t)`, `repeats - 1` times, so that the unknown part comes to fit the
-known one. For a linear operator `m z` stands for `A^+ A z`.
+and every `length` levels `x_{t+l} ~ q(x_{t+l} | x_t)`, `repeats - 1` times, so that the unknown part becomes consistent
+with the known one. For a linear operator `m z` is `A^+ A z`.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from .iterative import IterativeSolver
 
 @dataclass(frozen=True, kw_only=True)
 class RePaint(IterativeSolver):
-    """Inpainting by replacement and resampling; takes the data for noiseless.
+    """Inpainting by replacement and resampling; the data are treated as noiseless.
 
     Attributes:
         steps: number of noise levels; the authors use 250.
-        length: how many levels the walk climbs back; 10.
-        repeats: how often each stretch is walked; 10.
+        length: number of levels of a return; 10.
+        repeats: number of passes over each interval; 10.
 
     References:
         RePaint: Inpainting using Denoising Diffusion Probabilistic Models (Lugmayr et al., 2022),
         https://arxiv.org/abs/2201.09865, algorithm 1.
 
     Differs:
-        The authors' values cost 2410 network evaluations; the default walks 50 levels, each stretch of 5 four times.
-        Their code noises the known pixels to the level of the state just before it calls the network, the same thing;
-        so the last estimate keeps the network's known pixels there, and the data's here. Noisy
-        data are taken by Wiener's inverse, see `guidance.toward_data`.
+        The authors' values cost 2410 network evaluations; the default has 50 levels, with four passes over each
+        interval of 5. Their code adds noise to the known pixels just before it calls the network, which is equivalent,
+        except that the last estimate has the network's known pixels there, and the data's here. Noisy data enter by
+        Wiener's inverse, see `guidance.toward_data`.
 
     Example:
         >>> RePaint(steps=250, length=10, repeats=10).evaluations
@@ -67,15 +67,15 @@ class RePaint(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """One for each step down in noise."""
+        """One evaluation for each step to a lower level."""
         return descents(travel(self.steps, self.length, self.repeats))
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return the levels of the walk, which is uniform in the time of the variance-preserving SDE."""
+        """Return the levels of all steps, uniform in the time of the variance-preserving SDE."""
         return walk_levels(ddpm_levels(self.steps, prior), travel(self.steps, self.length, self.repeats))
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        """Take one step down and replace what is known, or one step up."""
+        """Take one step to a lower level and replace the known part, or one step to a higher level."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         if sigma_next > sigma:
             return raise_noise(x, sigma, sigma_next, run.randn(x))

@@ -1,7 +1,6 @@
 """Projection on the noised data, inside a predictor and a corrector (Song, Shen 2022).
 
-Before each call of the sampler the part of the image that the operator sees moves towards the data, noised to the level
-of the state:
+Before each step of the sampler the measured part of the image moves towards the data, noised to the level of the state:
 
     x <- x + lambda A^+ (y + sigma_t A n - A x).
 
@@ -10,7 +9,7 @@ The corrector is a Langevin step of a given ratio of signal to noise, the predic
     corrector   x <- x + eps s(x) + sqrt(2 eps) n,        eps = 2 (snr |n| / |s(x)|)^2
     predictor   x_{t-1} = x + (sigma_t^2 - sigma_{t-1}^2) s(x) + sqrt(sigma_t^2 - sigma_{t-1}^2) n
 
-and the last predictor is Tweedie's estimate, projected once more.
+and the last predictor is Tweedie's estimate, projected again.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class ScoreSDE(IterativeSolver):
 
     Attributes:
         steps: number of noise levels; two network evaluations each, one at the last. The authors use 1000.
-        weight: `lambda` in [0, 1]: 1 trusts the data wholly, less allows for noise; 0.841 for the authors' tomography.
+        weight: `lambda` in [0, 1]: 1 for exact data, less for noisy data; 0.841 for the authors' tomography.
         snr: ratio of signal to noise of the corrector; 0.246 for the authors' tomography.
 
     References:
@@ -45,11 +44,11 @@ class ScoreSDE(IterativeSolver):
         https://arxiv.org/abs/2111.08005, algorithm 2 and equation 10.
 
     Differs:
-        The authors work in the Fourier space of the sinogram, where the operator is a mask; `A^+ A` is its like for any
-        linear operator, by up to 20 steps of conjugate gradients where there is no closed form, and Wiener's inverse
+        The authors work in the Fourier space of the sinogram, where the operator is a mask; `A^+ A` is the equivalent
+        for any linear operator, by up to 20 steps of conjugate gradients without a closed form, and Wiener's inverse
         for noisy data (see `guidance.toward_data`). Their last projection has weight 1, after one more denoising at a
-        level of 1e-5; here the last predictor is that denoising and keeps `lambda`. The corrector's step is per image,
-        and at most `sigma^2`. It is left out at the last level.
+        level of 1e-5; here the last predictor is that denoising and has the weight `lambda`. The corrector's step is
+        per image, and at most `sigma^2`. It is omitted at the last level.
 
     Example:
         >>> ScoreSDE(steps=1000).evaluations
@@ -75,11 +74,11 @@ class ScoreSDE(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """Two for each level, one for the last."""
+        """Two evaluations for each level, one for the last."""
         return 2 * self.steps - 1
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels in geometric progression, as far as the prior can be trusted."""
+        """Return levels in geometric progression within the prior's range."""
         return annealed_levels(self.steps, prior)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
@@ -90,7 +89,7 @@ class ScoreSDE(IterativeSolver):
             return toward_data(run, run.denoise(x, sigma), 0.0, None, self.weight)
         score, n = tweedie_score(x, run.denoise(x, sigma), sigma), run.randn(x)
         ratio = n.square().flatten(1).sum(1) / score.square().flatten(1).sum(1).clamp(min=1e-30)
-        # With one pixel the score may vanish by chance, and the step would be without bound.
+        # With one pixel the score may vanish by chance, and the step would be unbounded.
         eps = image_scale((2 * self.snr**2 * ratio).clamp(max=sigma**2), x)
         x = x + eps * score + (2 * eps).sqrt() * n
         x = toward_data(run, x, sigma, run.randn(x), self.weight)

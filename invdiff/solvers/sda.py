@@ -1,12 +1,13 @@
 """Score-based data assimilation (SDA).
 
-The likelihood of the noisy image is that of Tweedie's estimate with a variance that grows with the noise level,
+The likelihood of the noisy image is approximated by that of Tweedie's estimate, with a variance that grows with the
+noise level,
 
     p(y | x_t) ~ N(y; A(x0_hat), s^2 + gamma |A|^2 sigma_t^2),
     g = grad_{x_t} log p(y | x_t),        s(x_t | y) = s(x_t) + g,
 
-which stands for the covariance `A Cov[x_0 | x_t] A^T` that the exact one would have. Each deterministic step of DDIM
-may be followed by Langevin corrections at the new level, whose step size is inverse to the mean square of the score:
+where the additional variance approximates the covariance `A Cov[x_0 | x_t] A^T`. Each deterministic step of DDIM may be
+followed by Langevin corrections at the new level, whose step size is inverse to the mean square of the score:
 
     x <- x + delta s(x | y) + sqrt(2 delta) n,        delta = tau / mean(s(x | y)^2).
 """
@@ -34,23 +35,24 @@ from .iterative import IterativeSolver
 
 @dataclass(frozen=True, kw_only=True)
 class SDA(IterativeSolver):
-    """Guidance with a likelihood that is wider the noisier the image, and Langevin corrections.
+    """Guidance with a likelihood that widens with the noise level, and Langevin corrections.
 
     Attributes:
         steps: number of noise levels; the authors use 64 to 512.
         gamma: growth of the likelihood's variance; 0.01.
         corrections: Langevin steps after each level, one network evaluation each; 0 to 5.
         tau: size of a correction; the authors use 0.25 to 0.5.
-        damped: whether the guidance is kept from overshooting, see `guidance.bounded`; the authors have no such thing.
+        damped: whether the guidance is bounded to avoid overshooting, see `guidance.bounded`; the authors have no
+            bound.
 
     References:
         Score-based Data Assimilation (Rozet, Louppe, 2023), https://arxiv.org/abs/2306.10574, algorithms 3 and 4 and
         equation 15.
 
     Differs:
-        The authors' code knows operators of gain about 1; `|A|`, the largest singular value, serves any other. Sizes of
-        steps are per image, as there. Levels are uniform in the time of the variance-preserving SDE, where the code
-        has `alpha(t) = cos(w t)^2`. No correction follows the last step, which leaves no noise.
+        The authors' code assumes operators of gain about 1; `|A|`, the largest singular value, extends it to others.
+        Sizes of steps are per image, as there. Levels are uniform in the time of the variance-preserving SDE, where the
+        code has `alpha(t) = cos(w t)^2`. No correction follows the last step, after which there is no noise.
 
     Example:
         >>> SDA(steps=64, corrections=1).evaluations
@@ -77,11 +79,11 @@ class SDA(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """One a level, and one for each correction."""
+        """One evaluation for each level, and one for each correction."""
         return self.steps + (self.steps - 1) * self.corrections
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels uniform in the time of the variance-preserving SDE, as far as the prior can be trusted."""
+        """Return levels uniform in the time of the variance-preserving SDE within the prior's range."""
         return ddpm_levels(self.steps, prior)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:

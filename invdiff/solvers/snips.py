@@ -1,7 +1,7 @@
 """SNIPS: stochastic solution of noisy inverse problems in the singular vectors of the operator.
 
-Annealed Langevin dynamics on the posterior of the noisy image, where the noise of the level is taken for a part of the
-measurement's own. With `b = V^T x`, `h = V^T s(x, sigma_t)`, the data `d = U^T y / s` with noise `tau = sigma_y / s`,
+Annealed Langevin dynamics on the posterior of the noisy image, where the noise of the level is treated as a part of the
+measurement's noise. With `b = V^T x`, `h = V^T s(x, sigma_t)`, the data `d = U^T y / s` with noise `tau = sigma_y / s`,
 and `q = sigma_t^2 / tau^2`, a coefficient has
 
               score                                 step
@@ -9,9 +9,9 @@ and `q = sigma_t^2 / tau^2`, a coefficient has
     q < 1     h + (d - b) / (tau^2 - sigma_t^2)     alpha sigma_t^2 (1 - q)
     q >= 1    (d - b) / (sigma_t^2 - tau^2)         alpha (sigma_t^2 - tau^2)
 
-and `b <- b + step score + sqrt(2 step) n` has the drift `alpha (d - b)` for `q >= 1`, and
-`alpha ((1 - q) sigma_t^2 h + q (d - b))` for `q < 1`. The target is the exact posterior of the image with the lowest
-level's noise: what remains is the error of the Langevin steps.
+and `b <- b + step score + sqrt(2 step) n` has the drift `alpha (d - b)` for `q >= 1`, and `alpha ((1 - q) sigma_t^2 h +
+q (d - b))` for `q < 1`. The target is the exact posterior of the image with the lowest level's noise; the remaining
+error is that of the Langevin steps.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class SNIPS(IterativeSolver):
 
     Differs:
         Fewer levels and longer steps by default. Coefficients whose data have exactly the noise of the level count as
-        known; singular values below 1e-6 of the largest as zero, where the code cuts at 1e-3. The lowest level's noise
-        stays in the image, as in the authors' code.
+        known; singular values below 1e-6 of the largest count as zero, in the code those below 1e-3. The lowest level's
+        noise stays in the image, as in the authors' code.
 
     Example:
         >>> SNIPS(steps=500, inner=5, rate=0.033).evaluations
@@ -74,11 +74,11 @@ class SNIPS(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """`inner` for each level."""
+        """`inner` evaluations for each level."""
         return self.steps * self.inner
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels in geometric progression, as far as the prior can be trusted."""
+        """Return levels in geometric progression within the prior's range."""
         return annealed_levels(self.steps, prior)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
@@ -88,8 +88,8 @@ class SNIPS(IterativeSolver):
         q = torch.where(tau > 0, (sigma / torch.where(tau > 0, tau, 1)) ** 2, math.inf)
         spread = sigma * torch.where(q >= 1, 1 - 1 / q, 1 - q).clamp(min=0).sqrt()
         q = q.clamp(max=1)
-        # What is seen moves by q (d - b) + (1 - q) sigma^2 h instead of sigma^2 h, Tweedie's correction, and has less
-        # noise: what is free takes this step, and the difference is added for what is seen.
+        # Measured coefficients move by q (d - b) + (1 - q) sigma^2 h instead of sigma^2 h, Tweedie's correction, with
+        # less noise. All coefficients take the latter step, and the difference is added to the measured ones.
         length, noise = self.rate, math.sqrt(2 * self.rate)
         to_data, to_noise = length * seen * q, noise * seen * (spread - sigma)
         for _ in range(self.inner):

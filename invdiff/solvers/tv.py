@@ -1,10 +1,10 @@
-"""Total variation: the image of least variation among those that the measurement allows.
+"""Total variation: the image of least variation that agrees with the measurement.
 
     minimise  TV(x) = sum over pixels of |grad x|_2     subject to  ||y - A x|| <= e,      e = s sqrt(m)
 
-with `s` the standard deviation of the noise and `m` the number of observed entries: no weight is left to choose. With
-`a = 1 / ||A||` and `b = 1 / sqrt(8)`, so that `K = (a A, b grad)` has `||K||^2 <= 2`, each iteration of the primal-dual
-algorithm is, for a step `h` in units of the image,
+with the standard deviation `s` of the noise and the number `m` of observed entries, so there is no weight to choose.
+With `a = 1 / ||A||` and `b = 1 / sqrt(8)`, so that `K = (a A, b grad)` has `||K||^2 <= 2`, each iteration of the
+primal-dual algorithm is, for a step `h` in units of the image,
 
     u  = p + a (A x_bar - y) / (2 h),         p' = u - u min(1, a e / (2 h |u|))
     q' = (q + b grad x_bar / (2 h)) projected on |q| <= 1 / b
@@ -43,12 +43,12 @@ class PrimalDual(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TotalVariation(Solver):
-    """Constrained total variation for any linear operator and Gaussian noise; its samples are all the same.
+    """Constrained total variation for any linear operator and Gaussian noise; all samples are equal.
 
     Attributes:
         steps: number of iterations.
         slack: factor of the distance `e` to the measurement.
-        step_size: `h`, in units of data on [-1, 1]; it changes how fast, not where to, the iteration goes.
+        step_size: `h`, in units of data on [-1, 1]; it changes the speed of the iteration, not its limit.
 
     References:
         Nonlinear Total Variation Based Noise Removal Algorithms (Rudin, Osher, Fatemi, 1992),
@@ -82,7 +82,7 @@ class TotalVariation(Solver):
 
     @property
     def evaluations(self) -> int:
-        """The prior is never asked."""
+        """None: the prior is not used."""
         return 0
 
     def ticks(self, levels: tuple[float, ...]) -> int:
@@ -94,11 +94,11 @@ class TotalVariation(Solver):
         return repeat(self, run, self.start(run), self.step, self.steps).x
 
     def start(self, run: Run) -> PrimalDual:
-        """Return `A^T y / ||A||^2`, and no dual."""
+        """Return `A^T y / ||A||^2`, with zero dual variables."""
         operator, y = run.problem.operator, run.problem.measurement
         assert isinstance(operator, LinearOperator)
         size = operator.norm()
-        a = 1 / (1.01 * size) if size > 0 else 1.0  # the norm is found from below
+        a = 1 / (1.01 * size) if size > 0 else 1.0  # the norm is a lower bound
         x = a**2 * operator.adjoint(y)
         return PrimalDual(x, x, torch.zeros_like(y), torch.zeros_like(gradient(x)), y.new_full((run.rows,), a))
 
@@ -121,7 +121,7 @@ class TotalVariation(Solver):
 
 
 def norm(u: Tensor, first: int, last: int) -> Tensor:
-    """Return the Euclidean norm over the axes from `first` up to `last`, kept with length 1, and never zero."""
+    """Return the Euclidean norm over the axes from `first` up to `last`, kept with length 1, and positive."""
     squared = (u**2).sum(tuple(range(first, last)), keepdim=True)
     return squared.sqrt().clamp(min=torch.finfo(u.dtype).tiny ** 0.5)
 

@@ -1,17 +1,17 @@
-"""Solvers of other libraries under our contract: the same prior, operator and measurement, in the same run.
+"""Solvers of other libraries with the contract of `Solver`: the same prior, operator and measurement.
 
-A peer's sampler runs from its first line to its last inside `draw`. It sees
+A peer's sampler runs completely inside `draw`. It gets
 
     prior.denoise(x, sigma)       as its denoiser on [0, 1], each call counted,
-    operator, y, sigma_y          as its physics, with our adjoint, pseudo-inverse and proximal map,
-    V, V^T, U^T, s                as its singular value decomposition, where it asks for one,
-    streams of ours               wherever it draws from torch's own generator,
+    operator, y, sigma_y          as its physics, with this package's adjoint, pseudo-inverse and proximal map,
+    V, V^T, U^T, s                as its singular value decomposition, if it needs one,
+    streams of this package       for its draws from torch's own generator,
 
-so that a sample is the same alone or in a batch, and costs what its network evaluations cost. Nothing of the peer's
-method is corrected. deepinv is loaded when a peer runs.
+so a sample is the same alone and in a batch, and its network evaluations are counted. The peer's method is not changed.
+deepinv is imported when a peer runs.
 
 With a thin `V` the coefficients of an image are `(V^T x, x - V V^T x)`: the second part has singular value 0, and the
-map back, `V c_1 + (I - V V^T) c_2`, turns white coefficients into white images, as a square `V` does.
+map back, `V c_1 + (I - V V^T) c_2`, maps white coefficients to white images, as a square `V` does.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Peer(Solver):
     """A sampler of deepinv's; a subclass builds it in `restore`."""
 
     def draw(self, run: Run) -> Tensor:
-        """Return what the peer makes of the measurements, `(N, C, H, W)`; zeros for images beyond all bounds."""
+        """Return the peer's images, `(N, C, H, W)`; zeros for images that diverge."""
         y, noise = run.problem.measurement, run.problem.noise
         zeros = torch.zeros((run.rows, *run.problem.operator.in_shape), dtype=y.dtype, device=y.device)
         if not run.rows:
@@ -56,7 +56,7 @@ class Peer(Solver):
 
     @abc.abstractmethod
     def restore(self, denoiser: nn.Module, run: Run, noise: float) -> Tensor:
-        """Return the images that the peer's sampler gives, `(N, C, H, W)`, on [0, 1].
+        """Return the images of the peer's sampler, `(N, C, H, W)`, in [0, 1].
 
         Args:
             denoiser: the prior, called as `denoiser(x, sigma)` with `x` on [0, 1].
@@ -70,9 +70,9 @@ class DeepinvDPS(Peer):
     """`deepinv.sampling.DPS`: any differentiable operator.
 
     Attributes:
-        steps: points in time of the variance-preserving SDE; theirs has 1000 unless told otherwise. Each of the
-            `steps - 1` moves evaluates the network once.
-        weight: of the gradient of the residual's norm; 1 at their defaults.
+        steps: points in time of the variance-preserving SDE; deepinv's default is 1000. Each of the `steps - 1` moves
+            evaluates the network once.
+        weight: of the gradient of the residual's norm; deepinv's default is 1.
 
     References:
         deepinv 0.5, https://github.com/deepinv/deepinv, `deepinv/sampling/diffusion.py`.
@@ -102,7 +102,7 @@ class DeepinvDPS(Peer):
         return self.steps - 1
 
     def restore(self, denoiser: nn.Module, run: Run, noise: float) -> Tensor:
-        """Run their DPS; the state's shape is given, which spares it a pseudo-inverse."""
+        """Run deepinv's DPS; with a given shape of the state it needs no pseudo-inverse."""
         from deepinv.sampling import DPS
 
         y = run.problem.measurement
@@ -117,10 +117,10 @@ class DeepinvDDRM(Peer):
     """`deepinv.sampling.DDRM`: linear operators with a spectrum, Gaussian noise.
 
     Attributes:
-        steps: noise levels, and network evaluations; theirs has 100 unless told otherwise.
-        sigma_max: highest level, from which they fall evenly to 0; 1 at their defaults.
-        eta: share of fresh noise where nothing was measured, in [0, 1].
-        eta_b: share of the data where the data are cleaner than the state, in [0, 1].
+        steps: noise levels, and network evaluations; deepinv's default is 100.
+        sigma_max: highest level, from which they decrease evenly to 0; deepinv's default is 1.
+        eta: fraction of fresh noise where nothing was measured, in [0, 1].
+        eta_b: weight of the data where they are less noisy than the state, in [0, 1].
 
     References:
         deepinv 0.5, https://github.com/deepinv/deepinv, `deepinv/sampling/diffusion.py`.
@@ -148,7 +148,7 @@ class DeepinvDDRM(Peer):
         check_number(self, "eta_b", 0.0, 1.0)
 
     def restore(self, denoiser: nn.Module, run: Run, noise: float) -> Tensor:
-        """Run their DDRM in the singular vectors of our operator."""
+        """Run deepinv's DDRM in the singular vectors of the operator."""
         import numpy as np
         from deepinv.sampling import DDRM
 
@@ -167,9 +167,9 @@ class DeepinvDiffPIR(Peer):
     """`deepinv.sampling.DiffPIR`: linear operators, Gaussian noise.
 
     Attributes:
-        steps: noise levels, and network evaluations; theirs has 100 unless told otherwise.
-        weight: `lambda`, 7 at their defaults.
-        zeta: share of fresh noise in [0, 1], 0.1 at their defaults.
+        steps: noise levels, and network evaluations; deepinv's default is 100.
+        weight: `lambda`; deepinv's default is 7.
+        zeta: fraction of fresh noise in [0, 1], 0.deepinv's default is 1.
 
     References:
         deepinv 0.5, https://github.com/deepinv/deepinv, `deepinv/sampling/diffusion.py`.
@@ -195,7 +195,7 @@ class DeepinvDiffPIR(Peer):
         check_number(self, "zeta", 0.0, 1.0)
 
     def restore(self, denoiser: nn.Module, run: Run, noise: float) -> Tensor:
-        """Run their DiffPIR with our proximal map."""
+        """Run deepinv's DiffPIR with the operator's proximal map."""
         from deepinv.optim.data_fidelity import L2
         from deepinv.sampling import DiffPIR
 
@@ -216,14 +216,14 @@ class _Denoiser(nn.Module):
         self._run = run
 
     def forward(self, x: Tensor, sigma: Tensor | float, *args: Any, **kwargs: Any) -> Tensor:
-        """Return the prior's estimate; a level below those that it can be trusted at is raised to the lowest."""
+        """Return the prior's estimate; a level below the prior's range is raised to its lowest level."""
         level = torch.as_tensor(sigma).flatten()
         assert bool((level == level[0]).all()), "the peers have one noise level for all images"
         return self._run.denoise(x, max(float(level[0]), self._run.prior.sigma_min))
 
 
 class _OwnStreams(TorchFunctionMode):
-    """Draws normal numbers from the streams of the rows, where a peer asks torch's generator for a batch of them."""
+    """Draws normal numbers from the streams of the rows instead of torch's generator."""
 
     def __init__(self, streams: Streams) -> None:
         super().__init__()
@@ -244,14 +244,14 @@ class _OwnStreams(TorchFunctionMode):
 
 
 class _Noise:
-    """What their DDRM reads of a noise model."""
+    """The attributes of a noise model that deepinv's DDRM reads."""
 
     def __init__(self, sigma: float) -> None:
         self.sigma = sigma
 
 
 class _Spectral:
-    """A spectrum under the names that their DDRM calls, coefficients flat, `(N, K)`."""
+    """A spectrum with the names of deepinv's DDRM, with flat coefficients, `(N, K)`."""
 
     def __init__(self, spectrum: Spectrum, in_shape: tuple[int, ...], noise: float, like: Tensor) -> None:
         self._spectrum, self._in_shape = spectrum, in_shape
@@ -262,7 +262,7 @@ class _Spectral:
         self.noise_model = _Noise(noise)
 
     def U_adjoint(self, y: Tensor) -> Tensor:
-        """Return `U^T y`, 0 for coefficients that are not seen."""
+        """Return `U^T y`, 0 for unmeasured coefficients."""
         c = self._spectrum.Ut(y).flatten(1)
         return torch.cat([c, c.new_zeros(len(c), self.mask.shape[1] - self._seen)], 1)
 
