@@ -162,11 +162,13 @@ class ColourSpectrum:
         mean: mean of each channel, `(C,)`.
         basis: orthonormal rows, `(C, C)`, that transform channels to independent components.
         powers: spectral density of each component, `(C,)`.
+        side: shortest side in pixels for which the densities hold; shorter images are crops of images of that side.
     """
 
     mean: tuple[float, ...]
     basis: tuple[tuple[float, ...], ...]
     powers: tuple[PowerLaw, ...]
+    side: int = 1
 
     def __post_init__(self) -> None:
         b = torch.tensor(self.basis, dtype=torch.float64)
@@ -183,8 +185,21 @@ class ColourSpectrum:
 class StationaryGaussianPrior(_DiagonalisedGaussian):
     """A Gaussian over images of any size, stationary under reflecting borders, diagonal in the cosine transform.
 
+    A density fitted to images of `side` pixels says little of longer waves, and at low frequencies it is large: taken
+    at its word for a picture of `n < side` pixels, it would give the picture's mean a variance in proportion to
+    `1 / n^2`. Such a picture counts as a crop instead, at a random place, and each of its cosine coefficients has the
+    variance that it has in crops:
+
+        v_n[k, l] = sum_{K, L} T[k, K] v_side[K, L] T[l, L],      T[k, K] = mean over places of <phi_k, crop of Phi_K>^2
+
+    with the cosines `phi` of `n` and `Phi` of `side` pixels. So the variance of a pixel hardly depends on the size.
+
+    Attributes:
+        shape: `(C, None, None)` or `(None, None, None)`; that of the images, from `at`.
+        std: standard deviation of a pixel; of a large image (256 x 256) of the first spectrum while the size is open.
+
     Args:
-        *spectra: one `ColourSpectrum` for each number of channels.
+        *spectra: one `ColourSpectrum` for each number of channels that the prior shall serve.
 
     Example:
         >>> import torch
@@ -198,11 +213,36 @@ class StationaryGaussianPrior(_DiagonalisedGaussian):
             raise ValueError("StationaryGaussianPrior: spectra: expected at least one ColourSpectrum, got none")
         self.spectra = {len(s.mean): s for s in spectra}
         self.shape = (len(spectra[0].mean) if len(spectra) == 1 else None, None, None)
-        first = spectra[0]
-        reference = torch.stack([p(_squared_frequencies(256, 256)) for p in first.powers])
-        self.std = math.sqrt(float(reference.mean()))
-        self.sigma_min, self.sigma_max = 1e-4 * self.std, 1e3 * self.std
         self._cache: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
+        self._set_std((len(spectra[0].mean), 256, 256))
+
+    def _set_std(self, shape: tuple[int, int, int]) -> None:
+        self.std = math.sqrt(float(_coefficient_variances(self._spectrum(shape[0]), *shape[1:]).mean()))
+        self.sigma_min, self.sigma_max = 1e-4 * self.std, 1e3 * self.std
+
+    def at(self, shape: Sequence[int]) -> StationaryGaussianPrior:
+        """Return this prior for images of one shape, `(C, H, W)`, with the `std` that they have.
+
+        Args:
+            shape: sizes of the images.
+
+        Raises:
+            ValueError: no such shape, or channels without a spectrum.
+
+        Example:
+            >>> from invdiff.priors import photograph_gaussian
+            >>> photograph_gaussian().at((1, 8, 8)).shape
+            (1, 8, 8)
+        """
+        sizes = tuple(int(n) for n in shape)
+        if len(sizes) != 3 or min(sizes) < 1:
+            raise ValueError(
+                f"StationaryGaussianPrior.at: shape: expected (C, H, W), each at least 1, got {tuple(shape)}"
+            )
+        fixed = StationaryGaussianPrior(*self.spectra.values())
+        fixed._set_std(sizes)
+        fixed.shape = sizes
+        return fixed
 
     def _spectrum(self, channels: int) -> ColourSpectrum:
         if channels not in self.spectra:
@@ -215,9 +255,13 @@ class StationaryGaussianPrior(_DiagonalisedGaussian):
         key = (*shape, like.dtype, like.device)
         if key not in self._cache:
             c, h, w = shape
+            if None not in self.shape and tuple(shape) != self.shape:
+                raise ValueError(
+                    f"StationaryGaussianPrior: x: expected images of shape {self.shape}, got {tuple(shape)}; "
+                    "call at(shape) for another"
+                )
             spectrum = self._spectrum(c)
-            f2 = _squared_frequencies(h, w)
-            variance = torch.stack([p(f2) for p in spectrum.powers])
+            variance = _coefficient_variances(spectrum, h, w)
             mean = torch.tensor(spectrum.mean, dtype=torch.float64).reshape(-1, 1, 1)
             self._cache = {key: (mean.to(like), variance.to(like))}  # one size at a time: photographs are large
         return self._cache[key]
@@ -249,3 +293,21 @@ def _squared_frequencies(h: int, w: int) -> Tensor:
     fy = torch.arange(h, dtype=torch.float64) / (2 * h)
     fx = torch.arange(w, dtype=torch.float64) / (2 * w)
     return fy[:, None] ** 2 + fx[None, :] ** 2
+
+
+def _coefficient_variances(spectrum: ColourSpectrum, h: int, w: int) -> Tensor:
+    """Return the variance of each cosine coefficient of images and of crops, `(C, H, W)`, float64."""
+    f2 = _squared_frequencies(max(h, spectrum.side), max(w, spectrum.side))
+    variance = torch.stack([p(f2) for p in spectrum.powers])
+    if h < spectrum.side:
+        variance = torch.einsum("kK,cKw->ckw", _seen_in_crops(h, spectrum.side), variance)
+    if w < spectrum.side:
+        variance = torch.einsum("lL,chL->chl", _seen_in_crops(w, spectrum.side), variance)
+    return variance
+
+
+def _seen_in_crops(n: int, side: int) -> Tensor:
+    """Return the mean over places of the squares of `<phi_k, crop of Phi_K>`, `(n, side)`, float64."""
+    short, long = (idct2(torch.eye(m, dtype=torch.float64)[:, None])[:, 0] for m in (n, side))  # rows: the cosines
+    crops = long.unfold(1, n, 1)  # (side, places, n)
+    return torch.einsum("kj,Kpj->kKp", short, crops).square().mean(2)

@@ -76,16 +76,20 @@ def _from_weights(path: Path, options: dict[str, object]) -> Prior:
 def photograph_gaussian() -> StationaryGaussianPrior:
     """Return the stationary Gaussian whose spectrum was fitted to photographs, for 1 or 3 channels of any size.
 
+    The photographs were crops of 96 x 96 pixels; smaller images count as crops of these. `photograph_gaussian().at(
+    (1, 8, 8))` has the standard deviation of images of that shape; see `StationaryGaussianPrior`.
+
     `python -m invdiff.training.spectrum FOLDER` writes its file.
     """
     text = files("invdiff.priors").joinpath("photograph_gaussian.json").read_text()
     return StationaryGaussianPrior(*(spectrum_from_json(s) for s in json.loads(text)["spectra"]))
 
 
-def spectrum_from_json(entry: dict[str, list[float] | list[list[float]] | list[dict[str, float]]]) -> ColourSpectrum:
+def spectrum_from_json(entry: dict[str, Any]) -> ColourSpectrum:
     """Return a `ColourSpectrum` from its JSON form."""
     return ColourSpectrum(
-        mean=tuple(entry["mean"]),  # type: ignore[arg-type]
-        basis=tuple(tuple(row) for row in entry["basis"]),  # type: ignore[arg-type]
-        powers=tuple(PowerLaw(**p) for p in entry["powers"]),  # type: ignore[arg-type]
+        mean=tuple(entry["mean"]),
+        basis=tuple(tuple(row) for row in entry["basis"]),
+        powers=tuple(PowerLaw(**p) for p in entry["powers"]),
+        side=int(entry.get("side", 1)),
     )

@@ -130,8 +130,8 @@ def operator_problem(
             f"operator_problem: noise: expected Gaussian, as the posterior has a closed form for no other, "
             f"got {law!r}; give a standard deviation"
         )
-    prior = photograph_gaussian()
     c, h, w = operator.in_shape
+    prior = photograph_gaussian().at((c, h, w))
     x = prior.sample(images, (c, h, w), generator(seed, 1), torch.float64)
     return simulate(operator, x, law, seed), prior
 
@@ -143,7 +143,7 @@ def exact_problems() -> dict[str, ExactProblem]:
     - "modes": two well separated, unequal modes that the measurement does not distinguish.
     - "mixture": the experiment with 25 modes, d_x = 8 and d_y = 2.
     """
-    prior = photograph_gaussian()
+    prior = photograph_gaussian().at((1, 8, 8))
     g = generator(2026)
     x = prior.sample(2, (1, 8, 8), g, torch.float64)
     mask = torch.rand(8, 8, generator=g) < 0.5

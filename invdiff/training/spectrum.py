@@ -73,8 +73,9 @@ def fit_spectrum(folder: Path) -> dict[str, Any]:
     mean = float(x.mean())
     gray = x.mean(1, keepdim=True) - mean
     luma, opponent = _fit_power_law(_power(gray * math.sqrt(3))), _fit_power_law(_power(x - mean - gray) * 3 / 2)
-    colour = {"mean": [mean] * 3, "basis": OPPONENT, "powers": [luma, opponent, opponent]}
-    plain = {"mean": [mean], "basis": [[1.0]], "powers": [{**luma, "amplitude": luma["amplitude"] / 3}]}
+    colour = {"side": SIDE, "mean": [mean] * 3, "basis": OPPONENT, "powers": [luma, opponent, opponent]}
+    gray_power = {**luma, "amplitude": luma["amplitude"] / 3}
+    plain = {"side": SIDE, "mean": [mean], "basis": [[1.0]], "powers": [gray_power]}
     return {"photographs": len(x), "spectra": [colour, plain]}
 
 

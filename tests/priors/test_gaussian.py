@@ -5,7 +5,7 @@ import scipy.fft
 import scipy.stats
 import torch
 
-from invdiff.priors import ColourSpectrum, GaussianPrior, PowerLaw, Prior, load_prior
+from invdiff.priors import ColourSpectrum, GaussianPrior, PowerLaw, Prior, load_prior, photograph_gaussian
 from invdiff.priors.dct import dct2, idct2
 
 
@@ -83,6 +83,59 @@ def test_photograph_prior_is_a_proper_gaussian_at_odd_sizes(channels: int) -> No
     x = prior.sample(20000, shape, torch.Generator().manual_seed(0), torch.float64).flatten(1)  # type: ignore[attr-defined]
     se = ((c.diagonal()[:, None] * c.diagonal() + c**2) / len(x)).sqrt()
     assert bool(((torch.cov(x.T) - c).abs() < 4.5 * se).all())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_small_photographs_have_the_spread_of_large_ones(channels: int) -> None:
+    """The spectrum alone would give the mean of 8 x 8 pixels a deviation of 1.3, and images from -2.8 on."""
+    prior = photograph_gaussian()
+    for n in (1, 2, 8, 16, 32, 64):
+        shape = (channels, n, n)
+        x = prior.sample(4000, shape, torch.Generator().manual_seed(n), torch.float64)
+        assert 0.2 < float(x.var(0).mean().sqrt()) < 0.3
+        # A mean of pixels varies less than a pixel does.
+        assert float(x[:, 0].flatten(1).mean(1).var()) <= float(x[:, 0].var(0).mean()) * (1 + 1e-9)
+
+
+def test_small_photographs_are_crops_of_the_size_that_was_fitted() -> None:
+    prior, n = photograph_gaussian(), 3000
+    large = prior.sample(n, (1, 96, 96), torch.Generator().manual_seed(0), torch.float64)
+    places = torch.randint(0, 89, (n, 2), generator=torch.Generator().manual_seed(1)).tolist()
+    crops = torch.stack([x[:, i : i + 8, j : j + 8] for x, (i, j) in zip(large, places, strict=True)])
+    mean, variance = prior.moments((1, 8, 8), crops)
+    square = dct2(crops - mean).square()
+    assert bool(((square.mean(0) - variance).abs() < 4.5 * square.std(0) / n**0.5).all())
+
+
+def test_from_the_fitted_size_on_the_spectrum_is_the_power_law() -> None:
+    prior = photograph_gaussian()
+    (power,) = prior.spectra[1].powers
+    f2 = (torch.arange(96).double() / 192)[:, None] ** 2 + (torch.arange(200).double() / 400) ** 2
+    torch.testing.assert_close(prior.moments((1, 96, 200), f2)[1][0], power(f2))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (1, 1, 24), (1, 40, 120), (1, 128, 128)])
+def test_std_is_that_of_the_shape(shape: tuple[int, int, int]) -> None:
+    prior = photograph_gaussian().at(shape)
+    assert prior.shape == shape
+    x = prior.sample(400, shape, torch.Generator().manual_seed(0), torch.float64)
+    squares = (x - prior.moments(shape, x)[0]).square().flatten(1).mean(1)
+    assert abs(float(squares.mean()) - prior.std**2) < 4.5 * float(squares.std()) / 400**0.5
+    # With the size open it is that of large photographs in colour.
+    assert photograph_gaussian().std == pytest.approx(photograph_gaussian().at((3, 256, 256)).std)
+
+
+def test_a_prior_for_one_shape_takes_no_other() -> None:
+    prior = photograph_gaussian().at((1, 8, 8))
+    torch.testing.assert_close(
+        prior.denoise(torch.ones(1, 1, 8, 8), 0.1), load_prior("gaussian").denoise(torch.ones(1, 1, 8, 8), 0.1)
+    )
+    with pytest.raises(ValueError, match=r"expected images of shape \(1, 8, 8\), got \(1, 8, 9\); call at\(shape\)"):
+        prior.denoise(torch.ones(1, 1, 8, 9), 0.1)
+    with pytest.raises(ValueError, match=r"shape: expected \(C, H, W\), each at least 1, got \(8, 8\)"):
+        prior.at((8, 8))
+    with pytest.raises(ValueError, match="1 or 3 channels, got 2"):
+        prior.at((2, 8, 8))
 
 
 def test_photograph_prior_prefers_photographs_to_noise_of_the_same_colours() -> None:

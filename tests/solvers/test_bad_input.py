@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 from odd_operators import Curve, Rows
+from odd_priors import wide_gaussian
 from torch import Tensor
 
 from invdiff import load_prior, registry, simulate
@@ -95,7 +96,7 @@ def test_noiseless_pixels_are_met_or_nearly(name: str) -> None:
     """Fully known and without noise, the answer is the measurement, up to what few steps leave."""
     x = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     problem = simulate(Inpainting(torch.ones(4, 4)), x, 0.0)
-    result = quick(name, steps=30)(problem, load_prior("gaussian"), samples=1)
+    result = quick(name, steps=30)(problem, wide_gaussian(), samples=1)
     error = float((result.mean - x).square().mean().sqrt())
     assert error < FAR.get(name, 0.05)
 
