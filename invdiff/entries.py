@@ -70,7 +70,10 @@ SOLVERS: dict[str, SolverEntry] = {
         needs="linear gaussian",
     ),
     "daps": SolverEntry(
-        "invdiff.solvers:DAPS", "decoupled annealing: draw a clean image, noise it anew", paper="Zhang et al. 2025"
+        "invdiff.solvers:DAPS",
+        "decoupled annealing: draw a clean image, noise it anew",
+        paper="Zhang et al. 2025",
+        needs="vjp",
     ),
     "dcps": SolverEntry(
         "invdiff.solvers:DCPS",
@@ -94,7 +97,7 @@ SOLVERS: dict[str, SolverEntry] = {
         "invdiff.solvers:DiffPIR",
         "half-quadratic splitting along the noise levels",
         paper="Zhu et al. 2023",
-        needs="gaussian",
+        needs="gaussian vjp",
     ),
     "dip": SolverEntry(
         "invdiff.solvers:DeepImagePrior",
@@ -178,11 +181,15 @@ SOLVERS: dict[str, SolverEntry] = {
         "invdiff.solvers:PlugAndPlay",
         "plug-and-play half-quadratic splitting with the prior as denoiser",
         paper="Zhang et al. 2021",
-        needs="gaussian",
+        needs="gaussian vjp",
         point=True,
     ),
     "pnpdm": SolverEntry(
-        "invdiff.solvers:PnPDM", "split Gibbs sampling with a reverse diffusion", paper="Wu et al. 2024", limit="steps"
+        "invdiff.solvers:PnPDM",
+        "split Gibbs sampling with a reverse diffusion",
+        paper="Wu et al. 2024",
+        needs="vjp",
+        limit="steps",
     ),
     "reddiff": SolverEntry(
         "invdiff.solvers:REDdiff",

@@ -22,6 +22,7 @@ class Reconstruction:
         trace: figures of each step, by name, `(steps,)` each, averaged over the samples.
         log_evidence: estimate of `log p(y)` of each image, `(B,)`, where the solver gives one.
         estimate: the posterior mean, `(B, C, H, W)`, where the solver has a better one than the mean over samples.
+        vjps: products with the transposed Jacobian of the prior's network, for one sample.
     """
 
     samples: Tensor
@@ -32,6 +33,7 @@ class Reconstruction:
     trace: dict[str, Tensor] = field(default_factory=dict)
     log_evidence: Tensor | None = None
     estimate: Tensor | None = None
+    vjps: int = 0
 
     @property
     def mean(self) -> Tensor:

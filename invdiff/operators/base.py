@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from .numerics.constants import Movable
+from .numerics.constants import Movable, linear
 from .numerics.linalg import conjugate_gradients, least_squares
 from .numerics.norms import largest_singular_value
 
@@ -56,6 +56,17 @@ def _moved(value: Any, device: torch.device | str) -> Any:
     if isinstance(value, tuple) and any(isinstance(v, (Tensor, Movable, Operator)) for v in value):
         return tuple(_moved(v, device) for v in value)
     return value
+
+
+def _followed(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor | None:
+    """Return `forward(x)` for an `x` that requires a gradient, or `None` where autograd cannot follow."""
+    try:
+        y = forward(x)
+    except RuntimeError as error:  # of x.numpy()
+        if "requires grad" not in str(error):
+            raise
+        return None
+    return y if y.requires_grad else None
 
 
 class Operator(abc.ABC):
@@ -127,6 +138,16 @@ class Operator(abc.ABC):
         """Return `A(x)`, `(B, *out_shape)`, after checking shape and type of `x`, `(B, *in_shape)`."""
         self._check(x, self.in_shape, "an image", "x")
         return self.forward(x)
+
+    def differentiable(self, like: Tensor) -> bool:
+        """Return whether the output has a gradient in the input; one image is mapped to find out.
+
+        Args:
+            like: a tensor in the type and on the device of an image.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            x = torch.full((1, *self.in_shape), 0.5, dtype=like.dtype, device=like.device, requires_grad=True)
+            return _followed(self.forward, x) is not None
 
     @property
     def observed(self) -> Tensor | None:
@@ -248,15 +269,42 @@ class LinearOperator(Operator):
 
         return Matrix(matrix, in_shape, out_shape=out_shape)
 
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return `A x`, `(B, *out_shape)`, after checking shape and type of `x`, `(B, *in_shape)`.
+
+        Where autograd cannot follow `forward`, a hand-written adjoint is the derivative.
+        """
+        self._check(x, self.in_shape, "an image", "x")
+        if not (self._writes_adjoint and x.requires_grad and torch.is_grad_enabled()):
+            return self.forward(x)
+        y = _followed(self.forward, x)
+        return linear(x, lambda z: self.forward(z.detach()), self.adjoint) if y is None else y
+
+    def differentiable(self, like: Tensor) -> bool:
+        """Return whether the output has a gradient in the input, by autograd or by a hand-written adjoint."""
+        return self._writes_adjoint or super().differentiable(like)
+
+    @property
+    def _writes_adjoint(self) -> bool:
+        return type(self).adjoint is not LinearOperator.adjoint
+
     def adjoint(self, y: Tensor) -> Tensor:
         """Return `A^T y`, `(B, *in_shape)`, for measurements `y`, `(B, *out_shape)`.
 
         A linear map is its own derivative, so the vector-Jacobian product at any point is the adjoint.
+
+        Raises:
+            TypeError: autograd cannot follow `forward`.
         """
         with torch.inference_mode(False), torch.enable_grad():
             y = y.clone() if y.is_inference() else y  # autograd does not accept tensors of inference mode
             x = torch.zeros((y.shape[0], *self.in_shape), dtype=y.dtype, device=y.device, requires_grad=True)
-            (grad,) = torch.autograd.grad(self.forward(x), x, y, create_graph=y.requires_grad)
+            if (out := _followed(self.forward, x)) is None:
+                raise TypeError(
+                    f"{type(self).__name__}: forward: expected torch operations, whose gradient is the adjoint, got an "
+                    "output without a gradient; write forward without detach and numpy, or define adjoint(self, y)"
+                )
+            (grad,) = torch.autograd.grad(out, x, y, create_graph=y.requires_grad)
         return grad
 
     @property

@@ -39,7 +39,7 @@ NEEDS = {
     "linear": "a linear operator",
     "svd": "an operator with a closed-form singular value decomposition",
     "gaussian": "Gaussian noise",
-    "vjp": "a prior and an operator that are differentiable",
+    "vjp": "an operator whose output has a gradient in its input",
 }
 
 APPROXIMATE = (
@@ -86,7 +86,8 @@ class Solver(metaclass=SolverType):
         name: under which the registry lists it; "" for a class that is not listed.
         summary: one line for listings.
         paper: authors and year; "" for what is no paper's.
-        needs: what a problem must offer, of {"linear", "svd", "gaussian", "vjp"}.
+        needs: what a problem must offer, of {"linear", "svd", "gaussian", "vjp"}. A solver that differentiates the
+            prior refuses one without a gradient at its first evaluation.
         lower: the step size, to be lowered when the solver diverges; "" if it has none.
         limit: the parameter in whose limit the samples are exact; "" for an approximate solver.
         point: whether the solver draws nothing, so that all its samples are one estimate.
@@ -194,6 +195,7 @@ class Solver(metaclass=SolverType):
         return Reconstruction(
             samples=drawn[:, :samples],
             nfe=round(sum(r.evaluated for r in runs) / max(1, len(problem) * samples)),
+            vjps=round(sum(r.products for r in runs) / max(1, len(problem) * samples)),
             seconds=time.perf_counter() - begin,
             status="diverged" if failure else "ok",
             message=failure,
@@ -239,7 +241,7 @@ class Solver(metaclass=SolverType):
             "linear": isinstance(op, LinearOperator),
             "svd": isinstance(op, LinearOperator) and op.svd is not None,
             "gaussian": isinstance(problem.noise, Gaussian),
-            "vjp": True,
+            "vjp": "vjp" not in cls.needs or op.differentiable(problem.measurement),
         }
         return sorted(n for n in cls.needs if not met[n])
 

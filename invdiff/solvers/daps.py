@@ -85,6 +85,7 @@ class DAPS(IterativeSolver):
     name: ClassVar[str] = "daps"
     summary: ClassVar[str] = "decoupled annealing: draw a clean image, noise it anew"
     paper: ClassVar[str] = "Zhang et al. 2025"
+    needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
     search: ClassVar[Ranges] = {"moves": Range(10, 100)}
 
     def __post_init__(self) -> None:

@@ -63,7 +63,7 @@ class DiffPIR(IterativeSolver):
     name: ClassVar[str] = "diffpir"
     summary: ClassVar[str] = "half-quadratic splitting along the noise levels"
     paper: ClassVar[str] = "Zhu et al. 2023"
-    needs: ClassVar[frozenset[str]] = frozenset({"gaussian"})
+    needs: ClassVar[frozenset[str]] = frozenset({"gaussian", "vjp"})
     search: ClassVar[Ranges] = {"weight": Range(0.05, 20.0, log=True), "zeta": SHARE}
 
     def __post_init__(self) -> None:

@@ -67,7 +67,7 @@ class PlugAndPlay(IterativeSolver):
     name: ClassVar[str] = "pnp"
     summary: ClassVar[str] = "plug-and-play half-quadratic splitting with the prior as denoiser"
     paper: ClassVar[str] = "Zhang et al. 2021"
-    needs: ClassVar[frozenset[str]] = frozenset({"gaussian"})
+    needs: ClassVar[frozenset[str]] = frozenset({"gaussian", "vjp"})
     point: ClassVar[bool] = True
     search: ClassVar[Ranges] = {"weight": Range(0.02, 5.0, log=True), "sigma": Range(0.05, 4.0, log=True)}
 

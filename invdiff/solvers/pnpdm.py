@@ -71,6 +71,7 @@ class PnPDM(IterativeSolver):
     name: ClassVar[str] = "pnpdm"
     summary: ClassVar[str] = "split Gibbs sampling with a reverse diffusion"
     paper: ClassVar[str] = "Wu et al. 2024"
+    needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
     limit: ClassVar[str] = "steps"
     search: ClassVar[Ranges] = {
         "rho_max": Range(0.3, 10.0, log=True),

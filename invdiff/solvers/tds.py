@@ -17,6 +17,7 @@ twist; a good twist needs fewer particles.
 
 from __future__ import annotations
 
+import abc
 import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -47,46 +48,21 @@ class Twisted(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TDS(pf.ParticleSolver):
-    """Twisted sequential Monte Carlo for any differentiable operator and Gaussian noise.
+class TwistedFilter(pf.ParticleSolver):
+    """A particle filter that moves and weighs with a twist; a subclass gives the twist and what stands at the end.
 
     Attributes:
-        steps: noise levels T; the authors use 100 to 250 for images.
-        particles: P, in each cloud; the authors have 2 to 64.
-        spread: factor of `v_t`; 1 for the posterior variance of a Gaussian prior.
-        threshold: resample where the effective sample size falls below this share of P; 1 for every step, as the
-            authors do for images.
-        damped: whether a move that would overshoot the data is shortened; the weights make up for it.
+        steps: noise levels T.
+        particles: P, in each cloud.
+        spread: factor of `v_t`.
+        threshold: resample where the effective sample size falls below this share of P; 1 for every step.
         resample: how survivors are drawn.
-
-    References:
-        Practical and Asymptotically Exact Conditional Sampling in Diffusion Models (Wu et al., 2023),
-        https://arxiv.org/abs/2306.17775, algorithm 1.
-
-    Differs:
-        The paper's twist is the likelihood at `x0_hat`; the authors' code for inpainting widens it, to `sigma_t^2`, to
-        `v_t` with `r = 1`, or to multiples of both: this is `v_t` with the data's `r` and the noise's variance. The
-        paper moves by the transition's variance times the gradient; the code, and this class, by `x0_tilde`, which is
-        the posterior score. The code treats masks without noise only and ends with `p(y | x_1)`; here noiseless
-        data end with the twist of the last positive level. The final images are `x0_hat` of the last level, as in the
-        code. Its networks clip `x0_tilde` to [-1, 1]; here `damped` keeps few steps from diverging. Levels are in
-        geometric progression, not those of the network.
-
-    Example:
-        >>> TDS(particles=8).evaluations
-        800
     """
 
     spread: float = 1.0
     threshold: float = 1.0
-    damped: bool = True
 
-    name: ClassVar[str] = "tds"
-    summary: ClassVar[str] = "twisted sequential Monte Carlo, any differentiable operator"
-    paper: ClassVar[str] = "Wu et al. 2023"
-    needs: ClassVar[frozenset[str]] = frozenset({"vjp", "gaussian"})
     limit: ClassVar[str] = "particles"
-    search: ClassVar[Ranges] = {"spread": Range(0.2, 5.0, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -140,6 +116,54 @@ class TDS(pf.ParticleSolver):
     def _target(self, run: Run, x0: Tensor, before: Tensor, i: int) -> Tensor:
         """Return where the transition from level i leads, given the estimates at levels i and i - 1."""
         return x0
+
+    @abc.abstractmethod
+    def _last(self, run: Run, state: Twisted) -> Twisted:
+        """Return the clean particles, weighted."""
+
+    @abc.abstractmethod
+    def _twist(self, run: Run, x: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return `x0_hat`, `grad log psi` and `log psi` of all particles `x` at level `sigma`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TDS(TwistedFilter):
+    """Twisted sequential Monte Carlo for any differentiable operator and Gaussian noise.
+
+    Attributes:
+        steps: noise levels T; the authors use 100 to 250 for images.
+        particles: P, in each cloud; the authors have 2 to 64.
+        spread: factor of `v_t`; 1 for the posterior variance of a Gaussian prior.
+        threshold: resample where the effective sample size falls below this share of P; 1 for every step, as the
+            authors do for images.
+        damped: whether a move that would overshoot the data is shortened; the weights make up for it.
+        resample: how survivors are drawn.
+
+    References:
+        Practical and Asymptotically Exact Conditional Sampling in Diffusion Models (Wu et al., 2023),
+        https://arxiv.org/abs/2306.17775, algorithm 1.
+
+    Differs:
+        The paper's twist is the likelihood at `x0_hat`; the authors' code for inpainting widens it, to `sigma_t^2`, to
+        `v_t` with `r = 1`, or to multiples of both: this is `v_t` with the data's `r` and the noise's variance. The
+        paper moves by the transition's variance times the gradient; the code, and this class, by `x0_tilde`, which is
+        the posterior score. The code treats masks without noise only and ends with `p(y | x_1)`; here noiseless
+        data end with the twist of the last positive level. The final images are `x0_hat` of the last level, as in the
+        code. Its networks clip `x0_tilde` to [-1, 1]; here `damped` keeps few steps from diverging. Levels are in
+        geometric progression, not those of the network.
+
+    Example:
+        >>> TDS(particles=8).evaluations
+        800
+    """
+
+    damped: bool = True
+
+    name: ClassVar[str] = "tds"
+    summary: ClassVar[str] = "twisted sequential Monte Carlo, any differentiable operator"
+    paper: ClassVar[str] = "Wu et al. 2023"
+    needs: ClassVar[frozenset[str]] = frozenset({"vjp", "gaussian"})
+    search: ClassVar[Ranges] = {"spread": Range(0.2, 5.0, log=True)}
 
     def _last(self, run: Run, state: Twisted) -> Twisted:
         """Return the clean particles, weighted by their likelihood."""

@@ -38,13 +38,13 @@ from .common.initial_state import DROWNED, center
 from .common.levels import level_range
 from .common.run import Run
 from .common.search import Range, Ranges
-from .tds import TDS, Twisted
+from .tds import Twisted, TwistedFilter
 
 LEAST = 1e-3  # of the factor f: a network's Jacobian need not be positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwistedMultistep(TDS):
+class TwistedMultistep(TwistedFilter):
     """TDS on second-order transitions, with a twist matched to the second moment along the residual.
 
     What each part gave on the 25-mode experiment (20 levels, d_x = 8, d_y = 1, six to eight problems, distance to the
@@ -59,7 +59,6 @@ class TwistedMultistep(TDS):
         particles: P, in each cloud.
         spread: factor of `v_t = r^2 sigma_t^2 / (r^2 + sigma_t^2)`, r the data's standard deviation.
         threshold: resample where the effective sample size falls below this share of P.
-        damped: not used here: `f` does its work.
         resample: how survivors are drawn.
 
     References:
@@ -86,6 +85,7 @@ class TwistedMultistep(TDS):
 
     name: ClassVar[str] = "twisted"
     summary: ClassVar[str] = "TDS on multistep transitions with a moment-matched twist: our own"
+    paper: ClassVar[str] = "Wu et al. 2023"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "vjp", "gaussian"})
     search: ClassVar[Ranges] = {"spread": Range(0.2, 5.0, log=True)}
 

@@ -102,7 +102,7 @@ def run(job: Job, prepared: Prepared | None = None) -> Result:
         result = solver(problem, prior, samples=job.samples, seed=job.cell.seed, progress=progress)
         wait(device)
         seconds = time.perf_counter() - start
-        facts |= {"peak_memory": _peak(device), "nfe": result.nfe, "vjps": getattr(result, "vjps", None)}
+        facts |= {"peak_memory": _peak(device), "nfe": result.nfe, "vjps": result.vjps}
         truth = torch.from_numpy(job.truth)[None]
         outcome = Outcome(truth, problem.to("cpu"), prior, _on_cpu(result), solver.point, job.cell.seed)
         metrics = score(outcome, job.metrics)

@@ -67,7 +67,7 @@ class Row(Cell):
         seconds: wall time of the solve alone, warm.
         harness: seconds spent on the cell beside the solve: measuring, warming up, scoring.
         nfe: evaluations of the prior's network for one sample.
-        vjps: how many of these were differentiated, where the solver tells.
+        vjps: products with the transposed Jacobian of the network for one sample.
         peak_memory: bytes; of the process, or on CUDA of the tensors.
         threads: of torch on the CPU.
         workers: how many cells ran at once, on this machine or others: alone, times are cleanest.

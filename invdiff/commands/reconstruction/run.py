@@ -289,6 +289,7 @@ def build_record(
         "seed": request.seed,
         "batch_size": request.batch_size,
         "nfe_per_sample": result.nfe,
+        "vjps_per_sample": result.vjps,
         "seconds": round(result.seconds, 3),
         "metrics": answer.metrics,
         **environment(device),

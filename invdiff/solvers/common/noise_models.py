@@ -66,14 +66,17 @@ def solve_white(
     known = [r.log_evidence for r in results if r.log_evidence is not None]
     names = sorted(set.intersection(*(set(r.trace) for r in results)))
     steps = {n: min(len(r.trace[n]) for r in results) for n in names}
+    estimates = [r.estimate for r in results if r.estimate is not None]
     return Reconstruction(
         samples=torch.cat([r.samples for r in results]),
         nfe=round(math.fsum(r.nfe for r in results) / len(results)),
+        vjps=round(math.fsum(r.vjps for r in results) / len(results)),
         seconds=math.fsum(r.seconds for r in results),
         status=bad.status,
         message=bad.message,
         trace={n: torch.stack([r.trace[n][: steps[n]] for r in results]).mean(0) for n in names},
         log_evidence=torch.cat(known) if len(known) == len(results) else None,
+        estimate=torch.cat(estimates) if len(estimates) == len(results) else None,
     )
 
 

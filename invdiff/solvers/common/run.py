@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from ...noise import Gaussian
@@ -31,6 +32,7 @@ class Run:
         trace: figures of each step, by name; `record` adds to it.
         evidence: logarithms of the factors of the estimate of `p(y)`, `(N,)` each; `add_evidence` adds to them.
         evaluated: how many images the prior has denoised.
+        products: how many images went back through the prior, in products with its transposed Jacobian.
         failure: what diverged first, and what to change; "" if nothing has.
         advance: called after each step, for the progress bar.
     """
@@ -42,6 +44,7 @@ class Run:
     trace: dict[str, list[Tensor]] = field(default_factory=dict)
     evidence: list[Tensor] = field(default_factory=list)
     evaluated: int = 0
+    products: int = 0
     failure: str = ""
     advance: Callable[[], None] = lambda: None
 
@@ -93,10 +96,10 @@ class Run:
         return self.problem.noise.std
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
-        """Return `E[x_0 | x_sigma = x]` and count the evaluation.
+        """Return `E[x_0 | x_sigma = x]`; count the evaluation, and each product with its transposed Jacobian.
 
         Raises:
-            ValueError: the prior returns something of another shape.
+            ValueError: the prior returns something of another shape, or without a gradient where one is asked for.
         """
         self.evaluated += x.shape[0]
         out = self.prior.denoise(x, sigma)
@@ -106,7 +109,18 @@ class Run:
                 f"prior: {type(self.prior).__name__}.denoise: expected images {tuple(x.shape)} like its input, got "
                 f"{got}; correct it: invdiff check prior tells what a prior must keep"
             )
+        if x.requires_grad and torch.is_grad_enabled():
+            if not out.requires_grad:
+                raise ValueError(
+                    f"prior: {type(self.prior).__name__}.denoise: expected an output with a gradient in its input, for "
+                    "this solver differentiates the prior, got none; compute it by torch operations without no_grad "
+                    "and detach, or take a solver that does not, such as ddrm or pnp"
+                )
+            out.register_hook(self._count_product)  # called once for each pass back through the prior
         return out
+
+    def _count_product(self, gradient: Tensor) -> None:
+        self.products += gradient.shape[0]
 
     def randn(self, like: Tensor) -> Tensor:
         """Return standard normal noise like `like`, `(N, ...)`, each row from its own stream."""
