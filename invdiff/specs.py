@@ -1,4 +1,4 @@
-"""The command line's notation for a name with options.
+"""The command line's notation for a name with options, and the object that they make.
 
     name                                  blur
     name:key=value,key=value              blur:sigma=3,border=circular
@@ -10,10 +10,12 @@ Values are integers, floats, `true`, `false`, `none`, lists in brackets, and oth
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from inspect import Parameter
+from typing import Any, TypeVar
 
 from .registry import unknown
 
@@ -130,27 +132,121 @@ def _plain(value: object) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
-def with_options(cls: type[T], options: Mapping[str, object]) -> T:
-    """Build a dataclass, such as a solver or a task, from named options.
+class Where:
+    """Whose options they are, for messages: a class, or what the user calls it.
 
     Args:
-        cls: the class.
-        options: values by name; integers are accepted where floats are expected.
+        owner: its name.
+        noun: what an option is called.
+    """
+
+    def __init__(self, owner: str, noun: str = "parameter") -> None:
+        self.owner, self.noun = owner, noun
+
+    def at(self, key: str) -> str:
+        """Return the place of an option."""
+        return f"{self.owner}: {key}"
+
+    def unknown(self, key: str, known: Iterable[str]) -> str:
+        """Return the message for an option that there is not."""
+        return unknown(f"{self.noun} of {self.owner}", key, known)
+
+    def missing(self, key: str) -> str:
+        """Return the message for an option that is needed."""
+        return f"{self.at(key)}: expected a value, got none; give {key}=VALUE"
+
+    def inside(self, key: str) -> Where | None:
+        """Return the place of the options of an option, where they may be given as a table."""
+        return None
+
+
+def build(
+    target: Callable[..., T], options: Mapping[str, Any], where: Where | None = None, *, first: tuple[Any, ...] = ()
+) -> T:
+    """Call a class or a function with named options, as files and the command line give them.
+
+    Names are checked, and values where the annotation is a plain type: integers are accepted where floats are expected,
+    lists where tuples are, and the names in `target.choices[option]` for what they stand for.
+
+    Args:
+        target: a dataclass, another class, or a function.
+        options: values by name.
+        where: whose options they are, for messages; the class unless given.
+        first: positional arguments in front of the options.
 
     Raises:
-        ValueError: an unknown option (the message names the nearest known one) or a value of the wrong type.
+        ValueError: an unknown option (the message names the nearest known one), a value of the wrong type, or none
+            where one is needed.
+
+    Example:
+        >>> build(Spec, {"name": "blur"}).name
+        'blur'
+        >>> build(Spec, {"nam": "blur"})
+        Traceback (most recent call last):
+        ValueError: unknown parameter of Spec 'nam'; did you mean 'name'?
     """
-    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    values = dict(options)
-    for name, value in values.items():
-        if name not in known:
-            raise ValueError(unknown(f"parameter of {cls.__name__}", name, known))
-        default = known[name].default
-        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            values[name] = float(value)
-        elif isinstance(default, int | float | str) and type(value) is not type(default):
-            raise ValueError(f"{cls.__name__}: {name}: expected {type(default).__name__}, got {value!r}")
-    return cls(**values)
+    where = where or Where(target.__name__)
+    known = _known(target, options, where, len(first))
+    return target(*first, **{k: _value(target, k, v, known.get(k), where) for k, v in options.items()})
+
+
+def _known(target: Callable[..., Any], options: Mapping[str, Any], where: Where, given: int) -> dict[str, Parameter]:
+    """Return the parameters by name, after checking that the options name them, and all that are needed."""
+    found = list(inspect.signature(target).parameters.values())[given:]
+    known = {p.name: p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    if not any(p.kind is p.VAR_KEYWORD for p in found):
+        for key in options:
+            if key not in known:
+                raise ValueError(where.unknown(key, known))
+    for key, p in known.items():
+        if p.default is p.empty and key not in options:
+            raise ValueError(where.missing(key))
+    return known
+
+
+def _value(target: Callable[..., Any], key: str, value: Any, parameter: Parameter | None, where: Where) -> Any:
+    """Return the value of an option as its parameter takes it."""
+    choices: Choices = getattr(target, "choices", {})
+    if isinstance(value, str) and key in choices:
+        if value not in choices[key]:
+            raise ValueError(f"{where.at(key)}: {unknown(key, value, choices[key])}")
+        return choices[key][value]
+    inside, table = where.inside(key), _table(target, key)
+    if inside is not None and table is not None:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{where.at(key)}: expected a table, got {value!r}; write [{where.at(key)}]")
+        return build(table, value, inside)
+    return value if parameter is None else _converted(value, parameter.annotation, where.at(key))
+
+
+def _table(target: Callable[..., Any], key: str) -> type[Any] | None:
+    """Return the class of a field that holds a dataclass by default."""
+    fields = {f.name: f for f in dataclasses.fields(target)} if dataclasses.is_dataclass(target) else {}
+    made = fields[key].default_factory if key in fields else None
+    return made if isinstance(made, type) and dataclasses.is_dataclass(made) else None
+
+
+Choices = Mapping[str, Mapping[str, Any]]
+"""What stands for functions and objects in text, by parameter and name."""
+
+PLAIN = {"int": int, "float": float, "bool": bool, "str": str, "None": type(None)}
+
+
+def _converted(value: Any, annotation: Any, where: str) -> Any:
+    """Return a value as its annotation wants it; one that is not plain takes what comes."""
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    if text.startswith("tuple["):
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{where}: expected a list, got {value!r}")
+        return tuple(value)
+    names = [name.strip() for name in text.split("|")]
+    if not set(names) <= set(PLAIN):
+        return value
+    if any(isinstance(value, PLAIN[n]) and (n == "bool" or not isinstance(value, bool)) for n in names):
+        return value
+    if "float" in names and type(value) is int:
+        return float(value)
+    raise ValueError(f"{where}: expected {' or '.join(n for n in names if n != 'None')}, got {value!r}")
 
 
 def _split(text: str) -> list[str]:

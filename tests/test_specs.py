@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+from typing import ClassVar
+
 import pytest
 
-from invdiff.specs import parse_spec
+from invdiff.commands.options import describe
+from invdiff.schedules import karras_levels
+from invdiff.solvers import MCGDiff
+from invdiff.solvers.common.particles import multinomial
+from invdiff.specs import Where, build, parse_spec
 
 
 @pytest.mark.parametrize(
@@ -42,3 +49,72 @@ def test_specs(text: str, name: str, options: dict[str, object]) -> None:
 def test_bad_specs(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_spec(text)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    depth: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Thing:
+    count: int
+    rate: float = 0.5
+    share: float | None = None
+    sides: tuple[int, ...] = (1, 2)
+    named: object = len
+    inner: Inner = dataclasses.field(default_factory=Inner)
+
+    choices: ClassVar[dict[str, dict[str, object]]] = {"named": {"length": len, "total": sum}}
+
+
+class Nested(Where):
+    def inside(self, key: str) -> Nested:
+        return Nested(f"{self.owner}.{key}")
+
+
+def function(shape: tuple[int, ...], *, rate: float = 0.5, **rest: object) -> object:
+    return shape, rate, rest
+
+
+def test_options_make_objects() -> None:
+    made = build(Thing, {"count": 3, "rate": 2, "share": 1, "sides": [4, 5], "named": "total"})
+    assert made == Thing(3, 2.0, 1.0, (4, 5), sum)
+    assert [type(v) for v in (made.rate, made.share)] == [float, float]
+    assert build(Thing, {"count": 3, "inner": {"depth": 2}}, Nested("thing")).inner == Inner(2)
+    assert build(function, {"rate": 1, "other": "x"}, Where("f"), first=((1, 2),)) == ((1, 2), 1.0, {"other": "x"})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cont": 3}, "unknown parameter of Thing 'cont'; did you mean 'count'"),
+        ({}, "Thing: count: expected a value, got none; give count=VALUE"),
+        ({"count": "many"}, "Thing: count: expected int, got 'many'"),
+        ({"count": 1.0}, "Thing: count: expected int, got 1.0"),
+        ({"count": True}, "Thing: count: expected int, got True"),
+        ({"count": 1, "share": "half"}, "Thing: share: expected float, got 'half'"),
+        ({"count": 1, "sides": 4}, "Thing: sides: expected a list, got 4"),
+        ({"count": 1, "named": "totl"}, "Thing: named: unknown named 'totl'; did you mean 'total'"),
+    ],
+)
+def test_options_that_make_none(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(Thing, options)
+
+
+def test_tables_within_tables() -> None:
+    with pytest.raises(ValueError, match=r"unknown parameter of thing.inner 'dpth'; did you mean 'depth'"):
+        build(Thing, {"count": 1, "inner": {"dpth": 2}}, Nested("thing"))
+    with pytest.raises(ValueError, match=r"thing: inner: expected a table, got 3"):
+        build(Thing, {"count": 1, "inner": 3}, Nested("thing"))
+
+
+def test_functions_by_name() -> None:
+    assert build(MCGDiff, {"resample": "multinomial", "spacing": "karras"}) == MCGDiff(
+        resample=multinomial, spacing=karras_levels
+    )
+    with pytest.raises(ValueError, match="MCGDiff: resample: unknown resample 'sistematic'; did you mean 'systematic'"):
+        build(MCGDiff, {"resample": "sistematic"})
+    assert "spacing=karras, " in describe("samplers", "heun")
+    assert "resample=systematic, " in describe("solvers", "mcgdiff")

@@ -45,7 +45,7 @@ from typing import Any
 
 from ..registry import unknown
 from ..solvers.base import Solver
-from ..specs import canonical, parse_spec, with_options
+from ..specs import build, canonical, parse_spec
 from .baselines import solver_class
 from .images import BUILT_IN
 from .metrics import check_names
@@ -98,7 +98,7 @@ class Entry:
 
     def build(self) -> Solver:
         """Return the solver."""
-        return with_options(solver_class(self.name), self.parameters)
+        return build(solver_class(self.name), self.parameters)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ class Suite:
                 raise ValueError(f"suite {self.name!r}: expected tables [parameters.TASK.SOLVER], got {solvers!r}")
             for solver, options in solvers.items():
                 spec = parse_spec(solver)
-                with_options(solver_class(spec.name), {**spec.options, **options})
+                build(solver_class(spec.name), {**spec.options, **options})
                 spelled.setdefault(canonical(parse_spec(task)), {})[canonical(spec)] = dict(options)
         object.__setattr__(self, "parameters", spelled)
         for solvers in self.studies.values():

@@ -40,7 +40,7 @@ from ..operators import (
 )
 from ..problem import Problem
 from ..registry import tasks
-from ..specs import Spec, parse_spec, with_options
+from ..specs import Spec, build, parse_spec
 from ..streams import generator
 
 Shape = tuple[int, int, int]
@@ -103,7 +103,7 @@ def make_task(spec: Spec | str) -> Task:
     cls = tasks[s.name]
     if not (isinstance(cls, type) and issubclass(cls, Task)):
         raise ValueError(f"task {s.name!r}: expected a subclass of invdiff.benchmarks.tasks.Task, got {cls!r}")
-    made: Task = with_options(cls, s.options)
+    made: Task = build(cls, s.options)
     return made
 
 

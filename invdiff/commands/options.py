@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 
 from .. import registry
+from ..operators.builders.base import SHAPE_NAMES
 from ..operators.builders.factory import find_builder
 
 
@@ -18,19 +20,19 @@ def describe(kind: str, name: str) -> str:
     if kind not in ("operators", "solvers", "samplers", "priors", "tasks"):
         return "no options"
     if kind == "operators":
-        found = list(find_builder(name).options().values())
+        found, choices = list(find_builder(name).options().values()), dict[str, dict[str, object]]()
     else:
         target = getattr(registry, kind)[name]
-        found = [
-            p
-            for p in inspect.signature(target).parameters.values()
-            if p.name not in ("in_shape", "image_shape", "shape", "self")
-        ]
-    return ", ".join(_option(p) for p in found if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)) or "no options"
+        hidden = {*SHAPE_NAMES, "self"}
+        found = [p for p in inspect.signature(target).parameters.values() if p.name not in hidden]
+        choices = getattr(target, "choices", {})
+    shown = (p for p in found if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
+    return ", ".join(_option(p, choices.get(p.name, {})) for p in shown) or "no options"
 
 
-def _option(parameter: inspect.Parameter) -> str:
+def _option(parameter: inspect.Parameter, choices: Mapping[str, object]) -> str:
     # None stands for "not given": a value of that name would tell the reader nothing.
     if parameter.default is parameter.empty or parameter.default is None:
         return parameter.name
-    return f"{parameter.name}={parameter.default}"
+    named = [name for name, choice in choices.items() if choice is parameter.default]
+    return f"{parameter.name}={named[0] if named else parameter.default}"

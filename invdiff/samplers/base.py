@@ -12,31 +12,24 @@ neighbouring levels. A sampler's own file holds that step. A prior with a likeli
 from __future__ import annotations
 
 import abc
-import dataclasses
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..loop import divergence_bound, iterate
 from ..priors.base import Prior
-from ..registry import unknown
-from ..schedules import EDM, VE, VP, Spacing, SubVP, geometric_levels, karras_levels, scaled_levels, vp_levels
+from ..schedules import EDM, SPACINGS, VE, VP, Spacing, SubVP, karras_levels, scaled_levels
+from ..specs import Choices, build
 from ..streams import BlockStreams, generator
 from ..transitions import tweedie_score
 
 Watch = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
-
-CHOICES: dict[str, dict[str, Any]] = {
-    "spacing": {"vp": vp_levels, "karras": karras_levels, "geometric": geometric_levels},
-    "diffusion": {"vp": VP(), "sub-vp": SubVP(), "ve": VE(), "edm": EDM()},
-}
-"""Functions and objects that a parameter takes, by the names that the command line knows."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +103,13 @@ class Sampler(abc.ABC):
         spacing: where the levels stand, for data on [-1, 1]; they are scaled to the prior's data.
         sigma_min: lowest positive level, in units of the images; the prior's unless given.
         sigma_max: highest level, in units of the images; the prior's unless given.
+        choices: functions and objects that a parameter takes, by the names that the command line knows.
     """
+
+    choices: ClassVar[Choices] = {
+        "spacing": SPACINGS,
+        "diffusion": {"vp": VP(), "sub-vp": SubVP(), "ve": VE(), "edm": EDM()},
+    }
 
     steps: int = 50
     spacing: Spacing = karras_levels
@@ -267,26 +266,4 @@ def make_sampler(cls: type[Sampler], options: dict[str, Any]) -> Sampler:
     Raises:
         ValueError: an option that the sampler has not (the message names the nearest one) or a value of the wrong type.
     """
-    known = {f.name: f for f in dataclasses.fields(cls)}
-    values: dict[str, Any] = {}
-    for name, value in options.items():
-        if name not in known:
-            raise ValueError(unknown(f"parameter of {cls.__name__}", name, known))
-        values[name] = _convert(f"{cls.__name__}: {name}", name, value, known[name].default)
-    return cls(**values)
-
-
-def _convert(where: str, name: str, value: Any, default: Any) -> Any:
-    """Return the value as the parameter wants it: an object of that name, a float for an integer, or as it is."""
-    if isinstance(value, str) and name in CHOICES:
-        if value not in CHOICES[name]:
-            raise ValueError(f"{where}: {unknown(name, value, CHOICES[name])}")
-        return CHOICES[name][value]
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(default, float) or (default is None and name.startswith("sigma")):
-        if not number:
-            raise ValueError(f"{where}: expected a number, got {value!r}")
-        return float(value)
-    if isinstance(default, int) and type(value) is not type(default):
-        raise ValueError(f"{where}: expected {type(default).__name__}, got {value!r}")
-    return value
+    return build(cls, options)

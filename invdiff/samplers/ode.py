@@ -12,7 +12,7 @@ import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from ..priors.base import Prior
+from ..specs import Choices
 from ..transitions import ddim_step, heun_step, raise_noise
-from .base import CHOICES, Sampler, Walk
+from .base import Sampler, Walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +135,6 @@ def integrate_torchdiffeq(flow: Flow, x: Tensor, begin: float, end: float, rtol:
     return path[-1]
 
 
-CHOICES["integrator"] = {"scipy": integrate_scipy, "torchdiffeq": integrate_torchdiffeq}
-
-
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveODE(Sampler):
     """The probability flow by a solver with adaptive steps, in the time `log sigma`.
@@ -164,6 +162,11 @@ class AdaptiveODE(Sampler):
         >>> AdaptiveODE(rtol=1e-5).rtol
         1e-05
     """
+
+    choices: ClassVar[Choices] = {
+        **Sampler.choices,
+        "integrator": {"scipy": integrate_scipy, "torchdiffeq": integrate_torchdiffeq},
+    }
 
     rtol: float = 1e-4
     atol: float = 1e-4

@@ -7,10 +7,11 @@
 
 from .chains import Chain, cosine_betas, linear_betas
 from .diffusions import EDM, VE, VP, Diffusion, SubVP
-from .levels import Spacing, alpha_levels, geometric_levels, karras_levels, scaled_levels, vp_levels
+from .levels import SPACINGS, Spacing, alpha_levels, geometric_levels, karras_levels, scaled_levels, vp_levels
 
 __all__ = [
     "EDM",
+    "SPACINGS",
     "VE",
     "VP",
     "Chain",

@@ -11,7 +11,7 @@ which is for data of standard deviation about one. `scaled_levels` applies any s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import torch
@@ -99,3 +99,7 @@ def scaled_levels(spacing: Spacing, steps: int, sigma_min: float, sigma_max: flo
     if not unit > 0:
         raise ValueError(f"scaled_levels: unit: expected a positive number, got {unit}")
     return unit * spacing(steps, sigma_min / unit, sigma_max / unit)
+
+
+SPACINGS: Mapping[str, Spacing] = {"vp": vp_levels, "karras": karras_levels, "geometric": geometric_levels}
+"""Spacings by the names that the command line knows."""

@@ -24,7 +24,7 @@ from ..operators.base import LinearOperator
 from ..priors.base import Prior, attribute_fault
 from ..problem import Problem
 from ..reconstruction import Reconstruction
-from ..specs import with_options
+from ..specs import build
 from ..streams import Streams, generator
 from ..whitening import whitened
 from .common.divergence import describe_divergence
@@ -310,4 +310,4 @@ def make_solver(cls: type[Solver], options: dict[str, object]) -> Solver:
     Raises:
         ValueError: an unknown option (the message names the nearest known one) or a value of the wrong type.
     """
-    return with_options(cls, options)
+    return build(cls, options)

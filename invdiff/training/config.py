@@ -6,22 +6,20 @@ Each table of the file is one dataclass. A key or table that does not exist is a
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ..priors.unet import UNetConfig
 from ..registry import unknown
+from ..specs import Where, build
 from .augment import AugmentConfig
 from .data import DataConfig
 from .noise_maps import NoiseMapConfig
 from .objectives import OBJECTIVES
 from .objectives.noise import NoiseConfig
-
-T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +138,7 @@ class TrainConfig:
         Raises:
             ValueError: for a key that does not exist or a value of the wrong type.
         """
-        return _build(cls, table, "")
+        return build(cls, table, Table(""))
 
     @classmethod
     def from_toml(cls, path: Path) -> TrainConfig:
@@ -168,7 +166,7 @@ class TrainConfig:
         folder = resources.files("invdiff.training").joinpath("recipes")
         names = sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
         if name not in names:
-            raise ValueError(f"recipe: no recipe {name!r}; there are {', '.join(names)}{_nearest(name, names)}")
+            raise ValueError(f"{unknown('recipe', name, names)}; there are {', '.join(names)}")
         return cls.from_mapping(tomllib.loads(folder.joinpath(f"{name}.toml").read_text(encoding="utf-8")))
 
     def to_mapping(self) -> dict[str, Any]:
@@ -176,38 +174,17 @@ class TrainConfig:
         return dataclasses.asdict(self)
 
 
-def _build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
-    if not isinstance(table, Mapping):
-        raise ValueError(f"{where.rstrip('.')}: expected a table, got {table!r}; write [{where.rstrip('.')}]")
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in fields:
-            raise ValueError(
-                f"{where}{key}: no such key{_nearest(key, list(fields)) or '; keys: ' + ', '.join(fields)}"
-            )
-        default = _default(fields[key])
-        if dataclasses.is_dataclass(default):
-            values[key] = _build(type(default), value, f"{key}.")
-        else:
-            values[key] = _convert(value, default, f"{where}{key}")
-    return cls(**values)
+class Table(Where):
+    """A table of a configuration; the nameless one holds all others."""
 
+    def at(self, key: str) -> str:
+        """Return `table.key`."""
+        return f"{self.owner}.{key}" if self.owner else key
 
-def _default(field: dataclasses.Field[Any]) -> Any:
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    def unknown(self, key: str, known: Iterable[str]) -> str:
+        """Return the message for a key that there is not."""
+        return f"{self.at(key)}: no such key; {unknown('key', key, known).partition('; ')[2]}"
 
-
-def _convert(value: Any, default: Any, where: str) -> Any:
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    if isinstance(default, tuple) and isinstance(value, list | tuple):
-        return tuple(value)
-    if type(value) is not type(default):
-        raise ValueError(f"{where}: expected {type(default).__name__}, got {value!r}; correct the value")
-    return value
-
-
-def _nearest(name: str, names: list[str]) -> str:
-    match = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    def inside(self, key: str) -> Table:
+        """Return the place of a table's keys."""
+        return Table(self.at(key))

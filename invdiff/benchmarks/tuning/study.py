@@ -26,7 +26,7 @@ from ...problem import Problem
 from ...solvers import Solver
 from ...solvers.base import parameters
 from ...solvers.common.search import Range
-from ...specs import Spec, canonical, with_options
+from ...specs import Spec, build, canonical
 from ..baselines import solver_class
 from ..execution.fingerprint import fingerprint
 from ..images import BUILT_IN, Picture, draw, load_pictures
@@ -74,7 +74,7 @@ class Plan:
         if self.samples < 1:
             raise ValueError(f"tune: samples: expected at least 1, got {self.samples}")
         self.searched()
-        with_options(self.cls, self.fixed)
+        build(self.cls, self.fixed)
 
     @property
     def cls(self) -> type[Solver]:
@@ -243,7 +243,7 @@ def _study(
     def objective(trial: Any) -> float:
         begin = time.perf_counter()
         chosen = {k: _suggest(trial, k, r, isinstance(defaults[k], int)) for k, r in ranges.items()}
-        solver = with_options(plan.cls, {**plan.fixed, **chosen})
+        solver = build(plan.cls, {**plan.fixed, **chosen})
         scores = []
         for label in labels:
             for image, problem in zip(plan.images, problems[label], strict=True):

@@ -16,10 +16,12 @@ from typing import Any
 from torch import Tensor
 
 from ...memory import check_fits
-from ...registry import operators, unknown
+from ...registry import operators
+from ...specs import Where, build
 from ..base import Operator
 from ..shapes import image_shape as _shape
 from . import BUILDERS, Builder, Shape
+from .checks import Named, check_images, check_measurements, check_operator, check_options
 from .values import pair
 
 
@@ -51,13 +53,11 @@ def make_operator(
         >>> make_operator("downsample", (3, 64, 64), {"factor": 4})
         Downsample((3, 64, 64) -> (3, 16, 16), factor 4, bicubic)
     """
-    shape = _shape("make_operator", image_shape)
-    built = _build(name, shape, _checked(name, options, mask, seed))
-    if tuple(built.in_shape) != shape:
-        raise ValueError(
-            f"operator {name!r}: expected one for images {shape}, got {built!r}; "
-            "give an image of that size, or let the class take in_shape as its first argument"
-        )
+    where, shape = Named(name), _shape("make_operator", image_shape)
+    builder = find_builder(name)
+    check_options(where, builder, options or {}, mask)
+    built = _build(where, builder, shape, _with_drawn(builder, options, mask, seed))
+    check_images(where, built, shape)
     return built
 
 
@@ -93,30 +93,18 @@ def make_operator_for_measurement(
         >>> make_operator_for_measurement("downsample", (3, 16, 16), {"factor": 4}).in_shape
         (3, 64, 64)
     """
-    shape = _shape("make_operator_for_measurement", measurement_shape)
+    where, shape = Named(name), _shape("make_operator_for_measurement", measurement_shape)
+    builder = find_builder(name)
     free = dict(options or {})
     size = free.pop("image_size", None)
-    chosen = _checked(name, free, mask, seed)
-    builder = find_builder(name)
-    chosen = {**builder.inferred(shape), **chosen}
+    check_options(where, builder, free, mask)
+    chosen = {**builder.inferred(shape), **_with_drawn(builder, free, mask, seed)}
     image = builder.image_shape(shape, chosen)
     if size is not None:
         image = (image[0], *pair(name, "image_size", size))
-    check_fits(f"operator {name!r}: image", image, "check the operator's options")
-    built = _build(name, image, chosen)
-    if tuple(built.out_shape) != shape:
-        made = tuple(built.out_shape)
-        if built.sinogram and len(made) == 3 and made[1] != shape[1]:
-            hint = f"give {shape[1]} angles, one for each row of the sinogram"
-        elif len(made) == 3 and made[0] != shape[0]:
-            hint = f"give a measurement of {made[0]} channel{'s' * (made[0] > 1)}{' (gray)' * (made[0] == 1)}; "
-            hint += "a clean image is corrupted first by --simulate"
-        else:
-            hint = "give image_size=[height, width], or a measurement of that shape"
-        raise ValueError(
-            f"operator {name!r}: expected measurements {shape}, the shape of the given one, "
-            f"but {built!r} makes {made}; {hint}"
-        )
+    check_fits(where.at("image"), image, "check the operator's options")
+    built = _build(where, builder, image, chosen)
+    check_measurements(where, built, shape)
     return built
 
 
@@ -136,36 +124,12 @@ def find_builder(name: str) -> Builder:
     return BUILDERS[own] if own in BUILDERS and operators[own] is target else Builder.of(target)
 
 
-def _checked(name: str, options: Mapping[str, Any] | None, mask: Tensor | None, seed: int) -> dict[str, Any]:
+def _with_drawn(builder: Builder, options: Mapping[str, Any] | None, mask: Tensor | None, seed: int) -> dict[str, Any]:
     """Return the options, with the mask and the seed if the operator takes these."""
-    chosen = dict(options or {})
-    builder = find_builder(name)
-    known = builder.options()
-    for key in chosen:
-        if key not in known and not builder.takes_any:
-            raise ValueError(f"operator {name!r}: {unknown('option', key, known)}")
-    if "seed" in builder.takes:
-        chosen.setdefault("seed", seed)
-    if mask is not None:
-        if "mask" not in known:
-            raise ValueError(f"operator {name!r}: mask: it takes none; leave the mask out or choose 'inpainting'")
-        if "mask" in chosen:
-            raise ValueError(f"operator {name!r}: mask: given twice; leave out the option or the mask")
-        chosen["mask"] = mask
-    return chosen
+    drawn = {"seed": seed} if "seed" in builder.takes else {}
+    return {**drawn, **(options or {}), **({} if mask is None else {"mask": mask})}
 
 
-def _build(name: str, shape: Shape, options: dict[str, Any]) -> Operator:
-    builder = find_builder(name)
-    missing = [n for n, p in builder.options().items() if p.default is p.empty and n not in options]
-    if missing:
-        raise ValueError(f"operator {name!r}: {missing[0]}: expected a value, got none; write {name}:{missing[0]}=...")
-    built = builder.build(*((shape,) if builder.takes_shape else ()), **options)
-    if not isinstance(built, Operator):
-        raise TypeError(
-            f"operator {name!r}: expected an Operator, got {type(built).__name__}; derive the class from it"
-        )
-    lacking = [a for a in ("in_shape", "out_shape") if not hasattr(built, a)]
-    if lacking:
-        raise TypeError(f"operator {name!r}: expected in_shape and out_shape, got no {lacking[0]}; set it in __init__")
-    return built
+def _build(where: Where, builder: Builder, shape: Shape, options: Mapping[str, Any]) -> Operator:
+    first = (shape,) if builder.takes_shape else ()
+    return check_operator(where, build(builder.build, options, where, first=first))

@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -34,7 +34,8 @@ from ...noise import Gaussian
 from ...operators.base import Spectrum
 from ...priors.base import Prior
 from ...problem import Problem
-from ...schedules import geometric_levels
+from ...schedules import SPACINGS, geometric_levels
+from ...specs import Choices
 from ..base import BATCH_VALUES
 from ..iterative import IterativeSolver
 from .checks import check_count
@@ -126,6 +127,11 @@ class ParticleSolver(IterativeSolver):
         particles: P, in each cloud.
         resample: how survivors are drawn.
     """
+
+    choices: ClassVar[Choices] = {
+        "resample": {f.__name__: f for f in (multinomial, stratified, systematic, residual)},
+        "spacing": SPACINGS,
+    }
 
     steps: int = 100
     particles: int = 16
