@@ -169,7 +169,7 @@ class DeepinvDiffPIR(Peer):
     Attributes:
         steps: noise levels, and network evaluations; deepinv's default is 100.
         weight: `lambda`; deepinv's default is 7.
-        zeta: fraction of fresh noise in [0, 1], 0.deepinv's default is 1.
+        zeta: fraction of fresh noise in [0, 1]; deepinv's default is 0.1.
 
     References:
         deepinv 0.5, https://github.com/deepinv/deepinv, `deepinv/sampling/diffusion.py`.
