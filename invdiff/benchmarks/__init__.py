@@ -1,1 +1,1 @@
-"""Tables that compare: solvers with exact posteriors, priors with denoisers, operators with other libraries."""
+"""Benchmarks: tasks, suites, runs and reports that compare solvers, priors and operators with references."""

@@ -1,9 +1,9 @@
-"""The floor and the ceiling of a suite, as solvers.
+"""The baselines of a suite, as solvers.
 
-- `measurement`: the measurement itself, seen as an image: what any solver must beat.
-- `pinv`: the pseudo-inverse, which is among the solvers already.
-- `prior`: draws of the prior, which have not seen the measurement.
-- `exact`: draws of the posterior itself, where it is known in closed form: what no solver can beat on average.
+- `measurement`: the measurement itself, seen as an image. Every solver should be better.
+- `pinv`: the pseudo-inverse, which is one of the solvers.
+- `prior`: draws of the prior, without the measurement.
+- `exact`: draws of the posterior itself, if it has a closed form. No solver is better on average.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from ..solvers.common.run import Run
 from ..streams import generator
 
 LARGEST = 4096
-"""Entries of a measurement up to which the exact posterior is computed: its matrices are dense."""
+"""Largest number of entries of a measurement for the exact posterior, whose matrices are dense."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement(Solver):
-    """The measurement itself, enlarged to the image's size where it is a smaller picture.
+    """The measurement itself, enlarged to the image's size if it is a smaller image.
 
     Raises:
-        ValueError: a measurement that is no picture of the image's channels.
+        ValueError: a measurement that is not an image with the same channels.
     """
 
     point: ClassVar[bool] = True
 
     def draw(self, run: Run) -> Tensor:
-        """Return the picture, `(N, C, H, W)`."""
+        """Return the measurement as an image, `(N, C, H, W)`."""
         y, shape = run.problem.measurement, run.problem.operator.in_shape
         factors = [a / b for a, b in zip(shape[1:], y.shape[2:], strict=False)]
         if y.ndim != 4 or y.shape[1] != shape[0] or min(factors) < 1 or max(factors) > 1.25 * min(factors):
@@ -51,10 +51,10 @@ class Measurement(Solver):
 
 @dataclass(frozen=True, kw_only=True)
 class PriorDraws(Solver):
-    """Draws of the prior, whatever was measured.
+    """Draws of the prior, for every measurement.
 
     Attributes:
-        steps: of Heun's method, for a prior without draws of its own.
+        steps: of Heun's method, for a prior without exact samples.
     """
 
     steps: int = 18
@@ -115,14 +115,14 @@ class ExactDraws(Solver):
 
 
 BASELINES: dict[str, type[Solver]] = {"measurement": Measurement, "prior": PriorDraws, "exact": ExactDraws}
-"""By name. They are no solvers of the registry: what runs over all solvers means methods, not yardsticks."""
+"""Baselines by name. They are not in the registry, because programs over all solvers exclude them."""
 
 
 def solver_class(name: str) -> type[Solver]:
-    """Return the solver of that name: a baseline, one of ours, or a peer.
+    """Return the solver of that name: a baseline, a solver of the registry, or a peer.
 
     Raises:
-        ValueError: an unknown name, with the nearest known one, or something that is no solver.
+        ValueError: an unknown name, with the nearest known one, or an object that is no solver.
     """
     if name in BASELINES:
         return BASELINES[name]

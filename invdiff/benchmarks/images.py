@@ -1,13 +1,13 @@
-"""Where a suite's images come from.
+"""The sources of a suite's images.
 
-    photographs    squares of the colour photographs in scikit-image's wheel, which no prior of ours was trained on
-    validation     other pictures of that wheel, for tuning: no suite scores them
-    phantoms       drawn sections of a body, for computed tomography: 0 is air, 0.5 water, 1 is dense bone
-    prior          draws of the suite's own prior: the one source whose posterior is the right answer by construction
+    photographs    squares of the colour photographs in scikit-image's wheel; no embedded prior was trained on them
+    validation     other images of that wheel, for tuning; no suite scores them
+    phantoms       synthetic sections of a body, for computed tomography: 0 is air, 0.5 water, 1 is dense bone
+    prior          draws of the suite's own prior; only for these is the posterior exactly the target
     FOLDER         the image files in a folder, in the order of their names
 
-An image is the same whatever other images are asked for: its number, its pixels and so its measurements do not change
-when a longer run adds to a shorter one.
+An image does not depend on the number of images: its index, its pixels and so its measurements stay the same when a
+longer run extends a shorter one.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Picture:
     """One clean image.
 
     Attributes:
-        name: of the image; for a file with the first digits of its pixels' hash, so that another file of that name is
+        name: of the image; for a file it includes the first digits of its pixels' hash, so another file of that name is
             another image.
-        number: that its random streams derive from.
+        number: index, for its random streams.
         pixels: `(C, H, W)` in [0, 1], float32.
     """
 
@@ -59,13 +59,13 @@ def load_pictures(source: str, count: int | None, *, size: int | None, channels:
 
     Args:
         source: see the module.
-        count: how many; all files of a folder unless given, and for the others there is no such thing as all.
-        size: side of the square that each is cut and resized to; `None` keeps the files of a folder as they are.
+        count: number of images; by default all files of a folder. Other sources need it.
+        size: side of the square to which each is cropped and resized; `None` keeps the files of a folder unchanged.
         channels: 1 or 3.
         prior: for the source "prior".
 
     Raises:
-        ValueError: an unknown source, more images than there are, or a size that does not fit.
+        ValueError: an unknown source, too many images, or a size that does not fit.
         FileNotFoundError: a folder without images.
     """
     if source not in BUILT_IN and not Path(source).is_dir():
@@ -99,7 +99,7 @@ def draw(prior: Prior, shape: tuple[int, int, int], index: int) -> Tensor:
 
 
 def _wheel(name: str, box: int, number: int, size: int, channels: int) -> Picture:
-    """Return a square of one of scikit-image's pictures: first the largest in its middle, then that one's quarters."""
+    """Return a square of one of scikit-image's images: first the largest one in the middle, then its quarters."""
     import skimage.data
 
     folder = Path(skimage.data.__file__).parent

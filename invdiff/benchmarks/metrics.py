@@ -1,8 +1,8 @@
-"""What a cell is scored by: one table of functions from an outcome to a figure.
+"""The metrics of a cell: one table of functions from an outcome to a figure.
 
-A metric that does not apply to an outcome, such as a distance to the exact posterior where none is known, returns
-`None` and is left out of the row. The mean over the samples is clipped to [0, 1] before it is compared with the truth,
-if the truth lies in there.
+A metric that does not apply to an outcome, such as the distance to an unknown exact posterior, returns `None` and is
+left out of the row. The mean over the samples is clipped to [0, 1] before it is compared with the truth, if the truth
+lies in [0, 1].
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from ..registry import unknown
 
 @dataclass(frozen=True)
 class Outcome:
-    """What there is to score.
+    """The result of a cell, to be scored.
 
     Attributes:
         truth: the clean image, `(1, C, H, W)`.
-        problem: the problem that it made.
-        prior: the prior that the solver had.
-        result: what the solver gave back, with samples `(1, S, C, H, W)`.
-        point: whether all samples are one estimate by design, so that their spread means nothing.
+        problem: the problem that was simulated from it.
+        prior: the prior of the solver.
+        result: the result of the solver, with samples `(1, S, C, H, W)`.
+        point: whether all samples are one estimate by design, so that their spread has no meaning.
         seed: of the cell, for metrics that draw.
     """
 
@@ -56,25 +56,25 @@ class Outcome:
 
     @cached_property
     def mean(self) -> Tensor:
-        """Mean over the samples, clipped as `clipped` does, `(1, C, H, W)`."""
+        """Mean over the samples, clipped by `clipped`, `(1, C, H, W)`."""
         return self.clipped(self.result.mean)
 
     def clipped(self, x: Tensor) -> Tensor:
-        """Return images clipped to [0, 1], unless the truth itself leaves it, as draws of a Gaussian prior do."""
+        """Return images clipped to [0, 1], unless the truth itself leaves it, as for a Gaussian prior."""
         inside = bool((self.truth >= 0).all()) and bool((self.truth <= 1).all())
         return x.clamp(0, 1) if inside else x
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure.
+    """One figure of merit.
 
     Attributes:
-        compute: from the outcome to the figure, or `None` where it has no meaning.
+        compute: from the outcome to the figure, or `None` if it does not apply.
         title: for tables, with the unit.
-        best: "high", "low", or the value that a perfect solver reaches.
-        digits: behind the point, in tables.
-        by_name_only: whether it is computed only where a suite names it, for it needs what may not be there.
+        best: "high", "low", or the value of a perfect solver.
+        digits: decimal places in tables.
+        by_name_only: whether it is computed only if a suite names it, because it needs an optional dependency.
     """
 
     compute: Callable[[Outcome], float | None]
@@ -104,7 +104,7 @@ def _residual(o: Outcome) -> float | None:
 
 
 def _of_spread(compute: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Outcome], float | None]:
-    """Return a metric of the samples' spread: not for a single one, nor for a method that gives copies of one."""
+    """Return a metric of the samples' spread; `None` for one sample, and for methods that give one estimate."""
 
     def metric(o: Outcome) -> float | None:
         samples = o.result.samples
@@ -126,13 +126,13 @@ def _sliced_wasserstein(o: Outcome) -> float | None:
         return None
     exact = ExactPosterior(problem, o.prior)
     scale = exact.std[0].clamp(min=1e-3 * float(exact.std.max()))
-    # A seed that no solver has: the exact draws of a ceiling must not be compared with themselves.
+    # A seed that no solver has, so the baseline `exact` is not compared with its own draws.
     drawn = exact.sample(max(256, len(samples)), seed=o.seed + 2**20)[0]
     return sliced_wasserstein(samples / scale, drawn / scale, slices=500)
 
 
 _DENSE = 1024
-"""Entries of image and measurement up to which the exact posterior is computed: beyond, its matrices take minutes."""
+"""Largest number of entries of image and measurement for the exact posterior; larger ones take minutes."""
 
 METRICS: dict[str, Metric] = {
     "psnr": Metric(_psnr, "PSNR dB", "high", 2),
@@ -150,7 +150,7 @@ METRICS: dict[str, Metric] = {
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise a ValueError unless all are known and can be computed here; with the nearest known name, if not."""
+    """Raise a ValueError, with the nearest known name, unless all metrics are known and can be computed here."""
     names = list(names)
     for name in names:
         if name not in METRICS:
@@ -160,7 +160,7 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def score(outcome: Outcome, names: Iterable[str] = ()) -> dict[str, float]:
-    """Return the figures of an outcome by name: those that are named, or all that need no naming."""
+    """Return the figures of an outcome by name: the named metrics, or all that are not `by_name_only`."""
     asked = list(names) or [name for name, metric in METRICS.items() if not metric.by_name_only]
     figures = {name: METRICS[name].compute(outcome) for name in asked}
     return {name: value for name, value in figures.items() if value is not None}

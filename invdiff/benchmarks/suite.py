@@ -1,4 +1,4 @@
-"""What a benchmark runs: a suite is a TOML file, one of the package's or the user's own.
+"""Suites: the definition of a benchmark in a TOML file, of the package or of the user.
 
     name = "mine"
     prior = "photo"                                   # as for invdiff reconstruct --prior
@@ -6,29 +6,29 @@
     seeds = 2                                         # measurements of each image: seeds 0 and 1
     tasks = ["denoising", "super_resolution:factor=2"]
     solvers = ["pinv", "dps:steps=50", "dps:steps=200", "deepinv.dps"]
-    metrics = ["psnr", "ssim"]                        # all of them unless given
+    metrics = ["psnr", "ssim"]                        # by default all
 
     [data]
-    source = "photographs"                            # photographs, phantoms, prior, or a folder; see `sources`
+    source = "photographs"                            # photographs, phantoms, prior, or a folder; see `images`
     images = 2
     size = 128
     channels = 3
 
-    [parameters.denoising.dps]                        # tuned for one task, in force for every entry "dps:..."
+    [parameters.denoising.dps]                        # tuned for one task, for every entry "dps:..."
     scale = 0.5
 
     [parameters.denoising."dps:steps=200"]            # or for one entry alone
     scale = 0.3
 
-    [studies.denoising."dps:steps=200"]               # how they were found: `invdiff tune` writes it, nothing reads it
+    [studies.denoising."dps:steps=200"]               # a record of `invdiff tune`; it has no effect
     psnr = 24.31
 
 A parameter of a cell comes from the entry in `solvers`, else from `parameters` of that entry, else from `parameters` of
 its name, else from the solver's defaults.
 
-The hash of a suite covers what its cells share beyond their own keys: the source and size of the images, and how many
-samples are drawn. Which and how many solvers, tasks, images and seeds are asked for is not part of it, so that a longer
-run adds to a shorter one in the same folder.
+The hash of a suite covers what its cells share beyond their own keys: the source and size of the images, and the number
+of samples. The lists of solvers, tasks, images and seeds are not part of it, so a longer run extends a shorter one in
+the same folder.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ from .metrics import check_names
 from .tasks import make_task
 
 RULES = 1
-"""Raised when the same suite comes to mean other measurements; part of the hash."""
+"""Version of the measurements, part of the hash; increased when the same suite gives other measurements."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Which images.
+    """The images of a suite.
 
     Attributes:
         source: one of `invdiff.benchmarks.images.BUILT_IN`, or a folder.
-        images: how many; all files of a folder unless given.
-        size: side in pixels; files of a folder keep theirs unless given.
+        images: their number; by default all files of a folder.
+        size: side in pixels; by default files of a folder keep their size.
         channels: 1 or 3.
     """
 
@@ -84,12 +84,12 @@ class Data:
 
 @dataclass(frozen=True)
 class Entry:
-    """A solver as one task has it.
+    """A solver with its parameters for one task.
 
     Attributes:
-        label: as the suite lists it, in one spelling.
+        label: the entry of the suite, in canonical form.
         name: of the solver.
-        parameters: those that were set, for this task.
+        parameters: those set for this task.
     """
 
     label: str
@@ -147,7 +147,7 @@ class Suite:
                 entry.build()
 
     def _check_parameters(self) -> None:
-        """A parameter of a solver that is not asked for may stay, but not one of a name that is none."""
+        """Parameters of solvers outside the suite are allowed; unknown names are errors."""
         spelled: dict[str, dict[str, dict[str, Any]]] = {}
         for task, solvers in self.parameters.items():
             make_task(task)
@@ -164,13 +164,13 @@ class Suite:
 
     @property
     def hash(self) -> str:
-        """Hash of what the suite's cells share, 12 hexadecimal digits."""
+        """Hash of the common properties of the suite's cells, 12 hexadecimal digits."""
         source = self.data.source if self.data.source in BUILT_IN else "folder"
         shared = [RULES, source, self.data.size, self.data.channels, self.samples]
         return hashlib.sha256(json.dumps(shared).encode()).hexdigest()[:12]
 
     def entries(self, task: str) -> list[Entry]:
-        """Return the solvers with the parameters that they have in a task."""
+        """Return the solvers with their parameters for a task."""
         tuned = self.parameters.get(task, {})
         out = []
         for label in self.solvers:
@@ -179,7 +179,7 @@ class Suite:
         return out
 
     def changed(self, **changes: Any) -> Suite:
-        """Return this suite with other values; `None` keeps one, and `images`, `size`, `source`, `channels` are data's.
+        """Return this suite with other values, also those of its data; `None` keeps a value.
 
         Raises:
             ValueError: as for the suite itself.
@@ -189,7 +189,7 @@ class Suite:
         return dataclasses.replace(self, **given, data=dataclasses.replace(self.data, **data))
 
     def all_of_folder(self) -> Suite:
-        """Return this suite with all images of its folder, where no number of them was asked for."""
+        """Return this suite with all images of its folder, if no number is given."""
         return dataclasses.replace(self, data=dataclasses.replace(self.data, images=None))
 
     def to_toml(self) -> str:
@@ -216,7 +216,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
     """Return a suite of the package, or one from a file.
 
     Raises:
-        ValueError: no such suite, or a file that does not parse, with an unknown key, or a value that cannot be.
+        ValueError: no such suite, or a file with invalid TOML, an unknown key, or an invalid value.
 
     Example:
         >>> load_suite("quick").data.size
@@ -236,11 +236,11 @@ def load_suite(name_or_path: str | Path) -> Suite:
 
 
 def parse_suite(text: str, *, where: str = "suite") -> Suite:
-    """Return the suite that a TOML text describes.
+    """Return the suite of a TOML text.
 
     Args:
         text: the text.
-        where: that it came from, for messages.
+        where: its source, for messages.
 
     Raises:
         ValueError: as in `load_suite`.

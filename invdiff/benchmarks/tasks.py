@@ -1,14 +1,14 @@
-"""The standard tasks: from the size of an image, its number and a seed to a measurement, `y = A(x) + s n`.
+"""The standard tasks: from the size of an image, its index and a seed to a measurement, `y = A(x) + s n`.
 
-Whatever is drawn, a mask, the path of a camera, the noise, comes from streams that depend on
+All random parts (a mask, the path of a camera, the noise) come from streams that depend on
 
-    (seed, number of the image, name of the task)
+    (seed, index of the image, name of the task)
 
-alone. So every solver sees the same bits, today and on another machine, whichever others run beside it.
+alone. So every solver gets the same bits, at any time, on every machine, and whichever other solvers run.
 
-Images lie in [0, 1]. Most of the literature has them in [-1, 1], where the noise of the standard tasks is published
-as 0.05: for an operator of gain 1 that is 0.025 here. Sizes in pixels are published for 256 x 256; the docstrings say
-which of them grow with the image.
+Intensities are in [0, 1]. Most of the literature has [-1, 1], where the published noise of the standard tasks is 0.05;
+for an operator of gain 1 that is 0.025 here. Sizes in pixels are published for 256 x 256; the docstrings say which of
+them scale with the image.
 """
 
 from __future__ import annotations
@@ -66,18 +66,18 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def operator(self, shape: Shape, generator: torch.Generator) -> Operator:
-        """Return the operator on images of this shape `(C, H, W)`; what is random is drawn from `generator`."""
+        """Return the operator on images of this shape `(C, H, W)`; random parts are drawn from `generator`."""
 
     def problem(self, x: Tensor, *, image: int, seed: int) -> Problem:
-        """Return the problem that an image makes.
+        """Return the problem of an image.
 
         Args:
             x: the clean image, `(1, C, H, W)`, in [0, 1].
-            image: its number, from 0.
+            image: its index, from 0.
             seed: non-negative integer.
 
         Raises:
-            ValueError: more than one image, or one of a size that the task cannot have.
+            ValueError: more than one image, or an image of a size that does not fit the task.
         """
         if x.ndim != 4 or x.shape[0] != 1:
             raise ValueError(f"{type(self).__name__}: x: expected one image (1, C, H, W), got {tuple(x.shape)}")
@@ -93,7 +93,7 @@ def make_task(spec: Spec | str) -> Task:
     """Return a task from `name:option=value,...`.
 
     Raises:
-        ValueError: an unknown name or option, with the nearest known one, or a value that cannot be.
+        ValueError: an unknown name or option, with the nearest known one, or an invalid value.
 
     Example:
         >>> make_task("random_inpainting:missing=0.92")
@@ -109,10 +109,10 @@ def make_task(spec: Spec | str) -> Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Denoising(Task):
-    """The image itself under noise.
+    """The image with noise.
 
     Attributes:
-        noise: 0.1 unless given, which is 0.2 on [-1, 1], and 25.5 of 255 levels.
+        noise: by default 0.1, which is 0.2 on [-1, 1], and 25.5 of 255 levels.
     """
 
     noise: float = 0.1
@@ -128,8 +128,8 @@ class BoxInpainting(Task):
 
     Attributes:
         noise: 0.025, published as 0.05 on [-1, 1].
-        box: side of the box as a share of the image's: 128 of 256.
-        margin: least distance from the border, as a share of the image's side: 16 of 256.
+        box: side of the box as a fraction of the image's: 128 of 256.
+        margin: least distance from the border, as a fraction of the image's side: 16 of 256.
     """
 
     box: float = 0.5
@@ -144,7 +144,7 @@ class BoxInpainting(Task):
             )
 
     def operator(self, shape: Shape, generator: torch.Generator) -> Operator:
-        """Return the operator with its box placed uniformly."""
+        """Return the operator with a uniformly random place of the box."""
         sides, corner = [], []
         for n in shape[1:]:
             side, edge = max(1, round(self.box * n)), round(self.margin * n)
@@ -161,7 +161,7 @@ class RandomInpainting(Task):
 
     Attributes:
         noise: 0.025, published as 0.05 on [-1, 1].
-        missing: share of missing pixels; 0.7 and 0.92 are usual.
+        missing: probability of a missing pixel; 0.7 and 0.92 are usual.
     """
 
     missing: float = 0.7
@@ -172,24 +172,24 @@ class RandomInpainting(Task):
             raise ValueError(f"RandomInpainting: missing: expected a share in [0, 1), got {self.missing}")
 
     def operator(self, shape: Shape, generator: torch.Generator) -> Operator:
-        """Return the operator with a drawn mask."""
+        """Return the operator with a random mask."""
         mask = random_mask((shape[1], shape[2]), missing=self.missing, seed=_seed(generator))
         return Inpainting(mask, channels=shape[0])
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuperResolution(Task):
-    """Fewer pixels: bicubic with antialiasing.
+    """Bicubic downsampling with antialiasing.
 
     Attributes:
         noise: 0.025, published as 0.05 on [-1, 1].
-        factor: by which each side shrinks, rounded up.
+        factor: of the reduction of each side, which is rounded up.
     """
 
     factor: int = 4
 
     def operator(self, shape: Shape, generator: torch.Generator) -> Operator:
-        """Return the reduction."""
+        """Return the downsampling."""
         return Downsample(shape, factor=self.factor, kernel="bicubic")
 
 
@@ -200,7 +200,7 @@ class GaussianBlur(Task):
     Attributes:
         noise: 0.025, published as 0.05 on [-1, 1].
         sigma: standard deviation in pixels.
-        size: side of the kernel in pixels; an image smaller than it has a kernel of its own size.
+        size: side of the kernel in pixels; for a smaller image, the size of the image.
     """
 
     sigma: float = 3.0
@@ -217,15 +217,15 @@ class MotionBlur(Task):
 
     Attributes:
         noise: 0.025, published as 0.05 on [-1, 1].
-        size: side of the kernel in pixels; an image smaller than it has a kernel of its own size.
-        intensity: how strongly the path turns, in [0, 1].
+        size: side of the kernel in pixels; for a smaller image, the size of the image.
+        intensity: curvature of the path, in [0, 1].
     """
 
     size: int = 61
     intensity: float = 0.5
 
     def operator(self, shape: Shape, generator: torch.Generator) -> Operator:
-        """Return the blur of a drawn path, half as long as the kernel's side."""
+        """Return the blur of a random path, half as long as the kernel's side."""
         kernel = motion_kernel(_fitting(self.size, shape), intensity=self.intensity, seed=_seed(generator))
         return Blur(shape, kernel=kernel, border="reflect")
 
@@ -258,8 +258,8 @@ class SparseViewCT(_ParallelBeam):
     """Tomography from few views over half a turn.
 
     Attributes:
-        noise: of the line integrals, in units of a white line as long as the image's side; 0.005 unless given.
-        views: how many; 23 is published for 320 x 320.
+        noise: of the line integrals, in units of a white line as long as the image's side; by default 0.005.
+        views: their number; 23 is published for 320 x 320.
     """
 
 
@@ -268,9 +268,9 @@ class LimitedAngleCT(_ParallelBeam):
     """Tomography from a part of half a turn.
 
     Attributes:
-        noise: of the line integrals, in units of a white line as long as the image's side; 0.005 unless given.
-        views: how many.
-        degrees: angle that they cover, from 0; 180 would be all.
+        noise: of the line integrals, in units of a white line as long as the image's side; by default 0.005.
+        views: their number.
+        degrees: range of the angles, from 0; 180 is the full range.
     """
 
     views: int = 90
@@ -291,7 +291,7 @@ class PhaseRetrievalTask(Task):
 
     Attributes:
         noise: 0.025, published as 0.05 on [-1, 1].
-        oversampling: a quarter of it is added to each side in zeros: 2 makes 256 pixels 384.
+        oversampling: the zero padding on each side is one eighth of it, times the side: 2 makes 256 pixels 384.
     """
 
     oversampling: float = 2.0
@@ -303,11 +303,11 @@ class PhaseRetrievalTask(Task):
 
 @dataclass(frozen=True, kw_only=True)
 class HighDynamicRangeTask(Task):
-    """Contrast that the sensor clips.
+    """Contrast beyond the range of the sensor.
 
     Attributes:
         noise: 0.025, published as 0.05 on [-1, 1].
-        gain: about middle gray; 2 is the published `clip(2 x, -1, 1)` on [-1, 1].
+        gain: of the contrast about middle gray; 2 is the published `clip(2 x, -1, 1)` on [-1, 1].
     """
 
     gain: float = 2.0
@@ -327,6 +327,6 @@ def _seed(g: torch.Generator) -> int:
 
 
 def _fitting(size: int, shape: Shape) -> int:
-    """Return the side of a kernel that is no larger than the image, odd."""
+    """Return the odd side of a kernel, at most that of the image."""
     least = min(shape[1:])
     return min(size, least - 1 + least % 2)

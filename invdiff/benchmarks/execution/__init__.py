@@ -1,1 +1,1 @@
-"""Running a benchmark: the rows that it writes, where they are kept, and the processes that share the work."""
+"""Running a benchmark: cells and rows, the store, and the processes that share the work."""

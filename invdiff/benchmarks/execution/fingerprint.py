@@ -1,8 +1,8 @@
-"""A hash of what a prior is: its class, its weights and its constants, wherever it was loaded from.
+"""A hash of a prior's content: its class, weights and constants, independent of the file that it came from.
 
-It must not depend on the machine, nor on the number of threads, whose sums differ in the last digits. So numbers count
-to nine digits, and tensors in private attributes are taken to be derived from those in public ones, where there are
-any.
+It must not depend on the machine or the number of threads, which change the last digits of sums. So numbers are rounded
+to nine digits, and tensors in private attributes are ignored if there are tensors in public ones, from which they are
+derived.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def fingerprint(thing: object) -> str:
 
 
 def _parts(thing: object, above: tuple[int, ...]) -> Iterator[bytes]:
-    """Yield the bytes of an object and of all that it holds."""
+    """Yield the bytes of an object and of everything in it."""
     if id(thing) in above:
         return
     above = (*above, id(thing))
@@ -61,7 +61,7 @@ def _parts(thing: object, above: tuple[int, ...]) -> Iterator[bytes]:
     elif callable(thing) and hasattr(thing, "__qualname__"):
         yield f"{thing.__module__}.{thing.__qualname__}".encode()
     elif hasattr(thing, "__dict__"):
-        state = {name: value for name, value in vars(thing).items() if name != "_cache"}  # it fills with use
+        state = {name: value for name, value in vars(thing).items() if name != "_cache"}  # it changes with use
         if any(isinstance(v, Tensor) and not name.startswith("_") for name, v in state.items()):
             state = {n: v for n, v in state.items() if not (isinstance(v, Tensor) and n.startswith("_"))}
         yield from _parts(state, above)

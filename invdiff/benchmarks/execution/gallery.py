@@ -1,4 +1,4 @@
-"""What a row keeps for the report: small pictures of truth, measurement, mean and samples; curves of calibration."""
+"""The data of a row for the report: small images of truth, measurement, mean and samples; curves of calibration."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..metrics import Outcome
 from .store import Pictures
 
 SAMPLES = 4
-"""How many samples are kept."""
+"""Number of stored samples."""
 
 
 def pictures(outcome: Outcome) -> Pictures:
     """Return the arrays that `Row.load_pictures` describes.
 
     Args:
-        outcome: what there is to show.
+        outcome: of the cell.
     """
     result, y = outcome.result, outcome.problem.measurement[0].float().cpu()
     shown = {
@@ -38,9 +38,9 @@ def pictures(outcome: Outcome) -> Pictures:
 
 
 def _visible(y: Tensor, photographic: bool) -> Tensor | None:
-    """Return a measurement as a picture, `(1 or 3, h, w)`, or `None` where it has no such shape.
+    """Return a measurement as an image, `(1 or 3, h, w)`, or `None` if it has another shape.
 
-    One that is no photograph is scaled: its quantiles of 0.5 and 99.5 % are black and white.
+    If it is no photograph, its quantiles of 0.5 and 99.5 % are scaled to black and white.
     """
     if y.ndim != 3 or y.shape[0] not in (1, 3):
         return None
@@ -56,7 +56,7 @@ def _levels(x: Tensor) -> NDArray[np.uint8]:
 
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-"""Of the central intervals."""
+"""Levels of the central intervals."""
 
 
 BINS = 10
@@ -71,8 +71,8 @@ def reliability(samples: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
         truth: `(1, C, H, W)`.
 
     Returns:
-        `covered`, share of the pixels inside the interval of each of `LEVELS`; `spread` and `skill`, `(BINS,)` each;
-        `ranks`, share of the pixels for each rank of the truth, `(S + 1,)`.
+        `covered`, fraction of the pixels inside the interval of each of `LEVELS`; `spread` and `skill`, `(BINS,)` each;
+        `ranks`, fraction of the pixels for each rank of the truth, `(S + 1,)`.
 
     Example:
         >>> import torch

@@ -1,7 +1,8 @@
-"""One cell of work: a clean image goes in, a row comes out, whichever process or machine does it.
+"""Running one cell: from a clean image to a row, in any process and on any machine.
 
-The solve alone is timed, warm: before the clock starts the network has denoised and been differentiated once at that
-size, and the operator has been applied both ways, so that its tables are made. The clock stops when the device is done.
+Only the solve is timed, after a warm-up: before the clock starts, the network has been evaluated and differentiated
+once at that size, and the operator and its adjoint have been applied, so their tables are computed. The clock stops
+when the device has finished.
 
 A solver that cannot do a task says so with a `ValueError` before its first step, and the cell is "not applicable". Any
 error later makes it "failed".
@@ -38,18 +39,18 @@ _REASON = 300  # characters
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A cell with all that is needed to do it.
+    """A cell with all data that its run needs.
 
     Attributes:
         cell: the cell.
         truth: clean image, `(C, H, W)` in [0, 1], float32.
-        number: of the image, that random streams derive from.
-        samples: how many are drawn.
-        metrics: names; all unless given.
+        number: index of the image, for its random streams.
+        samples: number of samples.
+        metrics: names; by default all.
         threads: of torch on the CPU.
-        device: "cpu" or "cuda"; a worker with several GPUs takes the one of its own number.
-        worker: that number.
-        workers: how many cells run at once.
+        device: "cpu" or "cuda"; a worker with several GPUs takes the one of its own index.
+        worker: that index.
+        workers: number of cells that run at once.
     """
 
     cell: Cell
@@ -67,7 +68,7 @@ Result = tuple[Row, Pictures | None]
 
 
 def run(job: Job, prepared: Prepared | None = None) -> Result:
-    """Do a cell and return its row, whatever happens, with pictures where there are some.
+    """Run a cell and return its row, also after an error, with images if there are any.
 
     Args:
         job: the cell.
@@ -120,7 +121,7 @@ def run(job: Job, prepared: Prepared | None = None) -> Result:
 
 @dataclass
 class _Progress:
-    """Remembers whether a solver has taken a step."""
+    """Records whether a solver has taken a step."""
 
     done: int = 0
 
@@ -145,11 +146,11 @@ def _reset_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
         return
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak of resident memory begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: reset the peak of resident memory
 
 
 def _peak(device: torch.device) -> int:
-    """Return the peak since the reset, in bytes; on other systems than Linux, of the process's whole life."""
+    """Return the peak since the reset, in bytes; on systems other than Linux, that of the whole process."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     try:

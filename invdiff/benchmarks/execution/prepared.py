@@ -1,7 +1,7 @@
-"""What the cells of one process share: the prior, measurements whose operators have their tables, and what is warm.
+"""Objects that the cells of one process share: the prior, measurements, and the warm-up.
 
-A process makes one `Prepared` and gives it to each of its cells. Each part is named by all that it depends on, a
-measurement by the pixels of its image too. Only the newest few are kept: cells come image by image.
+A process makes one `Prepared` and gives it to each of its cells. The key of a part includes everything that it depends
+on, for a measurement also the pixels of the image. Only the newest parts are kept, because cells come image by image.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 
 class Newest(Generic[T]):
-    """The newest few of what was made, by key.
+    """A cache of the newest objects, by key.
 
     Args:
-        size: how many are kept.
+        size: number of objects that are kept.
 
     Example:
         >>> newest = Newest[int](1)
@@ -40,7 +40,7 @@ class Newest(Generic[T]):
         self._size, self._made = size, OrderedDict[Hashable, T]()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what was made for that key, or make it."""
+        """Return the object of a key, or make it."""
         if key not in self._made:
             self._made[key] = make()
         self._made.move_to_end(key)
@@ -50,7 +50,7 @@ class Newest(Generic[T]):
 
 
 class Prepared:
-    """What the cells of one process share."""
+    """Objects that the cells of one process share."""
 
     def __init__(self) -> None:
         self._priors, self._problems, self._warm = Newest[Prior](2), Newest[Problem](16), Newest[None](16)
@@ -61,10 +61,10 @@ class Prepared:
         Args:
             name: of the prior, or its path.
             expected: its fingerprint.
-            device: where it computes.
+            device: of the computation.
 
         Raises:
-            RuntimeError: another prior than expected.
+            RuntimeError: a prior with another fingerprint.
         """
 
         def make() -> Prior:
@@ -79,14 +79,14 @@ class Prepared:
         return self._priors.get((name, expected, device), make)
 
     def problem(self, task: str, truth: NDArray[np.float32], number: int, seed: int, device: torch.device) -> Problem:
-        """Return the measurement of an image, the same for all solvers, with the operator's tables made.
+        """Return the measurement of an image, the same for all solvers, with the operator's tables computed.
 
         Args:
             task: its name with options.
             truth: the clean image, `(C, H, W)`.
-            number: of the image, that random streams derive from.
+            number: index of the image, for its random streams.
             seed: of the measurement.
-            device: where it is.
+            device: of the tensors.
         """
 
         def make() -> Problem:
@@ -104,14 +104,14 @@ class Prepared:
         return self._problems.get((task, truth.shape, pixels, number, seed, device), make)
 
     def warm(self, name: str, expected: str, shape: tuple[int, ...], threads: int, device: torch.device) -> None:
-        """Denoise once at a size, and differentiate: the first time, buffers are made and kernels chosen.
+        """Denoise and differentiate once at a size, because the first time buffers are made and kernels selected.
 
         Args:
             name: of the prior, or its path.
             expected: its fingerprint.
             shape: of the images, `(N, C, H, W)`.
             threads: of torch on the CPU.
-            device: where the prior computes.
+            device: of the prior.
         """
         prior = self.prior(name, expected, device)
 
@@ -128,6 +128,6 @@ class Prepared:
 
 
 def wait(device: torch.device) -> None:
-    """Wait until a device has done all that it was given."""
+    """Wait until a device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""What a benchmark measures: a cell, and the row that it becomes. See `store`."""
+"""The unit of a benchmark: a cell, and its row of results. See `store`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Pictures = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What is measured once.
+    """One measured combination of task, solver, image and seed.
 
     Attributes:
         suite: name of the suite.
-        suite_hash: hash of what its cells share: data, size, samples of an image. Which solvers, tasks, images and
-            seeds are asked for is not part of it, so that a longer run adds to a shorter one.
+        suite_hash: hash of the common properties of its cells: data, size, samples of an image. The lists of solvers,
+            tasks, images and seeds are not part of it, so a longer run extends a shorter one.
         task: name of the task with its options, `super_resolution:factor=2`.
         solver: name of the solver.
         parameters: those that differ from the solver's defaults, as resolved for this task; plain values.
-        label: the solver as the suite lists it, `dps:steps=50`; the same in all tasks, for grouping.
+        label: the entry of the suite, `dps:steps=50`; the same in all tasks, for grouping.
         prior: name or path of the prior.
         prior_hash: hash of its weights.
         image: name of the image.
@@ -57,20 +57,20 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row(Cell):
-    """A cell and what was measured in it.
+    """A cell and its results.
 
     Attributes:
         status: "ok"; "diverged", with the metrics of the last finite states; "failed", with the error as reason; "not
-            applicable", where the solver cannot do the task.
+            applicable", if the solver cannot do the task.
         reason: one line for any status other than "ok".
         metrics: figures by name; see `invdiff.benchmarks.metrics`. Empty unless "ok" or "diverged".
-        seconds: wall time of the solve alone, warm.
-        harness: seconds spent on the cell beside the solve: measuring, warming up, scoring.
+        seconds: wall time of the solve alone, after the warm-up.
+        harness: seconds spent on the cell outside the solve: simulation, warm-up, scoring.
         nfe: evaluations of the prior's network for one sample.
         vjps: products with the transposed Jacobian of the network for one sample.
         peak_memory: bytes; of the process, or on CUDA of the tensors.
         threads: of torch on the CPU.
-        workers: how many cells ran at once, on this machine or others: alone, times are cleanest.
+        workers: number of cells that ran at once, on all machines; times are most accurate for 1.
         device: "cpu", or the name of the GPU.
         versions: of invdiff, torch, python and others, by name.
         finished: UTC, ISO 8601.
@@ -94,21 +94,21 @@ class Row(Cell):
 
     @classmethod
     def of(cls, cell: Cell, **measured: Any) -> Row:
-        """Return the row of a cell; `finished` is now unless given."""
+        """Return the row of a cell; by default `finished` is now."""
         base = {f.name: getattr(cell, f.name) for f in dataclasses.fields(Cell)}
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         return cls(**base, **({"finished": now} | measured))
 
     def load_pictures(self, folder: str | Path) -> Pictures | None:
-        """Return the pictures, or `None` where none were kept.
+        """Return the stored images, or `None` if there are none.
 
         Args:
             folder: that of the store.
 
         Returns:
             `truth`, `mean`, `samples` as 8 bits, `(C, H, W)` and `(S, C, H, W)`, white is 255; `std` as float16 in the
-            images' units, `(C, H, W)`; `measurement` as 8 bits, scaled to be looked at, `(1 or 3, h, w)`; for samples
-            that differ the curves of `invdiff.benchmarks.reliability`.
+            images' units, `(C, H, W)`; `measurement` as 8 bits, scaled for display, `(1 or 3, h, w)`; for samples that
+            differ the curves of `invdiff.benchmarks.reliability`.
         """
         if self.pictures is None:
             return None
@@ -117,5 +117,5 @@ class Row(Cell):
 
 
 def plain_json(value: object) -> str:
-    """Return JSON in one spelling, whichever order the keys came in."""
+    """Return JSON in canonical form, independent of the order of keys."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=list)

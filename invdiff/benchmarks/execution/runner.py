@@ -1,8 +1,8 @@
-"""From a suite to the rows of a store: which cells there are, who does them, and what is left to do.
+"""Running a suite: from its cells to the rows of a store.
 
-Cells come image by image, and for each image all tasks and all solvers: a run that is stopped has whole comparisons.
-The store is asked before each cell, so that several runs on one folder share the work, and told after each, so that a
-run that was killed goes on where it was.
+The order is image by image, and for each image all tasks and all solvers, so a stopped run has complete comparisons.
+The store is read before each cell, so several runs on one folder share the work, and written after each cell, so a
+killed run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from ..images import Picture, load_pictures
 from ..suite import Suite
 from .fingerprint import fingerprint
 from .job import Job
-from .pools.base import Lost, Pool
+from .pools.base import Pool, WorkerDied
 from .pools.open import open_pool
 from .store import Cell, Row, Store, StoreError
 
 POLL = 1.0
-"""Seconds between two looks at cells that another run is at."""
+"""Seconds between two checks of cells that another run has claimed."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is, after a row of it.
+    """Progress of a run, after a row.
 
     Attributes:
         row: the row; `None` at the beginning.
-        done: cells that are done, by this or by other runs.
-        total: cells in all.
-        seconds_left: estimate, from the cells with the same solver; `None` as long as there is nothing to go by.
+        done: number of finished cells, by this or by other runs.
+        total: number of all cells.
+        seconds_left: estimate, from the cells with the same solver; `None` until there is one.
     """
 
     row: Row | None
@@ -47,11 +47,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
-        rows: of all cells of the suite, done now or before.
-        ran: how many cells this run did.
+        rows: of all cells of the suite, from this or earlier runs.
+        ran: number of cells of this run.
         seconds: wall time of the run, from the first cell to the last.
         solves: seconds of these cells' solves.
     """
@@ -63,14 +63,14 @@ class Summary:
 
 
 def plan(suite: Suite, prior: Prior | None = None) -> list[Job]:
-    """Return all cells of a suite, with their images, in the order in which they are done.
+    """Return all cells of a suite, with their images, in the order of the run.
 
     Args:
         suite: the suite.
-        prior: the suite's prior, loaded unless given.
+        prior: the suite's prior; by default it is loaded.
 
     Raises:
-        ValueError: images that the prior or the source cannot have.
+        ValueError: images that do not fit the prior or the source.
     """
     network = load_prior(suite.prior) if prior is None else prior
     data = suite.data
@@ -98,7 +98,7 @@ def plan(suite: Suite, prior: Prior | None = None) -> list[Job]:
 
 
 def check_fit(prior: Prior, name: str, image: Picture) -> None:
-    """Raise a ValueError unless the prior takes images of that size."""
+    """Raise a ValueError unless the prior accepts images of that size."""
     shape = tuple(image.pixels.shape)
     if len(prior.shape) != len(shape) or any(p not in (None, s) for p, s in zip(prior.shape, shape, strict=True)):
         want = " x ".join("any" if p is None else str(p) for p in prior.shape)
@@ -116,13 +116,13 @@ def run_suite(
     retry: bool = False,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Summary:
-    """Do the cells of a suite that are not done yet.
+    """Run the cells of a suite that are not finished.
 
     Args:
         suite: the suite.
         folder: of the store; made if needed. The suite is written beside it.
-        pool: who does the work; this process on the CPU unless given. It is not closed.
-        retry: whether cells that failed are done again.
+        pool: runs the cells; by default this process on the CPU. It is not closed.
+        retry: whether failed cells are run again.
         watch: called at the beginning and after each row.
 
     Returns:
@@ -142,7 +142,7 @@ def run_suite(
         ('ok', 0)
     """
     jobs = plan(suite)
-    with Store.open(folder) as store, store.beating():
+    with Store.open(folder) as store, store.heartbeats():
         write_suite(suite, store.folder)
         state = _State(store, jobs, retry, watch)
         _drain(state, pool or open_pool())
@@ -152,12 +152,12 @@ def run_suite(
 
 
 def suite_file(suite: Suite) -> str:
-    """Return the name of the file, beside the store, that the resolved suite is written to."""
+    """Return the name of the file of the resolved suite, beside the store."""
     return f"suite-{suite.name}-{suite.hash}.toml"
 
 
 def write_suite(suite: Suite, folder: Path) -> None:
-    """Write the resolved suite beside the store: the last one that was asked for."""
+    """Write the resolved suite beside the store, in place of an earlier one of that name."""
     try:
         with atomic_path(folder / suite_file(suite)) as path:
             path.write_text(suite.to_toml(), encoding="utf-8")
@@ -168,7 +168,7 @@ def write_suite(suite: Suite, folder: Path) -> None:
 
 
 class _State:
-    """A run on its way: what is waiting, what others are at, and what things take."""
+    """The state of a run: waiting cells, cells that other runs have claimed, and durations."""
 
     def __init__(self, store: Store, jobs: list[Job], retry: bool, watch: Callable[[Progress], None]) -> None:
         self.store, self.retry, self.watch = store, retry, watch
@@ -184,7 +184,7 @@ class _State:
         watch(Progress(None, self.done, self.total, self._left([])))
 
     def next(self) -> Job | None:
-        """Return a job that this run has claimed, or `None` where none is free now."""
+        """Return a job that this run has claimed, or `None` if none is free."""
         while self.waiting:
             job = self.waiting.popleft()
             if self.store.claim(job.cell, retry=self.retry):
@@ -193,8 +193,8 @@ class _State:
         return None
 
     def record(self, job: Job, result: object, busy: Iterable[Job] = ()) -> None:
-        """Write what a job came to."""
-        if isinstance(result, Lost):
+        """Write the result of a job."""
+        if isinstance(result, WorkerDied):
             row, pictures = Row.of(job.cell, status="failed", reason=result.reason), None
         else:
             assert isinstance(result, tuple)
@@ -205,7 +205,7 @@ class _State:
         self.watch(Progress(row, self.done, self.total, self._left(busy)))
 
     def look_elsewhere(self) -> None:
-        """Take back jobs that another run gave up, and count those that it has done."""
+        """Take back jobs that another run has given up, and count those that it has finished."""
         statuses = self.store.statuses()
         for job in self.elsewhere:
             status = statuses.get(job.cell.key)
@@ -217,7 +217,7 @@ class _State:
         self.elsewhere = []
 
     def _left(self, busy: Iterable[Job]) -> float | None:
-        """Estimate the seconds that the open cells take one after the other."""
+        """Estimate the seconds of the unfinished cells, one after the other."""
         known = [statistics.fmean(times) for times in self.times.values()]
         if not known:
             return None

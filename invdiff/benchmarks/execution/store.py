@@ -1,25 +1,25 @@
 """The store of a benchmark: one SQLite file, `results.sqlite`, with one row for each cell of a suite.
 
-A cell is what is measured once,
+A cell is identified by
 
     (suite hash, task, solver with parameters, prior hash, image, seed),
 
-and its key is the SHA-256 of that. Rows are written in one transaction each, so that a process killed at any moment
-loses at most the cell it was in, and a row is never there twice.
+and its key is the SHA-256 of that. Each row is written in one transaction, so a killed process loses at most its
+current cell, and no row is duplicated.
 
-How the parts of the benchmark use it:
+Use:
 
     store = Store.open(folder)                   # folder/results.sqlite, made if needed
-    if store.claim(cell):                        # not done yet, and nobody else is at it
+    if store.claim(cell):                        # not finished, and not claimed by another process
         store.record(Row.of(cell, status="ok", metrics={"psnr": 30.1}, seconds=2.0, ...))
     for row in Store.open(folder, create=False).rows(status="ok", task="denoising"):
         row.metrics["psnr"], row.load_pictures(folder)
 
-Two processes may work on one store. Each claims cells under its own name, and tells every `BEAT` seconds that it is
-alive (`store.beating()`); a claim is free again when its process is dead, or on another machine, has been silent for
-`EXPIRY` seconds.
+Several processes may work on one store. Each claims cells under its own name, and sends a heartbeat every `HEARTBEAT`
+seconds (`store.heartbeats()`). A claim is free again when its process is dead, or, on another machine, has sent no
+heartbeat for `EXPIRY` seconds.
 
-A failed cell is a row with its error. Only `claim(cell, retry=True)` gives it out again.
+A failed cell is a row with its error. Only `claim(cell, retry=True)` claims it again.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ from .rows import STATUSES, Cell, Pictures, Row, plain_json
 __all__ = ["FILE", "SCHEMA", "STATUSES", "Cell", "Pictures", "Row", "Store", "StoreError"]
 
 SCHEMA = 1
-"""Version of the tables; a file of another version is not touched."""
+"""Version of the tables; a file of another version is not changed."""
 FILE = "results.sqlite"
 PICTURES = "pictures"
-BEAT, EXPIRY = 10.0, 120.0
-APPLICATION = 0x696E7664  # "invd": tells our files from other SQLite databases
+HEARTBEAT, EXPIRY = 10.0, 120.0
+APPLICATION = 0x696E7664  # "invd": distinguishes these files from other SQLite databases
 
 
 class StoreError(OSError):
     """The store cannot be read or written: no place, no permission, or locked for too long."""
 
     def __str__(self) -> str:
-        """Return the message, which names the file, without the number in front."""
+        """Return the message, with the file, without the error number."""
         return str(self.strerror)
 
 
@@ -113,7 +113,7 @@ class Store:
         try:
             with _clear(file):
                 _prepare(connection, file)
-                # Rows survive the death of the process; a power failure may cost the last ones, never the file.
+                # Rows survive the death of the process; a power failure may lose the last rows, but not the file.
                 connection.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             connection.close()
@@ -122,7 +122,7 @@ class Store:
 
     @property
     def folder(self) -> Path:
-        """The folder that it stands in, and that pictures are relative to."""
+        """The folder of the store; paths of images are relative to it."""
         return self.path.parent
 
     def __enter__(self) -> Store:
@@ -134,7 +134,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Let go of this process's claims, and close the file."""
+        """Release this process's claims, and close the file."""
         with self._lock:
             try:
                 self._connection.execute("DELETE FROM claims WHERE owner = ?", (self.owner,))
@@ -161,16 +161,16 @@ class Store:
             return [_from_sql(values) for values in connection.execute(query, tuple(where.values()))]
 
     def statuses(self) -> dict[str, str]:
-        """Return the status of every cell that is there, by key."""
+        """Return the status of every stored cell, by key."""
         with self._guarded() as connection:
             return dict(connection.execute("SELECT key, status FROM rows").fetchall())
 
     def claim(self, cell: Cell, *, retry: bool = False) -> bool:
-        """Return whether this process shall do a cell: it is not done, and nobody else is at it.
+        """Claim a cell; return whether it was free: not finished, and not claimed by another process.
 
         Args:
             cell: the cell.
-            retry: whether a cell that failed is to be done again.
+            retry: whether a failed cell is free.
         """
         with self._transaction() as connection:
             found = connection.execute("SELECT status FROM rows WHERE key = ?", (cell.key,)).fetchone()
@@ -183,28 +183,28 @@ class Store:
             return True
 
     def release(self, cell: Cell) -> None:
-        """Give back a claim on a cell that was not done."""
+        """Release the claim on an unfinished cell."""
         with self._transaction() as connection:
             connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (cell.key, self.owner))
 
-    def beat(self) -> None:
-        """Tell that this process is alive."""
+    def heartbeat(self) -> None:
+        """Record that this process is alive."""
         with self._transaction() as connection:
             connection.execute("UPDATE claims SET beat = ? WHERE owner = ?", (time.time(), self.owner))
 
     @contextmanager
-    def beating(self) -> Iterator[None]:
-        """Tell so every `BEAT` seconds meanwhile, from a thread."""
+    def heartbeats(self) -> Iterator[None]:
+        """Send a heartbeat every `HEARTBEAT` seconds, from a thread."""
         stop = threading.Event()
 
-        def beats() -> None:
-            while not stop.wait(BEAT):
+        def send() -> None:
+            while not stop.wait(HEARTBEAT):
                 try:
-                    self.beat()
+                    self.heartbeat()
                 except OSError:
-                    continue  # a full disk shows when a row is written; a missed beat is no loss
+                    continue  # writing a row will report a full disk; one missing heartbeat does no harm
 
-        thread = threading.Thread(target=beats, daemon=True, name="invdiff-claims")
+        thread = threading.Thread(target=send, daemon=True, name="invdiff-claims")
         thread.start()
         try:
             yield
@@ -213,14 +213,14 @@ class Store:
             thread.join()
 
     def record(self, row: Row, pictures: Pictures | None = None) -> None:
-        """Write a row, in place of an earlier one of its cell, and end the claim on it.
+        """Write a row, in place of an earlier one of its cell, and release the claim.
 
         Args:
             row: the row.
-            pictures: arrays for the gallery; written to a file that the row then names.
+            pictures: arrays for the gallery; they are written to a file that the row names.
 
         Raises:
-            StoreError: the disk is full, or the folder cannot be written; what was there before still is.
+            StoreError: the disk is full, or the folder cannot be written; earlier rows are kept.
         """
         if row.status not in STATUSES:
             raise ValueError(f"Row: {unknown('status', row.status, STATUSES)}")
@@ -270,10 +270,10 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
     found = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if found == 0 and not tables:
-        # On some network filesystems SQLite stays with its older journal: slower, as safe.
+        # On some network filesystems SQLite keeps its older journal, which is slower but as safe.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # nobody was faster
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process was faster
             columns = ", ".join(f"{name} {_TYPES.get(name, 'TEXT')}" for name in _COLUMNS)
             connection.execute(f"CREATE TABLE rows (key TEXT PRIMARY KEY, {columns})")
             connection.execute("CREATE TABLE claims (key TEXT PRIMARY KEY, owner TEXT, beat REAL)")
@@ -292,7 +292,7 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
 
 @contextmanager
 def _clear(file: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours, which say what to do."""
+    """Convert SQLite's errors to errors that say what to do."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -310,7 +310,7 @@ def _advice(path: Path, text: str) -> str:
 
 
 def _alive(owner: str, beat: float) -> bool:
-    """Return whether the owner of a claim may still be at it."""
+    """Return whether the owner of a claim may still be running."""
     if time.time() - beat > EXPIRY:
         return False
     host, pid, started, _ = owner.rsplit("/", 3)

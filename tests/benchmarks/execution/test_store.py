@@ -81,8 +81,8 @@ def test_a_silent_owner_elsewhere_loses_its_claim(tmp_path: Path, monkeypatch: p
         there.owner = "another-machine/1/1/abc"
         assert there.claim(cell()) and not here.claim(cell())
         monkeypatch.setattr(module, "EXPIRY", 0.3)
-        monkeypatch.setattr(module, "BEAT", 0.05)
-        with there.beating():
+        monkeypatch.setattr(module, "HEARTBEAT", 0.05)
+        with there.heartbeats():
             time.sleep(0.6)
             assert not here.claim(cell())  # it told that it is alive
         time.sleep(0.6)

@@ -1,1 +1,1 @@
-"""Where the cells of a benchmark run: in this process, in processes of this machine, on a Dask cluster."""
+"""Pools that run the cells of a benchmark: this process, processes of this machine, a Dask cluster."""

@@ -1,14 +1,14 @@
-"""Who does the work: this process, some processes of this machine, or an existing Dask cluster.
+"""The contract of a pool: this process, some processes of this machine, or an existing Dask cluster.
 
-A pool is given jobs while it has room, and asked what has become of them. It runs the same function on the same job
-wherever that is, and a worker that dies costs the job that it was at and no other:
+A pool gets jobs while it has room, and returns their results. Every pool runs the same function on a job. If a worker
+dies, only its current job is lost:
 
     with open_pool(workers=2, device="cpu") as pool:
         while jobs or pool.busy:
             while jobs and pool.room:
                 pool.submit(jobs.pop())
             for job, result in pool.finished(timeout=1.0):
-                ...                                     # a Result, or a Lost that says how the worker died
+                ...                                     # a Result, or WorkerDied with the reason
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from ..job import Job, Result
 
 
 @dataclass(frozen=True)
-class Lost:
-    """What is left of a job whose worker died."""
+class WorkerDied:
+    """The result of a job whose worker died."""
 
     reason: str
 
 
-Finished = tuple[Job, Result | Lost]
+Finished = tuple[Job, Result | WorkerDied]
 
 
 class Pool(abc.ABC):
     """See the module.
 
     Attributes:
-        size: how many jobs run at once.
-        threads: of torch that each of them has.
+        size: number of jobs that run at once.
+        threads: of torch for each job.
         device: "cpu" or "cuda".
     """
 
@@ -49,7 +49,7 @@ class Pool(abc.ABC):
     @property
     @abc.abstractmethod
     def busy(self) -> int:
-        """How many jobs were submitted and have not been returned."""
+        """Number of submitted jobs without a returned result."""
 
     @property
     def room(self) -> bool:
@@ -58,21 +58,21 @@ class Pool(abc.ABC):
 
     @abc.abstractmethod
     def submit(self, job: Job) -> None:
-        """Take a job."""
+        """Submit a job."""
 
     @abc.abstractmethod
     def finished(self, timeout: float) -> Iterable[Finished]:
-        """Return what has been done, after waiting for some of it for at most `timeout` seconds."""
+        """Return the finished jobs, after waiting for at most `timeout` seconds."""
 
     def close(self) -> None:  # noqa: B027
-        """Stop what is running."""
+        """Stop all jobs."""
 
     def __enter__(self) -> Self:
         """Return the pool."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close it."""
+        """Close the pool."""
         self.close()
 
     def _placed(self, job: Job, worker: int = 0) -> Job:
@@ -80,5 +80,5 @@ class Pool(abc.ABC):
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

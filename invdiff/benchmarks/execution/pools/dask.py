@@ -2,11 +2,11 @@
 
     pip install 'invdiff[cluster]'                                   # everywhere
     dask scheduler                                                   # on one machine
-    dask worker tcp://host:8786 --nthreads 1 --nworkers 4            # on each machine that works
+    dask worker tcp://host:8786 --nthreads 1 --nworkers 4            # on each worker machine
 
-Workers have one thread, so that each cell has a process of its own. A worker with CUDA takes the GPU of its number, or
-the one that CUDA_VISIBLE_DEVICES leaves it. Workers need this package and, where the prior is a file, that file at the
-same path; images and results travel with the jobs.
+Workers have one thread, so each cell has its own process. A worker with CUDA takes the GPU of its index, or the one
+that CUDA_VISIBLE_DEVICES selects. Workers need this package and, if the prior is a file, that file at the same path;
+images and results are sent with the jobs.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 
 from ..job import Job, Result, run
 from ..prepared import Prepared
-from .base import Finished, Lost, Pool, cores
+from .base import Finished, Pool, WorkerDied, cores
 
 PATIENCE = 30.0
-"""Seconds to wait for the scheduler, and for its first worker."""
+"""Timeout in seconds for the scheduler, and for its first worker."""
 
 
 class Cluster(Pool):
@@ -31,7 +31,7 @@ class Cluster(Pool):
     Args:
         address: of the scheduler, `tcp://host:8786`.
         device: "cpu" or "cuda".
-        threads: of torch for each worker; the cores of its machine shared evenly unless given.
+        threads: of torch for each worker; by default the cores of its machine, divided evenly.
     """
 
     def __init__(self, address: str, device: str, threads: int | None) -> None:
@@ -57,27 +57,27 @@ class Cluster(Pool):
 
     @property
     def busy(self) -> int:
-        """How many jobs are with the scheduler."""
+        """Number of jobs at the scheduler."""
         return len(self._jobs)
 
     @property
     def size(self) -> int:  # type: ignore[override]
-        """How many workers there are now."""
+        """Present number of workers."""
         return max(1, len(self._workers()))
 
     @property
     def room(self) -> bool:
-        """Whether another job may be submitted: one waits for each worker that is at one, so that none stands idle."""
+        """Whether another job may be submitted: one job waits for each busy worker, so no worker is idle."""
         return self.busy < 2 * self.size
 
     def submit(self, job: Job) -> None:
-        """Hand the job to the scheduler, which gives it to a worker, or to another one if that dies."""
+        """Send the job to the scheduler, which assigns it to a worker, or to another one if that dies."""
         placed = self._placed(job)
         key = f"invdiff-{job.cell.task}-{job.cell.label}-{uuid.uuid4().hex}"
         self._jobs[self._client.submit(_run, placed, key=key, pure=False)] = job
 
     def finished(self, timeout: float) -> Iterable[Finished]:
-        """Return what the workers sent back."""
+        """Return the results of the workers."""
         from distributed import CancelledError, wait
         from distributed.scheduler import KilledWorker
 
@@ -93,18 +93,18 @@ class Cluster(Pool):
         for future in done:
             job = self._jobs.pop(future)
             try:
-                outcome: Result | Lost = future.result(timeout=PATIENCE)
+                outcome: Result | WorkerDied = future.result(timeout=PATIENCE)
             except CancelledError as error:
                 raise self._gone() from error
             except KilledWorker as error:
-                outcome = Lost(f"{1 + error.allowed_failures} workers died at it; was there too little memory?")
-            except Exception as error:  # of the cluster itself: the job returns its own as a row
-                outcome = Lost(f"the cluster failed: {type(error).__name__}: {error}")
+                outcome = WorkerDied(f"{1 + error.allowed_failures} workers died at it; was there too little memory?")
+            except Exception as error:  # an error of the cluster; errors of the job are rows
+                outcome = WorkerDied(f"the cluster failed: {type(error).__name__}: {error}")
             out.append((job, outcome))
         return out
 
     def close(self) -> None:
-        """Take back what waits, and leave the cluster as it is."""
+        """Cancel the waiting jobs, and leave the cluster running."""
         self._client.cancel(list(self._jobs), force=True)
         self._client.close()
 
@@ -129,7 +129,7 @@ class Cluster(Pool):
 
 
 def _run(job: Job) -> Result:
-    """Do a job on the GPU that goes with the worker's number; the worker keeps what its jobs share."""
+    """Run a job on the GPU of the worker's index; the worker keeps the shared objects of its jobs."""
     from distributed import get_worker
 
     worker: Any = get_worker()

@@ -1,4 +1,4 @@
-"""Pools on this machine: this process, or several processes that it starts."""
+"""Pools on this machine: this process, or several child processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 
 from ..job import Job, run
 from ..prepared import Prepared
-from .base import Finished, Lost, Pool
+from .base import Finished, Pool, WorkerDied
 
 
 class Serial(Pool):
@@ -29,18 +29,18 @@ class Serial(Pool):
         return int(self._job is not None)
 
     def submit(self, job: Job) -> None:
-        """Keep the job until `finished` does it."""
+        """Keep the job until `finished` runs it."""
         self._job = self._placed(job)
 
     def finished(self, timeout: float) -> Iterable[Finished]:
-        """Do it."""
+        """Run the job."""
         job, self._job = self._job, None
         return [(job, run(job, self._prepared))] if job is not None else []
 
 
 @dataclass
 class _Worker:
-    """A process and our end of its pipe."""
+    """A process, and the parent's end of its pipe."""
 
     process: BaseProcess
     pipe: Connection
@@ -48,7 +48,7 @@ class _Worker:
 
 
 class Processes(Pool):
-    """Processes of this machine, started when they are first needed and again when one has died."""
+    """Processes of this machine, started on demand, and restarted when one has died."""
 
     def __init__(self, count: int, device: str, threads: int) -> None:
         self.size, self.device, self.threads = count, device, threads
@@ -56,12 +56,12 @@ class Processes(Pool):
 
     @property
     def busy(self) -> int:
-        """How many of them have a job."""
+        """Number of processes with a job."""
         return sum(w is not None and w.job is not None for w in self._workers)
 
     @property
     def pids(self) -> list[int]:
-        """Numbers of the processes that have a job."""
+        """Process ids of the processes with a job."""
         return [w.process.pid or 0 for w in self._workers if w is not None and w.job is not None]
 
     def submit(self, job: Job) -> None:
@@ -70,11 +70,11 @@ class Processes(Pool):
         worker = self._workers[i] or self._start()
         self._workers[i] = worker
         worker.job = self._placed(job, i)
-        with contextlib.suppress(OSError):  # it died meanwhile, which `finished` finds
+        with contextlib.suppress(OSError):  # the process died; `finished` will report it
             worker.pipe.send(worker.job)
 
     def finished(self, timeout: float) -> Iterable[Finished]:
-        """Return what the processes sent back."""
+        """Return the results of the processes."""
         at_work = {w.pipe: i for i, w in enumerate(self._workers) if w is not None and w.job is not None}
         out: list[Finished] = []
         for pipe in wait(list(at_work), timeout):
@@ -86,13 +86,13 @@ class Processes(Pool):
                 out.append((job, worker.pipe.recv()))
             except (EOFError, OSError):
                 worker.process.join()
-                out.append((job, Lost(_epitaph(worker.process.exitcode))))
+                out.append((job, WorkerDied(_exit_description(worker.process.exitcode))))
                 worker.pipe.close()
                 self._workers[i] = None
         return out
 
     def close(self) -> None:
-        """End the processes, whatever they are at."""
+        """Kill the processes, with or without a job."""
         alive = [w for w in self._workers if w is not None]
         for worker in alive:
             worker.process.kill()
@@ -102,17 +102,17 @@ class Processes(Pool):
         self._workers = [None] * self.size
 
     def _start(self) -> _Worker:
-        context = get_context("spawn")  # a fork would inherit torch's threads and CUDA, which survive none
+        context = get_context("spawn")  # torch's threads and CUDA do not work after a fork
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
         process.start()
-        theirs.close()  # so that its death closes the pipe
+        theirs.close()  # so that the pipe closes when the process dies
         return _Worker(process, ours)
 
 
 def _serve(pipe: Connection) -> None:
-    """Do jobs until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
+    """Run jobs until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then kills this process
     prepared = Prepared()
     while True:
         try:
@@ -126,7 +126,7 @@ def _serve(pipe: Connection) -> None:
             return  # the parent is gone
 
 
-def _epitaph(code: int | None) -> str:
+def _exit_description(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         hint = "; was there too little memory?" if name == "SIGKILL" else ""

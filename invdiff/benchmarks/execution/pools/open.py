@@ -1,4 +1,4 @@
-"""The pool that the options of a command ask for."""
+"""Making the pool of a command's options."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def open_pool(
     """Return a pool.
 
     Args:
-        workers: how many processes of this machine; 1 is this process itself.
+        workers: number of processes on this machine; 1 is this process itself.
         scheduler: address of a Dask scheduler, `tcp://host:8786`, instead.
         device: "cpu" or "cuda".
-        threads: for each worker; torch's own number shared evenly unless given.
+        threads: for each worker; by default torch's own number, divided evenly.
 
     Raises:
-        ValueError: an address that is none.
+        ValueError: an invalid address.
         ImportError: no `dask.distributed`.
-        OSError: no scheduler, or no worker, answers.
+        OSError: no scheduler or no worker responds.
     """
     if scheduler is not None:
         from .dask import Cluster
