@@ -18,11 +18,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..noise import Gaussian
+from ..operators.base import LinearOperator
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
 from .common.checks import check_count, check_number
-from .common.guidance import corrected
+from .common.data_step import FEW, data_step, distinct
 from .common.levels import annealed_levels
 from .common.run import Run
 from .common.search import SHARE, Ranges
@@ -72,6 +73,8 @@ class ConvolvedLikelihood(IterativeSolver):
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take one ancestral step towards the guided estimate."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
-        assert isinstance(run.problem.noise, Gaussian)
-        g = corrected(run, x, (run.problem.noise.std / sigma) ** 2)  # sigma^2 times the gradient
+        problem = run.problem
+        assert isinstance(problem.operator, LinearOperator) and isinstance(problem.noise, Gaussian)
+        rho = distinct(problem.operator, (problem.noise.std / sigma) ** 2)
+        g = data_step(problem, run.short_cut, x, rho, iterations=FEW)  # sigma^2 times the gradient
         return ddim_step(x, run.denoise(x, sigma) + g, sigma, sigma_next, self.eta, run.randn(x))

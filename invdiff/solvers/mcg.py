@@ -24,7 +24,8 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
 from .common.checks import check_count, check_number
-from .common.guidance import corrected, image_scale, toward_data, tweedie_vjp
+from .common.data_step import FEW, data_step
+from .common.guidance import image_scale, toward_data, tweedie_vjp
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import Range, Ranges
@@ -78,7 +79,7 @@ class MCG(IterativeSolver):
         """Take one ancestral step, one gradient step, and replace the measured part."""
         sigma, sigma_next, r = run.levels[i], run.levels[i + 1], run.unit
         x0, vjp = tweedie_vjp(run, x, sigma)
-        pulled = corrected(run, x0, 0.0)
+        pulled = data_step(run.problem, run.short_cut, x0, 0.0, iterations=FEW)
         norm = squared(pulled).sqrt()
         ascent = vjp(pulled * image_scale(1 / torch.where(norm > 0, norm, math.inf), pulled))
         moved = ddim_step(x, x0, sigma, sigma_next, 1.0, run.randn(x))

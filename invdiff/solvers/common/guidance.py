@@ -21,12 +21,10 @@ from torch import Tensor
 
 from ...noise import Gaussian
 from ...operators.base import LinearOperator, Operator
-from ...operators.numerics.linalg import conjugate_gradients, least_squares
 from ...problem import Problem
+from .data_step import FEW, data_step, distinct
 from .run import Run
 from .singular import SingularData, squared
-
-ITERATIONS = 20  # of conjugate gradients, for operators without a spectrum: a step must stay cheap, so it stops early
 
 
 def tweedie_gradient(
@@ -113,9 +111,9 @@ def whitened_residual(problem: Problem, data: SingularData | None, x: Tensor, va
     """
     operator, noise = problem.operator, problem.noise
     assert isinstance(operator, LinearOperator) and isinstance(noise, Gaussian)
-    rho = _told(operator, noise.std**2 / variance)
+    rho = distinct(operator, noise.std**2 / variance)
     if data is None:
-        pull = wiener(operator, problem.residual(x), rho) / variance
+        pull = data_step(problem, None, x, rho, iterations=FEW) / variance
         power = squared(pull)
         rest = torch.zeros_like(power)
         if noise.std > 0:
@@ -130,42 +128,6 @@ def whitened_residual(problem: Problem, data: SingularData | None, x: Tensor, va
             left = e.mul_(rho / (data.s.square() + rho)) if rho > 0 else e.addcmul_(data.s, c, value=-1)
             rest = (squared(left) + data.outside) / noise.std**2
     return WhitenedResidual(pull, variance * power + rest, rest)
-
-
-def corrected(run: Run, x: Tensor, rho: float) -> Tensor:
-    """Return `(A^T A + rho I)^{-1} A^T (y - A x)`, like `x`, or `A^+ (y - A x)` for `rho = 0`; see `wiener`."""
-    operator, data = run.problem.operator, run.short_cut
-    assert isinstance(operator, LinearOperator)
-    rho = _told(operator, rho)
-    return data.correction(x, rho) if data is not None else wiener(operator, run.problem.residual(x), rho)
-
-
-def _told(operator: LinearOperator, rho: float) -> float:
-    """Return a weight `rho`, or 0 where it is too small beside the operator to be told from it."""
-    return rho if rho > 1e-12 * gain(operator) ** 2 else 0.0
-
-
-def wiener(operator: LinearOperator, residual: Tensor, rho: float) -> Tensor:
-    """Return `(A^T A + rho I)^{-1} A^T residual`, or `A^+ residual` for `rho = 0`; a few iterations without a spectrum.
-
-    Args:
-        operator: the operator `A`.
-        residual: `(N, *out_shape)`, zero where nothing was observed.
-        rho: non-negative weight.
-    """
-    if rho == 0:
-        return range_part(operator, residual)
-    if operator.svd is None:
-        b = operator.adjoint(residual)
-        return conjugate_gradients(lambda v: operator.normal(v) + rho * v, b, max_iterations=ITERATIONS).x
-    return operator.tikhonov(residual, rho)
-
-
-def range_part(operator: LinearOperator, y: Tensor) -> Tensor:
-    """Return `A^+ y`, `(N, C, H, W)`, by a few iterations where the operator has no spectrum."""
-    if operator.svd is None:
-        return least_squares(operator.forward, operator.adjoint, y, max_iterations=ITERATIONS).x
-    return operator.pinv(y)
 
 
 def toward_data(
@@ -192,8 +154,9 @@ def toward_data(
     root = min(sigma, run.prior.std) if spread is None else spread
     if root == 0 and std > 0:
         return x
-    rho = (std / root) ** 2 if std > 0 else 0.0
-    return torch.add(x, corrected(run, moved, rho), alpha=share)  # y - A (x - sigma n) is y + sigma A n - A x
+    rho = distinct(problem.operator, (std / root) ** 2) if std > 0 else 0.0
+    change = data_step(problem, run.short_cut, moved, rho, iterations=FEW)
+    return torch.add(x, change, alpha=share)  # y - A (x - sigma n) is y + sigma A n - A x
 
 
 def bounded(assumed: Tensor, noise: Tensor, signal: Tensor) -> Tensor:

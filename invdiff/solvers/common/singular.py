@@ -115,19 +115,6 @@ class SingularData:
         tau = torch.where(self.seen, std / torch.where(self.seen, s, 1.0), math.inf)
         return DataLevels(self.spectrum, self.d * self.inverse(0.0), tau)
 
-    def correction(self, x: Tensor, rho: float | Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return `(A^T A + rho I)^{-1} A^T (y + n - A x)`, like `x`; for `rho = 0` with `A^+` in its place.
-
-        Args:
-            x: images, `(N, C, H, W)`.
-            rho: non-negative weight, or positive ones, `(N,)`.
-            noise: `n`, like the measurement; none unless given.
-        """
-        e = self.misfit(x)
-        if noise is not None:
-            e += self.spectrum.Ut(noise)
-        return self.spectrum.V(e.mul_(self.inverse(rho)))
-
 
 def compact(s: Tensor) -> Tensor:
     """Return an expanded tensor with length 1 along the axes that repeat themselves."""

@@ -29,6 +29,7 @@ from ...operators.base import LinearOperator
 from ...operators.numerics.linalg import least_squares
 from ...problem import Problem
 from ...transitions import langevin_log_acceptance
+from .data_step import data_step
 from .guidance import data_pull, image_scale
 from .initial_state import center
 from .run import Run
@@ -50,34 +51,6 @@ def is_conjugate(problem: Problem) -> bool:
     return isinstance(problem.operator, LinearOperator) and isinstance(problem.noise, Gaussian)
 
 
-def correction(run: Run, x: Tensor, rho: float | Tensor, noise: Tensor | None = None) -> Tensor:
-    """Return `(A^T A + rho I)^{-1} A^T (y + n - A x)`, like `x`, or `A^+ (y + n - A x)` where `rho` is 0.
-
-    Args:
-        run: the batch, with a linear operator.
-        x: images, `(N, C, H, W)`.
-        rho: non-negative weight, or positive ones, `(N,)`.
-        noise: `n`, like the measurement; none unless given.
-    """
-    operator, data = run.problem.operator, run.short_cut
-    assert isinstance(operator, LinearOperator)
-    if data is not None:
-        return data.correction(x, rho, noise)
-    residual = run.problem.residual(x)
-    if noise is not None:
-        residual = residual + (noise if operator.observed is None else noise * operator.observed.to(noise))
-    if not isinstance(rho, Tensor) and rho == 0:
-        return operator.pinv(residual)
-    if operator.svd is not None:
-        return operator.tikhonov(residual, rho)
-    b = operator.adjoint(residual)
-    # Keep the system solvable in this precision; |A^T r|^2 / |r|^2 tells the scale of A^T A without its norm.
-    squared = (residual.flatten(1) ** 2).sum(1)
-    scale = (b.flatten(1) ** 2).sum(1) / torch.where(squared > 0, squared, 1)
-    least = torch.where(scale > 0, scale, 1) * torch.finfo(b.dtype).eps * 10
-    return operator.solve(b, torch.maximum(least, torch.as_tensor(rho).to(least)))
-
-
 def data_mode(run: Run, v: Tensor, tau: float | Tensor, *, noise_scale: float = 1.0) -> Tensor:
     """Return the mode of `p(y | x) N(x; v, tau^2 I)` for Gaussian noise, the proximal step at `v`, like `v`.
 
@@ -91,7 +64,7 @@ def data_mode(run: Run, v: Tensor, tau: float | Tensor, *, noise_scale: float = 
     if isinstance(problem.operator, LinearOperator):
         s = noise_scale * noise_std(run)
         rho = (s / tau) ** 2 if s > 0 else 0.0
-        return v + correction(run, v, rho)
+        return v + data_step(problem, run.short_cut, v, rho)
     rho = (noise_scale * noise_std(run, floor=True) / tau) ** 2
     x, value = v, _objective(problem, v, v, rho)
     for _ in range(NEWTON):
@@ -158,7 +131,7 @@ def data_draw(run: Run, v: Tensor, tau: float | Tensor, *, moves: int) -> Tensor
         s = noise_std(run)
         moved = v + run.randn(v).mul_(image_scale(torch.as_tensor(tau), v))
         noise = run.randn(problem.measurement).mul_(s)
-        return moved + correction(run, moved, (s / tau) ** 2 if s > 0 else 0.0, noise)
+        return moved + data_step(problem, run.short_cut, moved, (s / tau) ** 2 if s > 0 else 0.0, noise=noise)
     return _metropolis(run, v, tau, moves)
 
 
