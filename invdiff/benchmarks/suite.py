@@ -43,6 +43,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from ..registry import unknown
 from ..solvers.base import Solver
 from ..specs import build, canonical, parse_spec
@@ -195,16 +197,8 @@ class Suite:
     def to_toml(self) -> str:
         """Return the suite as TOML, which `load_suite` reads back."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        del fields["data"], fields["parameters"], fields["studies"]
-        lines = [f"{name} = {_toml(value)}" for name, value in fields.items() if value not in ("", ())]
-        lines += ["", "[data]"]
-        lines += [f"{name} = {_toml(v)}" for name, v in dataclasses.asdict(self.data).items() if v is not None]
-        for kind in ("parameters", "studies"):
-            for task, solvers in getattr(self, kind).items():
-                for solver, options in solvers.items():
-                    lines += ["", f"[{kind}.{json.dumps(task)}.{json.dumps(solver)}]"]
-                    lines += [f"{name} = {_toml(value)}" for name, value in options.items()]
-        return "\n".join(lines) + "\n"
+        fields["data"] = {name: v for name, v in dataclasses.asdict(self.data).items() if v is not None}
+        return tomli_w.dumps({name: v for name, v in fields.items() if name == "data" or v not in ("", (), {})})
 
 
 def built_in_suites() -> list[str]:
@@ -271,11 +265,6 @@ def parse_suite(text: str, *, where: str = "suite") -> Suite:
         return Suite(**table, data=Data(**data))
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-
-
-def _toml(value: Any) -> str:
-    # JSON's text, numbers, truth values and lists of these are TOML's as well.
-    return json.dumps(value, default=list)
 
 
 def _folder() -> Any:

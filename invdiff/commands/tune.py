@@ -88,7 +88,9 @@ def tune(
     outcomes = search(plan, budget, out.with_suffix(".sqlite"), say=terminal.progress_line)
     found = with_outcomes(load_suite(suite), plan, outcomes)
     with atomic_path(out) as file:
-        file.write_text(f"# invdiff tune {suite} --solver {plan.label} --budget {budget}\n{found.to_toml()}")
+        file.write_text(
+            f"# invdiff tune {suite} --solver {plan.label} --budget {budget}\n{found.to_toml()}", encoding="utf-8"
+        )
     rows = [["task", "default dB", "tuned dB", "trials", "evaluations", "parameters"]]
     for o in outcomes:
         shown = o.reason or ", ".join(f"{k}={v:.3g}" for k, v in o.parameters.items())

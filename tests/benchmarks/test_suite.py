@@ -1,5 +1,6 @@
 """Suites: from TOML to cells, what is an error, and what the hash covers."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,17 @@ def test_a_prior_that_does_not_fit_is_told_before_anything_is_solved() -> None:
 
 def test_task_names_have_options() -> None:
     assert make_task("motion_blur:size=9").noise == 0.025
+
+
+def test_any_name_and_any_number_survive_toml(tmp_path: Path) -> None:
+    folder = tmp_path / 'cats \U0001f63a "quoted" \\ back'
+    folder.mkdir()
+    suite = Suite(
+        name="mine", prior="gaussian", tasks=("denoising",), solvers=("dps:steps=5",), description="two\nlines",
+        data=Data(source=str(folder), images=1),
+        parameters={"denoising": {"dps:steps=5": {"scale": 1e-7}, "langevin": {"steps": 3}}},
+        studies={"denoising": {"dps:steps=5": {"psnr": math.inf, "images": ["a", "b"]}}},
+    )  # fmt: skip
+    file = tmp_path / "mine.toml"
+    file.write_text(suite.to_toml(), encoding="utf-8")
+    assert load_suite(file) == suite
