@@ -15,9 +15,9 @@ Use:
     for row in Store.open(folder, create=False).rows(status="ok", task="denoising"):
         row.metrics["psnr"], row.load_pictures(folder)
 
-Several processes may work on one store. Each claims cells under its own name, and sends a heartbeat every `HEARTBEAT`
-seconds (`store.heartbeats()`). A claim is free again when its process is dead, or, on another machine, has sent no
-heartbeat for `EXPIRY` seconds.
+Several processes, on one machine or many, may work on one store. Each claims cells under its own name, and sends a
+heartbeat every `HEARTBEAT` seconds (`store.heartbeats()`). A claim without a heartbeat for `EXPIRY` seconds is free
+again. The clocks of the machines must agree to well within that time.
 
 A failed cell is a row with its error. Only `claim(cell, retry=True)` claims it again.
 """
@@ -49,7 +49,8 @@ SCHEMA = 1
 """Version of the tables; a file of another version is not changed."""
 FILE = "results.sqlite"
 PICTURES = "pictures"
-HEARTBEAT, EXPIRY = 10.0, 120.0
+HEARTBEAT, EXPIRY = 5.0, 30.0
+"""Seconds between two heartbeats of a process, and without one until its claims are free."""
 APPLICATION = 0x696E7664  # "invd": distinguishes these files from other SQLite databases
 
 
@@ -81,7 +82,7 @@ class Store:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
-        self.owner = f"{platform.node()}/{os.getpid()}/{_started(os.getpid())}/{uuid.uuid4().hex[:8]}"
+        self.owner = f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         self._connection, self._lock = connection, threading.RLock()
 
     @classmethod
@@ -177,7 +178,7 @@ class Store:
             if found is not None and not (retry and found[0] == "failed"):
                 return False
             held = connection.execute("SELECT owner, beat FROM claims WHERE key = ?", (cell.key,)).fetchone()
-            if held is not None and held[0] != self.owner and _alive(*held):
+            if held is not None and held[0] != self.owner and time.time() - held[1] <= EXPIRY:
                 return False
             connection.execute("REPLACE INTO claims VALUES (?, ?, ?)", (cell.key, self.owner, time.time()))
             return True
@@ -307,27 +308,6 @@ def _advice(path: Path, text: str) -> str:
     if "full" in text or "No space" in text:
         return f"{path}: the disk is full; free some space and run the same command again: all earlier rows are kept"
     return f"{path}: cannot be written: {text}; check the folder's permissions and run the same command again"
-
-
-def _alive(owner: str, beat: float) -> bool:
-    """Return whether the owner of a claim may still be running."""
-    if time.time() - beat > EXPIRY:
-        return False
-    host, pid, started, _ = owner.rsplit("/", 3)
-    return host != platform.node() or _started(int(pid)) == started
-
-
-def _started(pid: int) -> str:
-    """Return when a process of this machine began, so that a recycled number is told apart; "" if there is none."""
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        if stat.parent.parent.joinpath("self").exists():
-            fields = stat.read_text().rpartition(")")[2].split()
-            return "" if fields[0] in "ZX" else fields[19]  # a zombie does no more work
-        os.kill(pid, 0)
-    except (OSError, IndexError):
-        return ""
-    return "alive"
 
 
 def _to_sql(row: Row) -> tuple[object, ...]:

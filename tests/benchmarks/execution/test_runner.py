@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from invdiff.benchmarks.execution import store as store_module
 from invdiff.benchmarks.execution.job import Job
 from invdiff.benchmarks.execution.job import run as run_job
 from invdiff.benchmarks.execution.pools.base import Finished
@@ -116,7 +117,9 @@ def wait_for_rows(out: Path, count: int, *running: subprocess.Popen[bytes]) -> N
     raise AssertionError("no rows came")
 
 
-def test_two_runs_share_a_folder_one_is_killed_and_nothing_is_lost_or_done_twice(tmp_path: Path) -> None:
+def test_two_runs_share_a_folder_one_is_killed_and_nothing_is_lost_or_done_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log, out, toml = tmp_path / "log", tmp_path / "out", tmp_path / "tiny.toml"
     s = suite(f"{FILE}:Slow:log={log},wait=0.2", f"{FILE}:Slow:log={log},wait=0.2,steps=3", images=8, samples=1)
     toml.write_text(s.to_toml())
@@ -130,6 +133,7 @@ def test_two_runs_share_a_folder_one_is_killed_and_nothing_is_lost_or_done_twice
     with Store.open(out) as store:
         before = store.rows()
     assert 6 <= len(before) < 16
+    monkeypatch.setattr(store_module, "EXPIRY", 1.0)  # of the claims of the dead
     summary = run_suite(s, out)
     assert [r for r in summary.rows if r in before] == before  # untouched
     assert summary.ran == 16 - len(before) and len({r.key for r in summary.rows}) == len(summary.rows) == 16
