@@ -9,6 +9,7 @@ one row.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -51,49 +52,123 @@ class _Layout:
 
 
 class _Physics(Movable):
-    """A physics with a copy for each precision and device, because its buffers have only one."""
+    """A physics with a copy for each precision and device, as its tensors have one only.
 
-    def __init__(self, physics: Any) -> None:
+    What it can take is tried out on two random images.
+
+    Args:
+        physics: the physics.
+        in_shape: shape of one image.
+
+    Attributes:
+        complex_images: whether it takes complex images only.
+        single: whether it cannot compute in float64.
+        alone: whether it takes one image at a time only.
+        layout: how a measurement of one image is laid out.
+
+    Raises:
+        ValueError: it takes no such images, or measures what is not finite.
+        TypeError: its measurements are no tensors.
+    """
+
+    def __init__(self, physics: Any, in_shape: tuple[int, ...]) -> None:
         self.physics = physics
-        self.single = False  # some cannot run in float64
+        self.complex_images = self.single = self.alone = False
         self._copies: dict[tuple[torch.dtype, torch.device], Any] = {}
+        fine = torch.rand((2, *in_shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        x = fine.float()
+        with torch.no_grad():
+            y = self._first_measurement(x[:1])
+            self.layout = _Layout(y)
+            if not bool(self.layout.ours(y).isfinite().all()):
+                raise ValueError(
+                    f"from_deepinv: physics: {type(physics).__name__} measures NaN or infinite values of an image in "
+                    "[0, 1]; check its parameters and its precision"
+                )
+            self.single = not _works(lambda: self.measure(fine[:1])) or self._rounds(fine[:1])
+            each = torch.cat([self.measure(row) for row in x.split(1)])
+            self.alone = not _works(lambda: torch.testing.assert_close(self.measure(x), each))
+
+    def _first_measurement(self, x: Tensor) -> Any:
+        try:
+            return self._run("A", x)
+        except Exception as error:
+            self.complex_images = True
+            if _works(lambda: self._run("A", x)):
+                return self._run("A", x)
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ValueError(
+                f"from_deepinv: in_shape: {type(self.physics).__name__} takes no images {tuple(x.shape[1:])}: {first}; "
+                "give the shape (C, H, W) that it was built for"
+            ) from error
+
+    def _rounds(self, x: Tensor) -> bool:
+        """Say whether what comes out in float64 was computed in less."""
+        y = self.measure(x)
+        return bool((y == y.float().double()).all()) and bool((y != 0).any())
 
     def to(self, device: torch.device | str) -> _Physics:
         return self
 
-    def __getstate__(self) -> tuple[Any, bool]:
-        return self.physics, self.single
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_copies": {}}
 
-    def __setstate__(self, state: tuple[Any, bool]) -> None:
-        (self.physics, self.single), self._copies = state, {}
+    def measure(self, x: Tensor) -> Tensor:
+        """Return their `A(x)` as one real tensor."""
+        if self.alone and len(x) != 1:
+            rows = [self.measure(row) for row in x.split(1)] if len(x) else []
+            return torch.cat(rows) if rows else x.new_zeros((0, *self.layout.shape))
+        y: Tensor = self.layout.ours(_cast(self._run("A", x), x.dtype))
+        return y
 
-    def measure(self, x: Tensor) -> Any:
-        """Return their `A(x)`."""
-        return self._run("A", x)
-
-    def transpose(self, y: Any) -> Tensor:
-        """Return their `A_adjoint(y)`."""
-        out: Tensor = self._run("A_adjoint", y)
-        return out
+    def transpose(self, y: Tensor) -> Tensor:
+        """Return the real part of their `A_adjoint(y)`."""
+        if self.alone and len(y) > 1:
+            return torch.cat([self.transpose(row) for row in y.split(1)])
+        x: Tensor = self._run("A_adjoint", self.layout.back(y))
+        return (x.real if x.is_complex() else x).to(y.dtype)
 
     def _run(self, method: str, value: Any) -> Any:
-        first = value if isinstance(value, Tensor) else value.x[0]
-        real = first.real if first.is_complex() else first
-        if real.dtype == torch.float64 and self.single:
-            return _cast(getattr(self._like(real.float()), method)(_cast(value, torch.float32)), torch.float64)
-        return getattr(self._like(real), method)(value)
+        real = _leaf(value).real if _leaf(value).is_complex() else _leaf(value)
+        dtype = torch.float32 if self.single else real.dtype
+        value = _cast(value, dtype)
+        if method == "A" and self.complex_images:
+            value = value.to(dtype.to_complex())
+        return getattr(self._like(dtype, real.device), method)(value)
 
-    def _like(self, x: Tensor) -> Any:
-        """Return the physics in the precision and on the device of a real tensor."""
-        key = (x.dtype, x.device)
-        if key not in self._copies:
+    def _like(self, dtype: torch.dtype, device: torch.device) -> Any:
+        """Return the physics in a precision and on a device."""
+        if (dtype, device) not in self._copies:
             # Module.to would drop the imaginary parts of complex buffers.
-            self._copies[key] = self.physics.clone()._apply(lambda t: _cast(t, x.dtype).to(x.device))
-        return self._copies[key]
+            copy = self.physics.clone()._apply(lambda t: _cast(t, dtype).to(device))
+            for module in copy.modules():
+                for name, value in vars(module).items():
+                    if isinstance(value, Tensor):
+                        setattr(module, name, _cast(value, dtype).to(device))
+                    elif isinstance(value, torch.dtype):
+                        setattr(module, name, _cast(torch.empty(0, dtype=value), dtype).dtype)
+                    elif isinstance(value, torch.device):
+                        setattr(module, name, device)
+            self._copies[dtype, device] = copy
+        return self._copies[dtype, device]
+
+
+def _works(call: Callable[[], Any]) -> bool:
+    """Say whether a call of someone else's code returns."""
+    try:
+        call()
+    except Exception:
+        return False
+    return True
+
+
+def _leaf(value: Any) -> Tensor:
+    """Return the first tensor of a list of deepinv's, or the tensor itself."""
+    return value if isinstance(value, Tensor) else _leaf(value.x[0])
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
-    """Return a tensor, or a list of deepinv's, in another precision; integers and booleans are unchanged."""
+    """Return a tensor, or a list of deepinv's, in another precision; integers and booleans stay what they are."""
     if not isinstance(value, Tensor):
         return type(value)([_cast(v, dtype) for v in value.x])
     if value.is_complex():
@@ -109,17 +184,17 @@ class DeepinvOperator(Operator):
         in_shape: shape of one image.
 
     Raises:
-        TypeError: its measurements are not tensors.
+        TypeError: its measurements are no tensors.
+        ValueError: it takes no images of that shape.
     """
 
     def __init__(self, physics: Any, in_shape: tuple[int, ...]) -> None:
-        self._physics = _Physics(physics)
-        self._layout = _Layout(_measured(self._physics, in_shape))
-        self.in_shape, self.out_shape = tuple(in_shape), self._layout.shape
+        self._physics = _Physics(physics, in_shape)
+        self.in_shape, self.out_shape = tuple(in_shape), self._physics.layout.shape
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the measurement of the physics, without noise."""
-        return self._layout.ours(self._physics.measure(x))
+        """Return what the physics measures, without noise."""
+        return self._physics.measure(x)
 
     def _describe(self) -> str:
         return type(self._physics.physics).__name__
@@ -135,64 +210,46 @@ class DeepinvLinearOperator(LinearOperator):
         in_shape: shape of one image.
 
     Raises:
-        TypeError: its measurements are not tensors.
+        TypeError: its measurements are no tensors.
+        ValueError: it takes no images of that shape.
     """
 
     def __init__(self, physics: Any, in_shape: tuple[int, ...]) -> None:
-        self._physics = _Physics(physics)
-        self._layout = _Layout(_measured(self._physics, in_shape))
-        self.in_shape, self.out_shape = tuple(in_shape), self._layout.shape
-        try:
-            self._own_adjoint = self._dot_test()
-        except RuntimeError:
-            self._physics.single = True
-            self._own_adjoint = self._dot_test()
+        self._physics = _Physics(physics, in_shape)
+        self.in_shape, self.out_shape = tuple(in_shape), self._physics.layout.shape
+        self._accuracy = 1e-5 if self._physics.single else 1e-8
+        self._own_adjoint = _works(self._dot_test)
 
-    def _dot_test(self) -> bool:
+    def _dot_test(self) -> None:
         generator = torch.Generator().manual_seed(0)
-        x = torch.randn((1, *self.in_shape), generator=generator, dtype=torch.float64)
-        y = torch.randn((1, *self.out_shape), generator=generator, dtype=torch.float64)
+        x = torch.randn((2, *self.in_shape), generator=generator, dtype=torch.float64)
+        y = torch.randn((2, *self.out_shape), generator=generator, dtype=torch.float64)
         with torch.no_grad():
-            ax, aty = self._apply(x), self._apply_transposed(y)
-        if aty.shape != x.shape:
-            return False
-        error = ((ax * y).sum() - (x * aty).sum()).abs() / (ax.norm() * y.norm()).clamp(min=1e-30)
-        return bool(error <= (1e-5 if self._physics.single else 1e-8))
+            ax, aty = self._physics.measure(x), self._physics.transpose(y)
+        assert aty.shape == x.shape
+        gap = ((ax * y).flatten(1).sum(1) - (x * aty).flatten(1).sum(1)).abs()
+        assert bool((gap <= self._accuracy * ax.flatten(1).norm(dim=1) * y.flatten(1).norm(dim=1)).all())
+
+    def superposes(self) -> bool:
+        """Say whether `A(x + z) = A(x) + A(z)`, which some linear physics with an offset do not keep."""
+        generator = torch.Generator().manual_seed(1)
+        x, z = torch.rand((2, 1, *self.in_shape), generator=generator, dtype=torch.float64)
+        with torch.no_grad():
+            ax, az, both = (self._physics.measure(v) for v in (x, z, x + z))
+        return bool((both - ax - az).norm() <= self._accuracy * (ax.norm() + az.norm()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the measurement of the physics, without noise."""
-        return linear(x, self._apply, self._apply_transposed) if self._own_adjoint else self._apply(x)
+        """Return what the physics measures, without noise."""
+        measure, transpose = self._physics.measure, self._physics.transpose
+        return linear(x, measure, transpose) if self._own_adjoint else measure(x)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Return the adjoint of `y`."""
-        return linear(y, self._apply_transposed, self._apply) if self._own_adjoint else super().adjoint(y)
-
-    def _apply(self, x: Tensor) -> Tensor:
-        return self._layout.ours(self._physics.measure(x))
-
-    def _apply_transposed(self, y: Tensor) -> Tensor:
-        return self._physics.transpose(self._layout.back(y))
+        measure, transpose = self._physics.measure, self._physics.transpose
+        return linear(y, transpose, measure) if self._own_adjoint else super().adjoint(y)
 
     def _describe(self) -> str:
         return type(self._physics.physics).__name__
-
-
-def _measured(physics: _Physics, in_shape: tuple[int, ...]) -> Any:
-    x = torch.zeros((1, *in_shape))
-    try:
-        with torch.no_grad():
-            y = physics.measure(x)
-    except Exception as error:
-        raise ValueError(
-            f"from_deepinv: in_shape: {type(physics.physics).__name__} takes no images {tuple(in_shape)}: {error}; "
-            "give the shape (C, H, W) that it was built for"
-        ) from error
-    try:
-        with torch.no_grad():
-            physics.measure(x.double())
-    except RuntimeError:
-        physics.single = True
-    return y
 
 
 def from_deepinv(physics: Any, in_shape: tuple[int, ...]) -> Operator:
@@ -203,19 +260,20 @@ def from_deepinv(physics: Any, in_shape: tuple[int, ...]) -> Operator:
         in_shape: shape of one image that it takes, `(C, H, W)`.
 
     Returns:
-        A `LinearOperator` for a `LinearPhysics`, else an `Operator`. A physics that cannot run in float64 runs in
-        float32 for float64 images, too.
+        A `LinearOperator` for a `LinearPhysics` that is linear, else an `Operator`. A physics that cannot run in
+        float64 runs in float32 for float64 images, too; one that takes a single image only, once for each image of a
+        batch. On complex images, it acts on the real ones among them.
 
     Raises:
         TypeError: not a physics, or its measurements are not tensors.
-        ValueError: the physics does not take images of that shape.
+        ValueError: the physics does not take images of that shape, or measures what is not finite.
     """
     from deepinv.physics import LinearPhysics, Physics
 
     if not isinstance(physics, Physics):
         raise TypeError(f"from_deepinv: physics: expected a deepinv Physics, got {type(physics).__name__}")
-    if isinstance(physics, LinearPhysics):
-        return DeepinvLinearOperator(physics, in_shape)
+    if isinstance(physics, LinearPhysics) and (operator := DeepinvLinearOperator(physics, in_shape)).superposes():
+        return operator
     return DeepinvOperator(physics, in_shape)
 
 

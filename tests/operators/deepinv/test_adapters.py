@@ -35,6 +35,45 @@ def _half() -> torch.Tensor:
     return (torch.rand(16, 16, generator=torch.Generator().manual_seed(0)) > 0.5).float()
 
 
+def _scan() -> dict[str, Any]:
+    """Three positions of a probe, whose phases make it complex."""
+    probe = P.phase_retrieval.build_probe((1, 16, 16), type="disk", probe_radius=6) * torch.exp(
+        1j * _maps()[0, :1].real
+    )
+    return {"img_size": (1, 16, 16), "probe": probe, "shifts": torch.tensor([[0, 0], [2, 1], [-2, 3]])}
+
+
+def _varying() -> dict[str, torch.Tensor]:
+    g = torch.Generator().manual_seed(0)
+    return {"filters": torch.rand(1, 1, 2, 3, 3, generator=g), "multipliers": torch.rand(1, 1, 2, 16, 16, generator=g)}
+
+
+def _ultrasound() -> Any:
+    elements = torch.stack([torch.linspace(-1e-3, 1e-3, 4), torch.zeros(4)], -1)
+    return P.UltrasoundPlaneWave(
+        img_size=(16, 16),
+        angles=torch.linspace(-0.28, 0.28, 3),
+        element_positions=elements,
+        n_samples=128,
+        sampling_frequency=40e6,
+    )
+
+
+def _born() -> Any:
+    g = torch.Generator().manual_seed(0)
+    grid = torch.linspace(-0.5, 0.5, 64).to(torch.complex128)
+    angles = torch.arange(5.0)
+    return P.scattering.BornOperator(
+        total_field=torch.randn(1, 3, 8, 8, dtype=torch.complex128, generator=g),
+        receivers=torch.stack([angles.cos(), angles.sin()])[:, None].expand(2, 3, 5).to(torch.complex128),
+        x_domain=grid,
+        y_domain=grid.flip(0),
+        wavenumber=torch.tensor(9.4, dtype=torch.complex128),
+        pixel_area=1 / 64,
+        img_width=8,
+    )
+
+
 THEIRS: dict[str, tuple[tuple[int, int, int], Callable[[], Any]]] = {
     "Denoising": (SHAPE, lambda: P.Denoising()),
     "Inpainting": (SHAPE, lambda: P.Inpainting(img_size=SHAPE, mask=0.5)),
@@ -56,6 +95,22 @@ THEIRS: dict[str, tuple[tuple[int, int, int], Callable[[], Any]]] = {
     "Pansharpen, a list": (SHAPE, lambda: P.Pansharpen(img_size=SHAPE, factor=2)),
     "CASSI, adjoint inexact": (SHAPE, lambda: P.CompressiveSpectralImaging(img_size=SHAPE)),
     "Stacked": (SHAPE, lambda: P.Denoising().stack(P.Decolorize())),
+    "Unmixing": ((4, 8, 8), lambda: P.HyperSpectralUnmixing(E=4, C=6)),
+    "StructuredRandom": (SHAPE, lambda: P.StructuredRandom(img_size=SHAPE, output_size=(3, 8, 8), n_layers=1.5)),
+    "SpaceVaryingBlur": (SHAPE, lambda: P.SpaceVaryingBlur(**_varying())),
+    "Ultrasound": ((1, 16, 16), _ultrasound),
+    "Ptychography, linear": ((1, 16, 16), lambda: P.PtychographyLinearOperator(**_scan())),
+    "Ptychography, not linear": ((1, 16, 16), lambda: P.Ptychography(**_scan())),
+    "Born, complex": ((1, 8, 8), _born),
+    "Stacked with a complex one": (
+        (1, 16, 16),
+        lambda: P.Denoising().stack(P.PtychographyLinearOperator(**_scan())),
+    ),
+    "Composed, their adjoint fails": (
+        (1, 16, 16),
+        lambda: P.PtychographyLinearOperator(**_scan()) * P.Blur(filter=_gaussian(), padding="circular"),
+    ),
+    "SinglePhotonLidar, one image at a time, not linear": ((3, 8, 8), lambda: P.SinglePhotonLidar()),
     "SpatialUnwrapping, not linear": (SHAPE, lambda: P.SpatialUnwrapping()),
 }
 
@@ -69,7 +124,7 @@ def test_theirs_keep_our_contract(name: str) -> None:
     # Wrapped phases jump, and deepinv's noise models cannot be pickled: neither is the adapter's.
     skipped = {"pickle"} | ({"vjp", "dtype"} if "Unwrapping" in name else set())
     if a._physics.single:  # type: ignore[attr-defined]
-        assert name in ("CompressedSensing", "Tomography")
+        assert name in ("CompressedSensing", "Tomography", "Ultrasound")
         skipped |= {"adjoint", "vjp", "linearity", "normal", "batch = loop"}  # to the digits of float32 only
     assert not [c for c in report.checks if not c.ok and c.name not in skipped], str(report)
     x = torch.rand(2, *shape)
@@ -80,12 +135,78 @@ def test_theirs_keep_our_contract(name: str) -> None:
 
 def make_reference(name: str, x: torch.Tensor) -> torch.Tensor | None:
     """What deepinv itself computes, where it draws nothing when it is made."""
-    if name in ("Inpainting", "CompressedSensing", "SinglePixelCamera", "CASSI, adjoint inexact"):
+    drawn = ("Inpainting", "CompressedSensing", "SinglePixelCamera", "CASSI, adjoint inexact")
+    if name in (*drawn, "Unmixing", "StructuredRandom"):
         return None
+    if "one image" in name:
+        return torch.cat([THEIRS[name][1]().A(row) for row in x.split(1)])
     y = THEIRS[name][1]().A(x)
     if not isinstance(y, torch.Tensor):
-        return torch.cat([part.flatten(1) for part in y], 1)
-    return y
+        return torch.cat([_channels(part).flatten(1) for part in y], 1)
+    return _channels(y).to(x)
+
+
+def _channels(y: torch.Tensor) -> torch.Tensor:
+    return torch.stack([y.real, y.imag], 1) if y.is_complex() else y
+
+
+COMPLEX: dict[str, tuple[tuple[int, int, int], Callable[[], Any]]] = {
+    "CompressedSensing": ((1, 8, 8), lambda: P.CompressedSensing(m=20, img_size=(1, 8, 8), dtype=torch.cfloat)),
+    "CompressedSensing of channels": (
+        (3, 8, 8),
+        lambda: P.CompressedSensing(m=20, img_size=(3, 8, 8), dtype=torch.cfloat, channelwise=True),
+    ),
+    "Ptychography": ((1, 16, 16), lambda: P.PtychographyLinearOperator(**_scan())),
+    "RandomPhaseRetrieval, not linear": ((1, 8, 8), lambda: P.RandomPhaseRetrieval(m=50, img_size=(1, 8, 8))),
+}
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_physics_on_complex_images_act_on_the_real_ones(name: str) -> None:
+    shape, make = COMPLEX[name]
+    physics = make()
+    a = from_deepinv(physics, shape)
+    assert isinstance(a, LinearOperator) == ("not linear" not in name)
+    report = check_operator(a)
+    assert not [c for c in report.checks if not c.ok and c.name != "pickle"], str(report)
+    x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(a(x), _channels(physics.A(x.to(torch.complex64))), rtol=1e-5, atol=1e-5)
+    if isinstance(a, LinearOperator):
+        assert a._own_adjoint  # type: ignore[attr-defined]
+        y = torch.randn(2, *a.out_shape, generator=torch.Generator().manual_seed(1))
+        theirs = physics.A_adjoint(torch.complex(y[:, 0], y[:, 1]))
+        torch.testing.assert_close(a.adjoint(y), theirs.real, rtol=1e-4, atol=1e-5)
+
+
+def test_a_precision_that_their_object_was_built_for_is_no_limit() -> None:
+    for dtype in (torch.float32, torch.float64):
+        a = from_deepinv(P.CompressedSensing(m=20, img_size=(1, 8, 8), dtype=dtype), (1, 8, 8))
+        assert not a._physics.single  # type: ignore[attr-defined]
+        report = check_operator(a)
+        assert not [c for c in report.checks if not c.ok and c.name != "pickle"], str(report)
+
+
+class Offset(P.LinearPhysics):  # type: ignore[misc, name-defined]
+    """Says that it is linear, and adds a background."""
+
+    def A(self, x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        return x + 1
+
+    def A_adjoint(self, y: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        return y
+
+
+class Broken(P.Physics):  # type: ignore[misc, name-defined]
+    def A(self, x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        return x / 0
+
+
+def test_physics_that_are_not_what_they_say() -> None:
+    a = from_deepinv(Offset(), SHAPE)
+    assert not isinstance(a, LinearOperator)
+    torch.testing.assert_close(a(torch.zeros(1, *SHAPE)), torch.ones(1, *SHAPE))
+    with pytest.raises(ValueError, match="Broken measures NaN or infinite values"):
+        from_deepinv(Broken(), SHAPE)
 
 
 def test_adjoint_that_is_not_the_transpose_is_replaced() -> None:
