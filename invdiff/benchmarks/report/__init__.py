@@ -2,7 +2,7 @@
 
     invdiff report DIR [--png]
 
-It reads the store in DIR and nothing else, so that it can be written again at any time, while a benchmark runs too.
+It reads only the store in DIR, so it can be written at any time, also while a benchmark runs.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ def write_report(
     """Write the page of a folder with results.
 
     Args:
-        folder: what `invdiff bench --out` was told.
-        out: the file; `report.html` in the folder unless given.
-        metric: the one that ranks.
-        suite: name, or the beginning of the hash, where the folder has results of several.
+        folder: the folder of `invdiff bench --out`.
+        out: the file; by default `report.html` in the folder.
+        metric: the metric of the ranks.
+        suite: name, or the beginning of the hash, if the folder has results of several suites.
 
     Returns:
         The file.
 
     Raises:
-        FileNotFoundError: no results there.
-        ValueError: results of several suites and none named, or a metric that none of them has.
+        FileNotFoundError: no results in the folder.
+        ValueError: results of several suites and no name, or a metric without results.
         ImportError: the extra `report` is not installed.
     """
     require(*NEEDED)
@@ -61,8 +61,8 @@ def write_figures(
 
     Args:
         folder: as in `write_report`.
-        out: folder of the figures, made if needed; `figures` in the folder unless given.
-        metric: the one that is drawn.
+        out: folder of the figures, made if needed; by default `figures` in the folder.
+        metric: the metric of the figures.
         suite: as in `write_report`.
 
     Returns:
@@ -83,11 +83,11 @@ def read(folder: str | Path, suite: str | None = None) -> list[Row]:
 
     Args:
         folder: of the store.
-        suite: name, or the beginning of the hash, where there are several.
+        suite: name, or the beginning of the hash, if there are several.
 
     Raises:
-        FileNotFoundError: no results there.
-        ValueError: no rows, several suites and none named, or none of that name.
+        FileNotFoundError: no results in the folder.
+        ValueError: no rows, several suites and no name, or no suite of that name.
     """
     with Store.open(folder, create=False) as store:
         rows = store.rows()
@@ -97,7 +97,7 @@ def read(folder: str | Path, suite: str | None = None) -> list[Row]:
 
 
 def require(*modules: str) -> None:
-    """Raise an ImportError with the command that installs what is absent."""
+    """Raise an ImportError, with the command that installs the missing modules."""
     absent = [name for name in modules if importlib.util.find_spec(name) is None]
     if absent:
         raise ImportError(f"report: needs {', '.join(absent)}; pip install 'invdiff[report]'")

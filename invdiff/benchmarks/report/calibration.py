@@ -1,7 +1,7 @@
-"""Calibration of each solver on a task: the means of the curves that its cells kept.
+"""Calibration of each solver on a task: the means of the stored curves of its cells.
 
-They come from `invdiff.benchmarks.reliability`. Spread and skill are root mean squares in each cell, and so they are
-over the cells.
+The curves come from `execution.gallery.reliability`. Spread and skill are root mean squares in each cell and over the
+cells.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Curves:
     Attributes:
         label: the solver.
         task: the task.
-        cells: over how many cells.
-        covered: share of the pixels inside the central interval, for each of `reliability.LEVELS`.
+        cells: number of cells.
+        covered: fraction of the pixels inside the central interval, for each of `reliability.LEVELS`.
         spread: predicted standard deviation of groups of pixels.
-        skill: root mean square error of the mean in each.
-        ranks: share of the pixels for each rank of the truth among the samples.
+        skill: root mean square error of the mean in each group.
+        ranks: fraction of the pixels for each rank of the truth among the samples.
     """
 
     label: str
@@ -44,7 +44,7 @@ class Curves:
 
 
 def curves(summary: Summary, folder: Path) -> list[Curves]:
-    """Return the curves of every solver with cells that kept some, by task and label.
+    """Return the curves of every solver with stored ones, by task and label.
 
     Args:
         summary: of the rows.
@@ -60,7 +60,7 @@ def curves(summary: Summary, folder: Path) -> list[Curves]:
 
 
 def _kept(file: Path) -> Kept:
-    """Return the curves of a cell, without loading its pictures; empty where it has none."""
+    """Return the curves of a cell, without loading its pictures; empty if there are none."""
     names = ("covered", "spread", "skill", "ranks")
     with np.load(file, allow_pickle=False) as data:
         return {name: data[name].astype(np.float64) for name in names} if "covered" in data.files else {}

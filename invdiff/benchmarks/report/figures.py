@@ -35,7 +35,7 @@ def draw(summary: Summary, folder: Path, out: Path) -> list[Path]:
         out: folder of the figures; exists.
 
     Returns:
-        The files; without pictures in the store, only those of figures.
+        The files; without stored images, only the plots.
     """
     found = scenes(summary, folder, images=1)
     made = [_save(_quality(summary), out / "quality.png"), _save(_cost(summary), out / "cost.png")]
@@ -49,7 +49,7 @@ def draw(summary: Summary, folder: Path, out: Path) -> list[Path]:
 
 
 def _panels(summary: Summary, height: float) -> tuple[Any, list[Any]]:
-    """Return a figure with one pair of axes a task, without pyplot, whose state is global."""
+    """Return a figure with one pair of axes for each task, without pyplot and its global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -125,7 +125,7 @@ def _calibration(summary: Summary, calibrated: Sequence[Any]) -> Any:
                 axis.plot(LEVELS, c.covered, markersize=3, linewidth=1, label=c.label, **_style(summary, c.label))
         axis.set(xlim=(0, 1), ylim=(0, 1))
         axis.set_xlabel("level of the interval", fontsize=8)
-        axis.set_ylabel("share of pixels inside", fontsize=8)
+        axis.set_ylabel("fraction of pixels inside", fontsize=8)
     _legend(figure, axes)
     return figure
 

@@ -1,6 +1,6 @@
-"""One HTML page with all that a benchmark found; it needs no other file and no network.
+"""One HTML page with all results of a benchmark; it needs no other file and no network.
 
-Everything lies inside: the tables as HTML, figures and pictures as JSON, plotly's bundle compressed. `page/` holds the
+The page contains the tables as HTML, figures and images as JSON, and plotly's bundle, compressed. `page/` holds the
 template, the style and the script.
 """
 
@@ -35,7 +35,7 @@ PLOTTED = (
     "coverage_90",
     "residual",
 )
-"""Metrics that quality may mean in the plot; in a store that has others, all of them."""
+"""Metrics of quality in the plot; if the store has none of them, all of its metrics."""
 
 
 def render(summary: Summary, folder: Path, reproduction: Reproduction) -> str:
@@ -43,7 +43,7 @@ def render(summary: Summary, folder: Path, reproduction: Reproduction) -> str:
 
     Args:
         summary: of the rows.
-        folder: that of the store, for the pictures.
+        folder: that of the store, for the images.
         reproduction: how the results were made.
     """
     import jinja2
@@ -109,7 +109,7 @@ def _duration(seconds: float) -> str:
 
 
 def _data(summary: Summary, found: Sequence[Scene], calibrated: Sequence[Curves]) -> dict[str, Any]:
-    """Return what the script draws."""
+    """Return the data of the script."""
     names = [n for n in summary.metrics if n in PLOTTED or n == summary.metric] or list(summary.metrics)
     names.sort(key=lambda n: n != summary.metric)
     tasks = [
@@ -133,7 +133,7 @@ def _data(summary: Summary, found: Sequence[Scene], calibrated: Sequence[Curves]
 
 
 def _json(value: object) -> str:
-    """Return JSON that may stand inside a script element: no NaN, and nothing that would end it."""
+    """Return JSON for a script element: no NaN, and nothing that would end the element."""
 
     def clean(v: Any) -> Any:
         if isinstance(v, float):

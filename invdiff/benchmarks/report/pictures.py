@@ -1,7 +1,7 @@
-"""The pictures of a report: for an image of a task the truth, the measurement, and what each solver made of them.
+"""The images of a report: the truth, the measurement, and the result of each solver, for an image of a task.
 
-Errors and standard deviations share one scale within an image, so that the two maps of a solver can be compared with
-each other, and those of all solvers.
+Errors and standard deviations have one scale within an image, so the two maps of a solver can be compared with each
+other, and with those of other solvers.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ SAMPLES = 3
 IMAGES = 3
 QUALITY = 82
 BUDGET = 12 * 2**20
-"""Characters that the pictures of a page may take; with many solvers there are fewer images, then smaller ones."""
+"""Largest number of characters of a page's images; with many solvers there are fewer images, then smaller ones."""
 _CHOICES = ((IMAGES, 256), (2, 256), (1, 256), (1, 192), (1, 128), (1, 96))
-"""Images of a task, and the longest side of a picture, to try one after the other."""
+"""Numbers of images of a task, and longest sides of an image, to try in this order."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One image of a task, as all solvers saw it.
+    """One image of a task, with the results of all solvers.
 
     Attributes:
         task: the task.
         image: name of the image.
         seed: of the measurement.
-        solvers: pictures by label, in the order of the task's table.
+        solvers: images by label, in the order of the task's table.
         white: error or standard deviation of the brightest colour of the maps.
     """
 
@@ -51,17 +51,17 @@ class Scene:
 
     @property
     def first(self) -> Pictures:
-        """Pictures of some solver: truth and measurement are the same in all."""
+        """Images of the first solver; truth and measurement are the same for all."""
         return next(iter(self.solvers.values()))[1]
 
 
 def scenes(summary: Summary, folder: Path, *, images: int = IMAGES) -> list[Scene]:
-    """Return the scenes of all tasks for which pictures were kept.
+    """Return the scenes of all tasks with stored images.
 
     Args:
         summary: of the rows.
         folder: that of the store.
-        images: at most so many for each task.
+        images: largest number for each task.
     """
     out = []
     for task in summary.tasks:
@@ -80,12 +80,12 @@ def scenes(summary: Summary, folder: Path, *, images: int = IMAGES) -> list[Scen
 
 
 def is_kept(row: Row, folder: Path) -> bool:
-    """Return whether a cell's pictures are in the folder."""
+    """Return whether a cell's images are in the folder."""
     return row.pictures is not None and (folder / row.pictures).is_file()
 
 
 def _white(found: Sequence[Pictures]) -> float:
-    """Return 1.5 times what a middling solver's large errors are: one that went astray must not darken all others."""
+    """Return 1.5 times the large errors of the median solver, so an outlier does not darken the others."""
     return max(1e-3, 1.5 * float(np.median([np.quantile(error_map(p), 0.99) for p in found])))
 
 
@@ -109,7 +109,7 @@ def spread_of(p: Pictures) -> bool:
 
 
 def gallery(found: Sequence[Scene], *, budget: int = BUDGET) -> list[dict[str, Any]]:
-    """Return the scenes with their pictures as data URIs, for the page; as many and as large as the budget allows."""
+    """Return the scenes with images as data URIs, as many and as large as the budget allows."""
     out: list[dict[str, Any]] = []
     for images, side in _CHOICES:
         by_task = (list(group) for _, group in itertools.groupby(found, key=lambda scene: scene.task))
@@ -147,13 +147,13 @@ def _described(scene: Scene, side: int) -> dict[str, Any]:
 
 
 def uri(levels: NDArray[Any], side: int = 256) -> str:
-    """Return a picture `(C, H, W)` of 8 bits as a data URI, made smaller where a side is longer than `side`."""
+    """Return an image `(C, H, W)` of 8 bits as a data URI, reduced if a side is longer than `side`."""
     array = levels.transpose(1, 2, 0)
     return _encoded(Image.fromarray(array[..., 0] if array.shape[2] == 1 else array), side)
 
 
 def map_uri(values: NDArray[np.float64], white: float, side: int = 256) -> str:
-    """Return a map of magnitudes as a data URI in colours; `white` has the brightest."""
+    """Return a map of magnitudes as a data URI in colours; `white` has the brightest colour."""
     return _encoded(Image.fromarray(heat(values / white)), side)
 
 

@@ -1,4 +1,4 @@
-"""All that is needed to make the results of a report again: commands, the resolved suite, versions, machines."""
+"""The data needed to reproduce the results of a report: commands, the resolved suite, versions, machines."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..execution.rows import Row
 
 @dataclass(frozen=True)
 class Reproduction:
-    """How results were made.
+    """The origin of results.
 
     Attributes:
         commands: for a shell.
         facts: names and values.
-        files: name and text of each file that was saved beside the results.
+        files: name and text of each file beside the results.
     """
 
     commands: str
@@ -26,7 +26,7 @@ class Reproduction:
 
 
 def reproduction(rows: Sequence[Row], folder: Path) -> Reproduction:
-    """Return how the rows of one suite were made.
+    """Return the origin of the rows of one suite.
 
     Args:
         rows: the rows.

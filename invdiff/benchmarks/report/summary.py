@@ -1,7 +1,7 @@
-"""From rows of a store to what a report says: for each task a ranked list of solvers, with intervals and paired tests.
+"""The figures of a report from rows: for each task a ranked list of solvers, with intervals and paired tests.
 
-Means are over the cells that gave a figure, which the report counts beside them: a solver that failed on a hard image
-must not look better for it. Diverged cells count with the metrics of their last finite states.
+Means are over the cells with a figure, and the report counts these, so a solver that failed on a hard image does not
+look better without notice. Diverged cells count with the metrics of their last finite states.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Entry:
     Attributes:
         label: name in the tables.
         rows: all of its cells.
-        figures: mean and interval of each metric that some cell has.
-        rank: place in the task, 1 the best; 0 where there is no figure to rank by.
-        against_best: paired comparison with the best solver; `None` for that itself, or where there is none.
-        p: its p-value by Wilcoxon's test, corrected for the number of solvers; NaN where there is none.
+        figures: mean and interval of each metric with values.
+        rank: rank in the task, from 1, the best; 0 without a figure.
+        against_best: paired comparison with the best solver; `None` for the best one, or without a comparison.
+        p: its p-value by Wilcoxon's test, corrected for the number of solvers; NaN without a test.
     """
 
     label: str
@@ -57,40 +57,40 @@ class Entry:
 
     @property
     def applicable(self) -> bool:
-        """Whether the solver can do the task at all."""
+        """Whether the solver can do the task."""
         return any(r.status != "not applicable" for r in self.rows)
 
     @property
     def tied(self) -> bool:
-        """Whether the data do not tell it apart from the best."""
+        """Whether the difference from the best solver is not significant."""
         return self.rank == 1 or (self.against_best is not None and self.p >= SIGNIFICANT)
 
     def count(self, status: str) -> int:
-        """Return how many cells ended so."""
+        """Return the number of cells with that status."""
         return sum(r.status == status for r in self.rows)
 
 
 @dataclass(frozen=True)
 class TaskSummary:
-    """One task: the solvers that did it, the best first, then those that failed, then those that cannot do it."""
+    """One task: its solvers, the best first, then those that failed, then those that cannot do it."""
 
     name: str
     entries: tuple[Entry, ...]
 
     @property
     def ranked(self) -> tuple[Entry, ...]:
-        """Solvers with a figure to rank by."""
+        """Solvers with a figure for the rank."""
         return tuple(e for e in self.entries if e.rank)
 
     @property
     def images(self) -> int:
-        """How many images were measured."""
+        """Number of images."""
         return len({r.image for e in self.entries for r in e.rows})
 
 
 @dataclass(frozen=True)
 class Incident:
-    """Cells that ended alike in another way than "ok"."""
+    """Cells with the same status other than "ok"."""
 
     status: str
     label: str
@@ -101,15 +101,15 @@ class Incident:
 
 @dataclass(frozen=True)
 class Summary:
-    """All that a report says of the figures.
+    """The figures of a report.
 
     Attributes:
         rows: the rows.
-        metric: name of the metric that ranks.
+        metric: name of the metric of the ranks.
         metrics: names of all metrics that occur, in the order of their table.
         tasks: in the order in which they were first run.
         labels: the solvers, by their mean rank over the tasks.
-        incidents: what did not end well.
+        incidents: cells with a status other than "ok".
     """
 
     rows: tuple[Row, ...]
@@ -126,10 +126,10 @@ def summarise(rows: Sequence[Row], *, metric: str = "psnr") -> Summary:
 
     Args:
         rows: of one suite hash.
-        metric: the one that ranks; a high or a low value must be best.
+        metric: the metric of the ranks; its best value must be the highest or the lowest.
 
     Raises:
-        ValueError: no rows, none with that metric, rows of several suites, or a metric that cannot rank.
+        ValueError: no rows, no row with that metric, rows of several suites, or a metric without an order.
     """
     if not rows:
         raise ValueError("report: expected results, got none; run invdiff bench first")
@@ -156,14 +156,14 @@ def summarise(rows: Sequence[Row], *, metric: str = "psnr") -> Summary:
         if any(label in p for p in placed.values())
     }
     done = {label: sum(label in p for p in placed.values()) for label in all_labels}
-    # A good rank in one task only is less than a fair one in all.
+    # Solvers with ranks in more tasks come first.
     order = sorted(all_labels, key=lambda x: (done[x] == 0, -done[x], mean_ranks.get(x, math.inf)))
     names = tuple(name for name in METRICS if name in found) + tuple(sorted(found - set(METRICS)))
     return Summary(tuple(rows), metric, names, tasks, tuple(order), mean_ranks, _incidents(named))
 
 
 def known_metric(name: str) -> Metric:
-    """Return a metric of the table; one of a store that has others gets a plain title."""
+    """Return a metric of the table; an unknown metric of a store gets its name as title."""
     return METRICS[name] if name in METRICS else Metric(lambda outcome: None, name.replace("_", " "), 0.0)
 
 
@@ -174,7 +174,7 @@ def values(rows: Iterable[Row], metric: str) -> dict[tuple[str, int], float]:
 
 
 def _labels(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    """Return the rows by task and label; the prior is part of the label where there are several."""
+    """Return the rows by task and label; the prior is part of the label if there are several."""
     several = len({r.prior_hash for r in rows}) > 1
     out: dict[tuple[str, str], list[Row]] = {}
     for r in rows:

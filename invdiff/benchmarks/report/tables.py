@@ -1,6 +1,6 @@
 """The tables of a report as text: for each task the leaderboard, and over all tasks a matrix.
 
-Every cell carries the number that it shows, by which the page sorts its column.
+Every cell has the number that it shows, by which the page sorts its column.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ class TableCell:
     """One cell.
 
     Attributes:
-        text: what is shown.
+        text: as shown.
         value: the number to sort by, or nothing.
-        hint: shown where the pointer rests on it.
+        hint: shown for the pointer.
         best: whether it is the best of its column.
         interval: in small print beside the text.
-        whisker: places of the interval's ends and the mean on the column's scale, as properties of CSS.
+        whisker: positions of the interval's ends and the mean on the column's scale, as CSS properties.
         tint: strength of the background, 0 to 1.
     """
 
@@ -38,7 +38,7 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Column:
-    """Head of a column; `low` says that small values come first when it is sorted."""
+    """Head of a column; with `low`, small values come first when it is sorted."""
 
     title: str
     hint: str = ""
@@ -47,7 +47,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Badge:
-    """A word beside a name: what it is, in CSS, how it reads, and why."""
+    """A word beside a name: its CSS class, text, and explanation."""
 
     kind: str
     text: str
@@ -97,7 +97,7 @@ def task_title(name: str) -> str:
 
 
 def shown(value: float, digits: int) -> str:
-    """Return a figure for a table, with an exponent where it is very large.
+    """Return a figure for a table, with an exponent if it is very large.
 
     Example:
         >>> [shown(v, 2) for v in (26.384, -0.5, 1.23e7, math.inf)]
@@ -121,7 +121,7 @@ def counted(n: int, word: str) -> str:
 
 
 def too_few(solvers: int) -> int:
-    """Return the largest number of images with which no test can tell two of so many solvers apart.
+    """Return the largest number of images for which no difference between that many solvers can be significant.
 
     The smallest p-value of Wilcoxon's test on K images is `2 ** (1 - K)`; Holm multiplies it by the number of tests.
 
@@ -161,7 +161,7 @@ def task_table(task: TaskSummary, summary: Summary) -> TaskTable:
     others = [n for n in summary.metrics if n != summary.metric and any(n in e.figures for e in task.entries)]
     columns = (
         Column(main.title, low=main.best == "low"),
-        Column("to the best", "paired difference to the solver that comes first"),
+        Column("to the best", "paired difference from the first solver"),
         Column("evaluations", "of the prior's network, for one sample", low=True),
         Column("seconds", "median wall time of one solve", low=True),
         *(Column(known_metric(n).title, _goal(known_metric(n).best), known_metric(n).best != "high") for n in others),
@@ -191,17 +191,17 @@ def settings(summary: Summary) -> list[Settings]:
 def _note(task: TaskSummary) -> str:
     ranked = task.ranked
     if not ranked:
-        return "No solver gave a figure on this task."
+        return "No solver has a figure on this task."
     tied = [e.label for e in ranked if e.tied and e.rank != 1]
     first = ranked[0].label
     if len(ranked) == 1:
         return f"{first} is alone."
     if not tied:
-        return f"{first} is ahead of all others, as far as these images tell."
+        return f"{first} is significantly better than all others on these images."
     if len(tied) == len(ranked) - 1 > 2:
         return f"{first} comes first, but {counted(task.images, 'image')} cannot tell it apart from any other."
     listed = ", ".join(tied[:6]) + (f" and {len(tied) - 6} more" if len(tied) > 6 else "")
-    return f"{first} comes first; not told apart from it: {listed}."
+    return f"{first} comes first; not significantly different: {listed}."
 
 
 def _row(
@@ -259,7 +259,7 @@ def _badge(entry: Entry) -> Badge | None:
 
 
 def _best(task: TaskSummary, name: str) -> float | None:
-    """Return the best mean of a metric in a task, where there is something to be better than."""
+    """Return the best mean of a metric in a task, if there are several."""
     means = [e.figures[name].mean for e in task.entries if name in e.figures]
     goal = known_metric(name).best
     if len(means) < 2:
@@ -268,11 +268,13 @@ def _best(task: TaskSummary, name: str) -> float | None:
 
 
 def _goal(best: str | float) -> str:
-    return {"high": "higher is better", "low": "lower is better"}.get(str(best), f"{best} is what a perfect solver has")
+    return {"high": "higher is better", "low": "lower is better"}.get(
+        str(best), f"{best} is the value of a perfect solver"
+    )
 
 
 def _span(ranked: Sequence[Estimate]) -> tuple[float, float]:
-    """Return the scale of the whiskers: that of all solvers, but not of those that lie far behind the middle one."""
+    """Return the scale of the whiskers: that of all solvers, without those far below the median."""
     if not ranked:
         return 0.0, 1.0
     best, middle = ranked[0].mean, ranked[len(ranked) // 2].mean

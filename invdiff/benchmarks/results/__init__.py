@@ -1,1 +1,1 @@
-"""Reading the rows of a benchmark: leaderboards with intervals, tables for other programs, pages."""
+"""Evaluating the rows of a benchmark: leaderboards with intervals, tables for other programs, pages."""

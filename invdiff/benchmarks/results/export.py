@@ -1,6 +1,6 @@
 """The rows of a store for other programs: CSV, Parquet, and the leaderboard as a table in LaTeX.
 
-In CSV and Parquet a row is a row, with a column `metric.NAME` for each metric and parameters as JSON.
+CSV and Parquet have one line for each row, with a column `metric.NAME` for each metric and parameters as JSON.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _FLAT = ("suite", "suite_hash", "task", "label", "solver", "prior", "prior_hash"
 
 
 def check_kind(kind: str) -> None:
-    """Raise unless a kind of export is known, and what it needs is there.
+    """Raise unless a kind of export is known and its library is installed.
 
     Raises:
-        ValueError: unknown, with the nearest known one.
+        ValueError: an unknown kind, with the nearest known one.
         ImportError: Parquet without pyarrow.
     """
     if kind not in FILES:
@@ -45,7 +45,7 @@ def export(rows: Sequence[Row], kind: str, folder: str | Path) -> Path:
     Args:
         rows: the rows.
         kind: "csv", "parquet" or "latex".
-        folder: exists.
+        folder: an existing folder.
 
     Returns:
         The file.
@@ -62,7 +62,7 @@ def export(rows: Sequence[Row], kind: str, folder: str | Path) -> Path:
 
 
 def records(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return rows as flat dictionaries with the same keys, values of metrics that a row lacks being `None`."""
+    """Return rows as flat dictionaries with the same keys; missing metrics are `None`."""
     names = sorted({n for row in rows for n in row.metrics}, key=lambda n: (n not in METRICS, [*METRICS, n].index(n)))
     packages = sorted({n for row in rows for n in row.versions})
     return [
@@ -97,7 +97,7 @@ def latex(lines: Sequence[Line], names: Sequence[str] = ("psnr", "ssim")) -> str
     r"""Return a leaderboard as a `tabular` for the package booktabs, the best figure of each task in bold.
 
     Args:
-        lines: of `leaderboard`.
+        lines: from `leaderboard`.
         names: of metrics.
     """
     head = ["task", "solver", *(METRICS[n].title for n in names), "evaluations", "seconds"]
@@ -120,7 +120,7 @@ def latex(lines: Sequence[Line], names: Sequence[str] = ("psnr", "ssim")) -> str
 
 
 def _distance(line: Line, name: str) -> float:
-    """Return how far a figure is from the best that there could be: smaller is better."""
+    """Return the distance of a figure from its best possible value."""
     if name not in line.metrics:
         return float("inf")
     best, value = METRICS[name].best, line.metrics[name]

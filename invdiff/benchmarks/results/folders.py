@@ -1,4 +1,4 @@
-"""Scores of images that others made, against the true ones of the same names: each image, and means with intervals."""
+"""Scores of a folder of images against true images of the same names: of each image, and means with intervals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..metrics import METRICS
 from .intervals import Estimate, mean_interval
 
 SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": psnr, "ssim": ssim, "lpips": lpips}
-"""Metrics of an image beside the true one, by their names in `invdiff.benchmarks.metrics`."""
+"""Metrics of an image and its true image, by their names in `invdiff.benchmarks.metrics`."""
 DEFAULT = ("psnr", "ssim")
 
 
@@ -30,8 +30,8 @@ class Scores:
     Attributes:
         metrics: names, in the order of the figures.
         rows: figures by the name of the image.
-        means: mean and 95 % interval over the images of each metric; without an interval where one image gives
-            infinity, as PSNR does for equal images.
+        means: mean and 95 % interval over the images of each metric; without an interval if one image gives infinity,
+            such as the PSNR of equal images.
     """
 
     metrics: tuple[str, ...]
@@ -40,7 +40,7 @@ class Scores:
 
 
 def pairs(truth: str | Path, estimate: str | Path) -> dict[str, tuple[Path, Path]]:
-    """Return the files of two folders that belong together, by their name without its ending.
+    """Return the pairs of files of two folders with the same name, without suffix.
 
     Args:
         truth: folder of the true images.
@@ -48,7 +48,7 @@ def pairs(truth: str | Path, estimate: str | Path) -> dict[str, tuple[Path, Path
 
     Raises:
         NotADirectoryError: one of them is no folder.
-        ValueError: no images, two of one name in a folder, or some that the other folder has not.
+        ValueError: no images, two of one name in a folder, or an image without a partner.
     """
     left, right = _images(truth, "--truth"), _images(estimate, "--estimate")
     for here, there, folder, option in ((left, right, estimate, "--estimate"), (right, left, truth, "--truth")):
@@ -67,7 +67,7 @@ def score_folders(truth: str | Path, estimate: str | Path, metrics: Sequence[str
     Args:
         truth: folder of the true images.
         estimate: folder of the estimates, with the same names.
-        metrics: of `SCORES`.
+        metrics: names from `SCORES`.
 
     Returns:
         Figures of each image, and their means.
@@ -134,7 +134,7 @@ def _mean(values: Sequence[float], names: Sequence[str]) -> Estimate:
 
 
 def _images(folder: str | Path, option: str) -> dict[str, Path]:
-    """Return the image files of a folder by their names without endings, sorted."""
+    """Return the image files of a folder by their names without suffixes, sorted."""
     path = Path(folder)
     if not path.is_dir():
         kind = "a file" if path.exists() else "nothing there"

@@ -1,13 +1,13 @@
-"""What a table of measurements allows to say: means with intervals, paired tests between solvers, ranks.
+"""Statistics of a table of measurements: means with intervals, paired tests between solvers, ranks.
 
-Several seeds on one image are not independent, so the image is the unit of all that follows. With `v_ij` the value on
-image i with seed j, K images drawn with replacement (their multiplicities `w_i` sum to K) give
+Several seeds on one image are not independent, so the image is the statistical unit. With `v_ij` the value on image i
+with seed j, K images drawn with replacement (their multiplicities `w_i` sum to K) give
 
     mean* = sum_i w_i sum_j v_ij / sum_i w_i n_i                                        (cluster bootstrap)
 
-and an interval is that of its quantiles at `Phi(-+ sqrt(K / (K - 1)) t)`, with `t` the quantile of Student's law with
-K - 1 degrees of freedom at the wanted level. Plain percentiles take the place of `t` with the normal quantile and leave
-the factor out; they are too narrow, by a third for five images.
+and the interval has its quantiles at `Phi(-+ sqrt(K / (K - 1)) t)`, with the quantile `t` of Student's t distribution
+with K - 1 degrees of freedom at the given level. Plain percentiles have the normal quantile instead of `t`, and no
+factor; they are too narrow, by a third for five images.
 
 Two solvers are compared on the images and seeds that both have, by the differences of their values: the same bootstrap,
 Wilcoxon's signed ranks and the sign test on the means over each image's seeds.
@@ -33,10 +33,10 @@ class Estimate:
 
     Attributes:
         mean: over all values.
-        low: lower end of the interval; NaN for a single image, which says nothing of others.
+        low: lower end of the interval; NaN for a single image, which has no interval.
         high: upper end.
-        count: how many values.
-        images: how many images they come from.
+        count: number of values.
+        images: number of images.
     """
 
     mean: float
@@ -48,7 +48,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Solver a against solver b on the same images and seeds.
+    """The comparison of solver a with solver b on the same images and seeds.
 
     Attributes:
         difference: mean of `a - b`, with its interval.
@@ -77,11 +77,11 @@ def mean_interval(
         values: one for each measurement, finite.
         images: the image of each.
         level: probability that the interval covers the mean over all images of that kind.
-        resamples: how often images are drawn with replacement.
+        resamples: number of draws of the images with replacement.
         seed: of these draws.
 
     Raises:
-        ValueError: no values, NaN, other numbers of images, or a level outside (0, 1).
+        ValueError: no values, NaN, a different number of images, or a level outside (0, 1).
 
     References:
         What Teachers Should Know About the Bootstrap (Hesterberg, 2015), https://arxiv.org/abs/1411.5279, section 5.3.
@@ -111,7 +111,7 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two solvers by their values for each image and seed; what only one of them has is left out.
+    """Compare two solvers by their values for each image and seed that both have.
 
     Args:
         a: values of the first solver, by image and seed.
@@ -121,7 +121,7 @@ def compare(
         seed: of the bootstrap.
 
     Raises:
-        ValueError: they have no image and seed in common.
+        ValueError: no common image and seed.
 
     Example:
         >>> a = {(image, 0): 20.0 + image for image in range(8)}
@@ -147,7 +147,7 @@ def compare(
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number, so that the chance of any false finding stays below the level.
+    """Return p-values corrected for their number: the probability of any false positive stays below the level.
 
     References:
         A Simple Sequentially Rejective Multiple Test Procedure (Holm, 1979), https://www.jstor.org/stable/4615733.
@@ -168,7 +168,7 @@ def ranks(scores: Mapping[str, Mapping[str, float]], *, higher_is_better: bool =
 
     Args:
         scores: by task and solver; a solver that did not do a task is not in it.
-        higher_is_better: whether a high score is a good one.
+        higher_is_better: whether a high score is good.
 
     Returns:
         Ranks by solver and task.

@@ -18,10 +18,10 @@ class Line:
     Attributes:
         task: with its options.
         label: the solver as the suite lists it.
-        cells: how many cells have figures.
-        failed: how many have none, because of an error.
-        diverged: how many of the cells with figures diverged.
-        reason: why there is no figure: the first error, or why the solver cannot do the task.
+        cells: number of cells with figures.
+        failed: number of cells without figures, because of an error.
+        diverged: number of diverged cells among those with figures.
+        reason: reason for missing figures: the first error, or why the solver cannot do the task.
         metrics: means by name.
         nfe: mean of the network evaluations for one sample.
         seconds: median of the solve's wall time.
@@ -39,14 +39,14 @@ class Line:
 
     @property
     def note(self) -> str:
-        """What went wrong, in a few words."""
+        """Short description of failures."""
         parts = [(self.failed, "failed"), (self.diverged, "diverged")]
         text = ", ".join(f"{count} {word}" for count, word in parts if count)
         return text or ("" if self.cells else "n/a")
 
 
 def leaderboard(rows: Iterable[Row]) -> list[Line]:
-    """Return a line for each task and solver: tasks as they come, in each the best PSNR first, then those without."""
+    """Return a line for each task and solver: tasks in their order, in each the best PSNR first, then lines without."""
     groups: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
         groups.setdefault(row.task, {}).setdefault(row.label, []).append(row)
@@ -75,6 +75,6 @@ def _line(task: str, label: str, rows: Sequence[Row]) -> Line:
 
 
 def figures(line: Line, names: Sequence[str]) -> list[str]:
-    """Return metrics, evaluations and seconds of a line as text, a dash where there is none."""
+    """Return metrics, evaluations and seconds of a line as text, with a dash for a missing one."""
     texts = [f"{line.metrics[n]:.{METRICS[n].digits}f}" if n in line.metrics else "-" for n in names]
     return [*texts, f"{line.nfe:.0f}" if line.cells else "-", f"{line.seconds:.2f}" if line.cells else "-"]

@@ -3,11 +3,11 @@
     python -m invdiff.benchmarks.results.markdown_page FOLDER --best pnp:steps=49 --against dps:steps=1000 \
         --out docs/benchmarks.md
 
-The rows are those of the suite that was run last in the folder, as it was resolved. What stands in the file above the
-line `<!-- measured -->` is kept: a page may begin with what a reader should know.
+The rows are those of the resolved suite that was run last in the folder. The text of the file above the line `<!--
+measured -->` is kept, for an introduction.
 
 Figures are means over images and seeds, with 95 % intervals of a bootstrap over the images; two solvers are compared by
-their differences on the same images. See `statistics`.
+their differences on the same images. See `intervals`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .leaderboard import Line, leaderboard
 
 METRIC = "psnr"
 MARK = "<!-- measured -->"
-"""What stands in a page above this line is kept."""
+"""The text of a page above this line is kept."""
 
 
 def page(rows: Sequence[Row], suite: Suite, *, best: Sequence[str] = (), against: Sequence[str] = ()) -> str:
@@ -41,10 +41,10 @@ def page(rows: Sequence[Row], suite: Suite, *, best: Sequence[str] = (), against
         rows: of one suite.
         suite: the suite.
         best: solvers, as the suite lists them, to compare with `against`.
-        against: the solvers that they are compared with: in each task with that of the highest mean.
+        against: solvers for the comparison; in each task the one with the highest mean.
 
     Raises:
-        ValueError: no rows, or a solver that has none.
+        ValueError: no rows, or a solver without rows.
     """
     if not rows:
         raise ValueError("markdown: rows: expected some, got none; run invdiff bench first")
@@ -63,11 +63,11 @@ def page(rows: Sequence[Row], suite: Suite, *, best: Sequence[str] = (), against
 
 
 def suite_rows(folder: Path, name: str | None = None) -> tuple[Suite, list[Row]]:
-    """Return a suite that was run in a folder, as it was resolved, and its rows.
+    """Return the resolved suite of a run in a folder, and its rows.
 
     Args:
         folder: of the store.
-        name: file of the suite in the folder; the newest unless given.
+        name: file of the suite in the folder; by default the newest.
 
     Raises:
         ValueError: no such file, or no store.
@@ -84,7 +84,7 @@ def suite_rows(folder: Path, name: str | None = None) -> tuple[Suite, list[Row]]
 
 
 def _conditions(rows: Sequence[Row], suite: Suite) -> str:
-    """Return where the figures come from, in a list."""
+    """Return the conditions of the figures, as a list."""
     done = [r for r in rows if r.metrics]
     images = list(dict.fromkeys(r.image for r in rows))
     size = f" of {suite.data.size} x {suite.data.size}" if suite.data.size else ""
@@ -101,7 +101,7 @@ def _conditions(rows: Sequence[Row], suite: Suite) -> str:
 
 
 def _common(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of the images and seeds that all solvers of a task have done: means over others say nothing."""
+    """Return the rows of the images and seeds of all solvers of a task, so that means are comparable."""
     out = []
     for task in dict.fromkeys(r.task for r in rows):
         mine = [r for r in rows if r.task == task]
@@ -204,7 +204,7 @@ def _values(rows: Sequence[Row], task: str, label: str) -> Mapping[tuple[str, in
 
 
 def _absent(line: Line | None) -> str:
-    """Return what stands where there is no figure."""
+    """Return the text for a missing figure."""
     if line is None:
         return ""
     return "failed" if line.failed else "–"

@@ -1,4 +1,4 @@
-"""What a study searches of a solver: the ranges that its class declares, with the changes of the caller."""
+"""The search space of a study: the ranges that a solver declares, with the changes of the caller."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ...solvers.common.search import Range
 def space(
     name: str, cls: type[Solver], fixed: Mapping[str, object], ranges: Mapping[str, Range] | None = None
 ) -> dict[str, Range]:
-    """Return what is searched for a solver: the declared ranges, with changes, without what is fixed.
+    """Return the search space of a solver: the declared ranges, with changes, without fixed parameters.
 
     Args:
         name: of the solver, for messages.
         cls: its class.
-        fixed: parameters that are given.
-        ranges: ranges beside or instead of the declared ones.
+        fixed: parameters with given values.
+        ranges: additions to, and replacements of, the declared ranges.
 
     Raises:
-        ValueError: a range for an unknown parameter, or one that is no number, or one that is fixed; nothing is left.
+        ValueError: a range for an unknown, non-numeric or fixed parameter, or an empty search space.
     """
     known = parameters(cls)
     for key in ranges or {}:

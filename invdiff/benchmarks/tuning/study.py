@@ -1,11 +1,11 @@
-"""Tuning: the hyper-parameters `theta` of a solver that restore validation images best, at one price.
+"""Tuning: the hyper-parameters `theta` of a solver with the best restored validation images, at one cost.
 
     theta* = argmax_theta  1 / (|T| |I|)  sum_{t in T, i in I}  PSNR( mean of S samples of solver_theta(y_{t,i}), x_i )
 
-over tasks `T` (each by itself, or all together) and images `I` that the benchmark never scores. The measurements
-`y_{t,i}` and the solver's random numbers are the same in all trials, so that trials differ by `theta` alone. The first
-trial is the solver's default: what a study returns is never worse on its own images. The search is optuna's
-tree-structured Parzen estimator; the study lives in an SQLite file, and one that was interrupted goes on where it was.
+over tasks `T` (each separately, or all together) and images `I` that the benchmark never scores. The measurements
+`y_{t,i}` and the solver's random numbers are the same in all trials, so trials differ in `theta` only. The first trial
+is the solver's default, so the result of a study is never worse on its own images. The search is optuna's
+tree-structured Parzen estimator. The study is stored in an SQLite file, and an interrupted study continues.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from ..tasks import Task
 from .spaces import space
 
 DEFAULT = "default"
-"""Mark of the trial that has the solver's own parameters."""
+"""Mark of the trial with the solver's default parameters."""
 FAR = 1_000_000
-"""First number of the drawings and draws for tuning; a run counts its own from 0."""
+"""First index of the phantoms and draws for tuning; those of a run begin at 0."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study is asked: everything that its numbers depend on.
+    """The definition of a study: everything that its results depend on.
 
     Attributes:
         solver: name of the solver.
         tasks: the tasks by their labels.
         images: validation images.
         prior: the prior.
-        fixed: parameters of the solver that are not searched, as `steps`.
+        fixed: parameters of the solver that are not searched, such as `steps`.
         ranges: ranges beside or instead of the declared ones.
-        samples: S, whose mean is scored.
+        samples: S, the number of samples of the scored mean.
         seed: of the measurements, of the solver and of the search.
-        together: one set of parameters for all tasks, rather than one for each.
+        together: whether there is one set of parameters for all tasks, rather than one for each.
     """
 
     solver: str
@@ -83,15 +83,15 @@ class Plan:
 
     @property
     def label(self) -> str:
-        """The solver with what is fixed, as a suite lists it."""
+        """The solver with its fixed parameters, as an entry of a suite."""
         return canonical(Spec(self.solver, dict(self.fixed)))
 
     def searched(self) -> dict[str, Range]:
-        """Return the ranges that the study looks in."""
+        """Return the ranges of the search."""
         return space(self.solver, self.cls, self.fixed, self.ranges)
 
     def name(self, tasks: Sequence[str]) -> str:
-        """Return a study's name, another one for every other question."""
+        """Return the name of a study, which is unique to its definition."""
         facts = {
             "solver": self.solver,
             "fixed": {k: repr(v) for k, v in sorted(self.fixed.items())},
@@ -108,18 +108,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a study found.
+    """The result of a study.
 
     Attributes:
-        tasks: labels of the tasks that it is about.
-        parameters: the best of those that were searched.
-        psnr: mean PSNR in dB that they reach on the validation images.
-        default: the same of the solver's defaults.
-        trials: how many trials there are, failed ones among them.
-        failed: how many diverged or were refused by the solver.
+        tasks: labels of its tasks.
+        parameters: the best values of the searched parameters.
+        psnr: their mean PSNR in dB on the validation images.
+        default: mean PSNR in dB of the solver's defaults.
+        trials: number of trials, with the failed ones.
+        failed: number of trials that diverged or were refused by the solver.
         evaluations: of the network for one sample.
         seconds: all trials together.
-        reason: why there is no answer; "" if there is one.
+        reason: why there is no result; "" if there is one.
     """
 
     tasks: tuple[str, ...]
@@ -137,10 +137,10 @@ def tune(plan: Plan, budget: int, storage: Path, say: Callable[[str], None] = la
     """Run or continue the studies of a plan.
 
     Args:
-        plan: the question.
-        budget: trials of each study, those of earlier runs among them.
-        storage: the SQLite file of the studies; made where there is none.
-        say: told about every trial in one line.
+        plan: the definition of the studies.
+        budget: number of trials of each study, with those of earlier runs.
+        storage: the SQLite file of the studies; it is made if missing.
+        say: called with one line for each trial.
 
     Returns:
         One outcome for each task, or one for all.
@@ -169,13 +169,13 @@ def validation_pictures(suite: Suite, source: str | None, count: int, prior: Pri
 
     Args:
         suite: the suite.
-        source: a folder, a built-in source, or `None` for one that goes with the suite: "validation" for photographs,
-            other drawings or draws, with numbers that no run reaches, for those.
-        count: how many.
+        source: a folder, a built-in source, or `None` for the default of the suite: "validation" for photographs; for
+            phantoms and draws of the prior, indices that no run uses.
+        count: number of images.
         prior: the suite's prior.
 
     Raises:
-        ValueError: no such source, too few images, or one that the suite scores.
+        ValueError: no such source, too few images, or an image that the suite scores.
     """
     data, channels = suite.data, suite.data.channels
     own = source or data.source
@@ -201,7 +201,7 @@ def validation_pictures(suite: Suite, source: str | None, count: int, prior: Pri
 
 
 def with_outcomes(suite: Suite, plan: Plan, outcomes: Sequence[Outcome]) -> Suite:
-    """Return the suite with the parameters that a plan's studies found, and the studies' numbers."""
+    """Return the suite with the best parameters of a plan's studies, and the studies' figures."""
     parameters = {task: dict(solvers) for task, solvers in suite.parameters.items()}
     studies = {task: dict(solvers) for task, solvers in suite.studies.items()}
     for outcome in outcomes:
@@ -262,7 +262,7 @@ def _study(
         what = labels[0] if len(labels) == 1 else f"{len(labels)} tasks"
         say(f"{what}: trial {trial.number + 1} of {budget}: {value}  {shown}")
 
-    # A trial that a killed process left running never finishes, and does not count.
+    # A running trial of a killed process never finishes, and does not count.
     done = [t for t in study.trials if t.state.is_finished()]
     study.optimize(objective, n_trials=max(0, budget - len(done)), catch=(ValueError,), callbacks=[tell])
     return _outcome(plan, study, labels)

@@ -134,10 +134,10 @@
     if (typeof meta.best === "number") shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: meta.best, y1: meta.best, line: { width: 1 } });
     draw("cost-plot", traces, layout(axis === "nfe" ? "network evaluations for one sample" : "seconds for one solve", meta.title,
       { xaxis: logarithmic(drawn.map((p) => p.cost)), shapes, annotations, showlegend: narrow() || named.length < drawn.length }));
-    const words = [typeof meta.best === "string" ? `${meta.best === "high" ? "Higher" : "Lower"} is better; the dotted line joins the best at each cost.` : `${meta.best} is what a perfect solver has.`];
-    if (floors.length) words.push("Dashed: estimates that use no network.");
+    const words = [typeof meta.best === "string" ? `${meta.best === "high" ? "Higher" : "Lower"} is better; the dotted line joins the best at each cost.` : `${meta.best} is the value of a perfect solver.`];
+    if (floors.length) words.push("Dashed: estimates without a network.");
     if (far.length) words.push(`Beyond the plot: ${far.map((f) => `${f.label} ${number(f.value, meta.digits)}`).join(", ")}.`);
-    words.push(many ? "Means over the tasks, of solvers that did all of them." : "Whiskers: 95 % intervals over images.");
+    words.push(many ? "Means over the tasks, for solvers with results in all of them." : "Whiskers: 95 % intervals over images.");
     byId("cost-note").textContent = words.join(" ");
   }
 
@@ -149,11 +149,11 @@
       marker: { size: 5, color: style(label).color, symbol: style(label).symbol }, visible: i < 8 ? true : "legendonly" });
     const diagonal = (low, high) => ({ x: [low, high], y: [low, high], mode: "lines", hoverinfo: "skip", showlegend: false, line: { color: "#8b949d", width: 1, dash: "dash" } });
     draw("coverage-plot", [diagonal(0, 1), ...found.map((c, i) => ({ ...line(c.label, i), x: data.levels, y: c.covered, hovertemplate: "%{x:.0%} interval holds %{y:.1%}" }))],
-      layout("level of the interval", "share of pixels inside", { xaxis: { range: [0, 1], tickformat: ".0%" }, yaxis: { range: [0, 1.02], tickformat: ".0%" }, below: true }));
+      layout("level of the interval", "fraction of pixels inside", { xaxis: { range: [0, 1], tickformat: ".0%" }, yaxis: { range: [0, 1.02], tickformat: ".0%" }, below: true }));
     const all = found.flatMap((c) => [...c.spread, ...c.skill]).filter((v) => v > 0);
     const low = Math.min(...all), high = Math.max(...all), axis = logarithmic(all);
-    draw("spread-plot", [diagonal(low, high), ...found.map((c, i) => ({ ...line(c.label, i), x: c.spread.map((v) => v || null), y: c.skill, hovertemplate: "said %{x:.3f}, was %{y:.3f}" }))],
-      layout("standard deviation predicted", "error of the mean", { xaxis: axis, yaxis: axis, below: true }));
+    draw("spread-plot", [diagonal(low, high), ...found.map((c, i) => ({ ...line(c.label, i), x: c.spread.map((v) => v || null), y: c.skill, hovertemplate: "predicted %{x:.3f}, actual %{y:.3f}" }))],
+      layout("predicted standard deviation", "error of the mean", { xaxis: axis, yaxis: axis, below: true }));
     byId("ranks").replaceChildren(...found.map((c) => {
       const n = c.ranks.length, top = Math.max(...c.ranks, 2 / n);
       const bars = c.ranks.map((v, i) => `<rect x="${(100 * i) / n + 0.6}" width="${100 / n - 1.2}" y="${64 - (60 * v) / top}" height="${(60 * v) / top}"/>`);
@@ -175,7 +175,7 @@
     const scene = data.scenes[Number(byId("scene").value)];
     byId("scene-given").replaceChildren(...(scene ? scene.given.map((p) => picture(p, `${p.title}: ${scene.image}`)) : []));
     byId("scene-note").replaceChildren(...(scene ? [`${scene.size} pixels. Errors and standard deviations on one scale: 0`,
-      make("span", { className: "bar" }), `${number(scene.white, 3)}. Click a picture to enlarge it; arrow keys go on from there.`] : ["No pictures were kept for this task."]));
+      make("span", { className: "bar" }), `${number(scene.white, 3)}. Click a picture to enlarge it; arrow keys show the next one.`] : ["No pictures are stored for this task."]));
     byId("scene-solvers").replaceChildren(...(scene ? scene.solvers : []).map((s) => {
       const words = ["psnr", "ssim", "coverage_90"].filter((m) => m in s.figures && data.metrics[m])
         .map((m) => `${data.metrics[m].title} ${number(s.figures[m], data.metrics[m].digits)}`);
