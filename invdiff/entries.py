@@ -5,7 +5,31 @@ Do not edit: change the class attributes, and run that command.
 
 from __future__ import annotations
 
-from .entry import OperatorEntry, SolverEntry
+from .entry import NoiseEntry, OperatorEntry, SolverEntry
+
+NOISES: dict[str, NoiseEntry] = {
+    "gaussian": NoiseEntry(
+        "invdiff.noise:Gaussian",
+        "white Gaussian noise of one standard deviation, or a map of them in a file",
+        parameters={"std": None},
+    ),
+    "poisson": NoiseEntry("invdiff.noise:Poisson", "photon counts", parameters={"photons": None}),
+    "poisson_gaussian": NoiseEntry(
+        "invdiff.noise:PoissonGaussian",
+        "photon counts and Gaussian readout noise",
+        parameters={"photons": None, "std": None},
+    ),
+    "quantized": NoiseEntry(
+        "invdiff.noise:Quantized",
+        "Gaussian noise, then rounding to equally spaced levels",
+        parameters={"levels": 256, "std": 0.0},
+    ),
+    "transmission": NoiseEntry(
+        "invdiff.noise:TransmissionPoisson",
+        "X-rays: logarithms of photon counts behind an object",
+        parameters={"photons": None},
+    ),
+}
 
 OPERATORS: dict[str, OperatorEntry] = {
     "blur": OperatorEntry(

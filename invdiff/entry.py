@@ -7,7 +7,9 @@ and for objects of other packages and files when they are asked for.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 NEEDS = {
@@ -44,6 +46,37 @@ class Entry:
             entry: where it stands.
         """
         return cls(entry.target, entry.summary, entry.source)
+
+
+@dataclass(frozen=True)
+class NoiseEntry(Entry):
+    """Where a noise model stands, and its parameters.
+
+    Attributes:
+        parameters: defaults by name, `None` for a parameter without one.
+
+    Example:
+        >>> NoiseEntry("m:N", "a noise", parameters={"photons": None, "std": 0.1}).example
+        'photons=1,std=0.1'
+    """
+
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, found: Any, entry: Entry) -> Self:
+        """Return an entry with the parameters of a noise model's class."""
+        known = inspect.signature(found).parameters.values()
+        return cls(
+            entry.target,
+            entry.summary,
+            entry.source,
+            {p.name: None if p.default is p.empty else p.default for p in known},
+        )
+
+    @property
+    def example(self) -> str:
+        """Values for all parameters, as the command line takes them."""
+        return ",".join(f"{name}={1 if default is None else default}" for name, default in self.parameters.items())
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,12 @@ class Where:
 
 
 def build(
-    target: Callable[..., T], options: Mapping[str, Any], where: Where | None = None, *, first: tuple[Any, ...] = ()
+    target: Callable[..., T],
+    options: Mapping[str, Any],
+    where: Where | None = None,
+    *,
+    first: tuple[Any, ...] = (),
+    types: bool = True,
 ) -> T:
     """Call a class or a function with named options, as files and the command line give them.
 
@@ -173,6 +178,7 @@ def build(
         options: values by name.
         where: whose options they are, for messages; the class unless given.
         first: positional arguments in front of the options.
+        types: whether values are checked and converted; False for a target that does so itself.
 
     Raises:
         ValueError: an unknown option (the message names the nearest known one), a value of the wrong type, or none
@@ -187,7 +193,8 @@ def build(
     """
     where = where or Where(target.__name__)
     known = _known(target, options, where, len(first))
-    return target(*first, **{k: _value(target, k, v, known.get(k), where) for k, v in options.items()})
+    values = {k: _value(target, k, v, known.get(k), where) for k, v in options.items()} if types else options
+    return target(*first, **values)
 
 
 def _known(target: Callable[..., Any], options: Mapping[str, Any], where: Where, given: int) -> dict[str, Parameter]:

@@ -9,23 +9,23 @@ from typing import Annotated, Any
 import typer
 
 from .. import registry
-from ..entry import Entry, OperatorEntry, SolverEntry
+from ..entry import Entry, NoiseEntry, OperatorEntry, SolverEntry
 from ..registry import Registry, unknown
 from . import terminal
 
-KINDS = ("operators", "solvers", "priors", "samplers", "tasks")
+KINDS = ("operators", "noises", "solvers", "priors", "samplers", "tasks")
 
 
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(help="operators, solvers, priors, samplers or tasks; all unless given.")
+        str | None, typer.Argument(help="operators, noises, solvers, priors, samplers or tasks; all unless given.")
     ] = None,
     options: Annotated[
         bool, typer.Option("--options", help="Print what each can be told, with defaults, as NAME:key=value.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that is known, as JSON.")] = False,
 ) -> None:
-    """List operators, solvers (with paper, needs and class), priors, samplers and tasks."""
+    """List operators, noises, solvers (with paper, needs and class), priors, samplers and tasks."""
     run(kind, options=options, as_json=as_json)
 
 
@@ -90,7 +90,7 @@ def record(kind: str, name: str, entry: Entry, *, options: bool) -> dict[str, ob
         "target": entry.target,
         "source": entry.source,
     }
-    if isinstance(entry, OperatorEntry):
+    if isinstance(entry, OperatorEntry | NoiseEntry):
         out |= {f.name: getattr(entry, f.name) for f in dataclasses.fields(entry) if f.name not in out}
     if isinstance(entry, SolverEntry):
         out |= {"paper": entry.paper, "needs": entry.needs.split(), "class": entry.kind, "limit": entry.limit}

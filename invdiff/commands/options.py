@@ -14,10 +14,10 @@ def describe(kind: str, name: str) -> str:
     """Return the options of a registered name with their defaults, in one line.
 
     Args:
-        kind: "operators", "solvers", "samplers", "priors" or "tasks".
+        kind: "operators", "noises", "solvers", "samplers", "priors" or "tasks".
         name: a registered name.
     """
-    if kind not in ("operators", "solvers", "samplers", "priors", "tasks"):
+    if kind not in ("operators", "noises", "solvers", "samplers", "priors", "tasks"):
         return "no options"
     if kind == "operators":
         found, choices = list(find_builder(name).options().values()), dict[str, dict[str, object]]()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import abc
 import math
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -25,7 +25,14 @@ class Noise(abc.ABC):
     """The distribution of a measurement given the clean one.
 
     A subclass defines `sample` and `log_likelihood`; noise with independent entries derives from `Independent`.
+
+    Attributes:
+        name: under which the registry lists the class; "" for one that is not listed.
+        summary: one line for listings.
     """
+
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
 
     @abc.abstractmethod
     def sample(self, clean: Tensor, generator: torch.Generator) -> Tensor:

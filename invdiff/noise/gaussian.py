@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -32,6 +32,9 @@ class Gaussian(Independent):
     """
 
     std: float
+
+    name: ClassVar[str] = "gaussian"
+    summary: ClassVar[str] = "white Gaussian noise of one standard deviation, or a map of them in a file"
 
     def __post_init__(self) -> None:
         finite("Gaussian", "std", self.std, positive=False)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -45,6 +46,9 @@ class Poisson(Independent):
     """
 
     photons: float
+
+    name: ClassVar[str] = "poisson"
+    summary: ClassVar[str] = "photon counts"
 
     def __post_init__(self) -> None:
         finite("Poisson", "photons", self.photons, positive=True)
@@ -85,6 +89,9 @@ class PoissonGaussian(Independent):
 
     photons: float
     std: float
+
+    name: ClassVar[str] = "poisson_gaussian"
+    summary: ClassVar[str] = "photon counts and Gaussian readout noise"
 
     def __post_init__(self) -> None:
         finite("PoissonGaussian", "photons", self.photons, positive=True)
@@ -134,6 +141,9 @@ class TransmissionPoisson(Independent):
     """
 
     photons: float
+
+    name: ClassVar[str] = "transmission"
+    summary: ClassVar[str] = "X-rays: logarithms of photon counts behind an object"
 
     def __post_init__(self) -> None:
         finite("TransmissionPoisson", "photons", self.photons, positive=True)

@@ -13,6 +13,7 @@ without the second term at 0 and with 1 for the first at 1. Quantisation by itse
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,6 +37,9 @@ class Quantized(Independent):
 
     levels: int = 256
     std: float = 0.0
+
+    name: ClassVar[str] = "quantized"
+    summary: ClassVar[str] = "Gaussian noise, then rounding to equally spaced levels"
 
     def __post_init__(self) -> None:
         if isinstance(self.levels, bool) or not isinstance(self.levels, int) or self.levels < 2:

@@ -1,19 +1,19 @@
-"""Names of operators, solvers, samplers, priors and tasks, each a class or a factory.
+"""Names of operators, noises, solvers, samplers, priors and tasks, each a class or a factory.
 
 A name resolves, in this order, as
 
 - `path/to/file.py:Name`, an object in a file;
 - a built-in name;
 - a name that an installed package declares under the entry points `invdiff.operators`, `invdiff.solvers`,
-  `invdiff.samplers`, `invdiff.priors` or `invdiff.tasks`.
+  `invdiff.noises`, `invdiff.samplers`, `invdiff.priors` or `invdiff.tasks`.
 
 The tables hold import paths and one-line summaries, not objects, so that listing them imports nothing heavy.
 """
 
 from __future__ import annotations
 
-from ..entries import OPERATORS, PEERS, SOLVERS
-from ..entry import Entry, OperatorEntry, SolverEntry
+from ..entries import NOISES, OPERATORS, PEERS, SOLVERS
+from ..entry import Entry, NoiseEntry, OperatorEntry, SolverEntry
 from .files import WEIGHTS, in_file_of_user, is_weights, load_from_file, weights_path
 from .mapping import Registry
 from .names import UnknownNameError, unknown
@@ -25,6 +25,7 @@ __all__ = [
     "in_file_of_user",
     "is_weights",
     "load_from_file",
+    "noises",
     "operators",
     "peers",
     "priors",
@@ -35,6 +36,7 @@ __all__ = [
     "weights_path",
 ]
 
+noises = Registry("noise", "invdiff.noises", NOISES, NoiseEntry)
 operators = Registry("operator", "invdiff.operators", OPERATORS, OperatorEntry)
 peers = Registry("peer", "invdiff.peers", PEERS, SolverEntry)
 solvers = Registry("solver", "invdiff.solvers", SOLVERS, SolverEntry, also=peers)

@@ -17,11 +17,12 @@ import json
 import pkgutil
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import MISSING
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..entry import Entry, OperatorEntry, SolverEntry
+from ..entry import Entry, NoiseEntry, OperatorEntry, SolverEntry
 
 ROOT = Path(__file__).parent.parent
 WIDTH = 120
@@ -33,7 +34,7 @@ Do not edit: change the class attributes, and run that command.
 
 from __future__ import annotations
 
-from .entry import OperatorEntry, SolverEntry
+from .entry import NoiseEntry, OperatorEntry, SolverEntry
 '''
 
 
@@ -54,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def generated() -> dict[Path, str]:
     """Return the text that each generated file should have."""
-    from .. import operators, solvers
+    from .. import noise, operators, solvers
+    from ..noise import Noise
     from ..operators import Operator
     from ..solvers import Solver
 
@@ -62,13 +64,14 @@ def generated() -> dict[Path, str]:
     found = named_classes(solvers, Solver)
     peers = {n: c for n, c in found.items() if c.__module__.startswith(peers_home)}
     ours = {n: c for n, c in found.items() if n not in peers}
-    maps = named_classes(operators, Operator)
+    maps, laws = named_classes(operators, Operator), named_classes(noise, Noise)
     tables = [
+        table("NOISES", {n: _entry(NoiseEntry, c, noise.__name__) for n, c in laws.items()}),
         table("OPERATORS", {n: _entry(OperatorEntry, c, operators.__name__) for n, c in maps.items()}),
         table("SOLVERS", {n: _entry(SolverEntry, c, solvers.__name__) for n, c in ours.items()}),
         table("PEERS", {n: _entry(SolverEntry, c, c.__module__) for n, c in peers.items()}),
     ]
-    exporting = ((operators, maps), (solvers, ours))
+    exporting = ((noise, laws), (operators, maps), (solvers, ours))
     exports = {
         _file(package): with_exports(_file(package).read_text(), package.__name__, list(classes.values()))
         for package, classes in exporting
@@ -118,11 +121,14 @@ def _arguments(entry: Entry) -> list[str]:
     """Return the arguments that make an entry; what is as by default is left out."""
     target, summary, *rest = dataclasses.fields(entry)
     given = [_text(getattr(entry, f.name)) for f in (target, summary)]
-    changed = {f.name: value for f in rest if (value := getattr(entry, f.name)) != f.default}
+    default = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in rest}
+    changed = {name: value for name in default if (value := getattr(entry, name)) != default[name]}
     return given + [f"{k}={_text(v)}" for k, v in changed.items()]
 
 
 def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_text(k)}: {_text(v)}' for k, v in value.items())}}}"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from invdiff.cli import main
 from invdiff.commands import listing, terminal
 from invdiff.entry import NEEDS, SolverEntry
-from invdiff.registry import operators, peers, priors, solvers
+from invdiff.registry import noises, operators, peers, priors, solvers
 
 
 def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +45,7 @@ def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "steps=100" in rows["dps"]["options"]
     assert main(["list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found) == {"operators", "solvers", "priors", "samplers", "tasks"}
+    assert set(found) == {"operators", "noises", "solvers", "priors", "samplers", "tasks"}
     operators = {row["name"]: row for row in found["operators"]}
     assert operators["blur"]["photographic"] and not operators["blur"]["sinogram"]
     assert operators["mri"]["complex_valued"] and operators["inpainting"]["takes_mask"]
@@ -87,3 +87,13 @@ def test_options_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "sigma, " in lines["blur"]
     assert "border=reflect" in lines["blur"]
     assert "seed" not in lines["blur"]
+
+
+def test_noises_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "noises", "--options"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(noises)
+    assert "levels=256, std=0.0" in next(line for line in lines if line.startswith("quantized "))
+    assert main(["list", "noises", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["noises"]}
+    assert rows["poisson_gaussian"]["parameters"] == {"photons": None, "std": None}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 import invdiff.noise
+from invdiff.cli import main
 from invdiff.noise import (
     Gaussian,
     GaussianMap,
@@ -23,6 +26,7 @@ from invdiff.noise import (
     StackedNoise,
     TransmissionPoisson,
 )
+from invdiff.registry import noises
 from invdiff.streams import generator
 
 D = torch.float64
@@ -213,3 +217,57 @@ def test_bad_input(case: int) -> None:
     make, kind, message = BAD[case]
     with pytest.raises(kind, match=message):
         make()
+
+
+THEIRS = """
+from dataclasses import dataclass
+import torch
+from invdiff.noise import Independent
+
+@dataclass(frozen=True)
+class Laplace(Independent):
+    scale: float
+    shift: float = 0.0
+    def __post_init__(self):
+        if self.scale <= 0:
+            raise ValueError(f"Laplace: scale: expected a positive number, got {self.scale}")
+    def sample(self, clean, generator):
+        u = torch.rand(clean.shape, generator=generator, dtype=torch.float64).to(clean) - 0.5
+        return clean + self.shift - self.scale * u.sign() * (1 - 2 * u.abs()).log()
+    def log_density(self, y, clean):
+        return -(y - clean).abs() / self.scale
+    def variance(self, clean):
+        return torch.full_like(clean, 2 * self.scale**2)
+"""
+
+
+def test_every_public_law_is_registered() -> None:
+    public = {c for n in invdiff.noise.__all__ if isinstance(c := getattr(invdiff.noise, n), type)}
+    named = {noises[name] for name in noises if noises.facts(name).source == "built in"}
+    assert named <= public
+    # A map comes from a file, and a stack from several laws; the others are bases.
+    assert {c.__name__ for c in public - named} == {"GaussianMap", "StackedNoise", "Independent", "Noise"}
+
+
+def test_a_law_in_a_file_is_noise_of_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(THEIRS)
+    np.save("y.npy", np.full((12, 16), 0.5))
+    words = ["reconstruct", "y.npy", "--operator", "identity", "--solver", "diffpir:steps=2", "--prior", "gaussian"]
+    words += ["--samples", "1", "--threads", "1", "--device", "cpu", "--out", "out", "--overwrite", "--noise"]
+    assert main([*words, "mine.py:Laplace:scale=0.1,approximate=true"]) == 0
+    record = json.loads(Path("out/result.json").read_text())["noise"]
+    assert record == {
+        "name": "Laplace", "scale": 0.1, "shift": 0.0, "gaussian_approximation": True, "estimated": False
+    }  # fmt: skip
+    capsys.readouterr()
+    for noise, message in (
+        ("mine.py:Laplace:scale=0", "--noise: scale: expected a positive number, got 0"),
+        ("mine.py:Laplace", "--noise: mine.py:Laplace needs a number, as in mine.py:Laplace:scale=1,shift=0.0"),
+        ("mine.py:Laplace:scal=1", "unknown parameter of mine.py:Laplace 'scal'; did you mean 'scale'"),
+        ("mine.py:Laplase:scale=1", "did you mean 'Laplace'"),
+    ):
+        assert main([*words, noise]) == 2
+        assert message in capsys.readouterr().err

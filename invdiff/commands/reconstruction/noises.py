@@ -19,88 +19,89 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...registry import unknown
-from ...specs import Spec, parse_spec
+from ...registry import noises, unknown
+from ...specs import Spec, Where, build, parse_spec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...noise import Noise
 
-NOISES: dict[str, dict[str, float | None]] = {
-    "gaussian": {"std": None},
-    "poisson": {"photons": None},
-    "poisson_gaussian": {"photons": None, "std": None},
-    "transmission": {"photons": None},
-    "quantized": {"levels": 256, "std": 0.0},
-}
-"""Parameters of each noise, with their defaults; `None` where one must be given."""
-
-CLASSES = {
-    "gaussian": "Gaussian",
-    "poisson": "Poisson",
-    "poisson_gaussian": "PoissonGaussian",
-    "transmission": "TransmissionPoisson",
-    "quantized": "Quantized",
-}
 APPROXIMATE = "approximate"
+"""Parameter beside those of a law; Gaussian noise has no need of it."""
 
 
 def parse_noise(text: str) -> Spec | None:
     """Return the noise model that is written, with all its parameters, or `None` for "auto".
 
     Args:
-        text: a standard deviation, "auto", or a name of `NOISES` with its parameters.
+        text: a standard deviation, "auto", or a name of `registry.noises` with its parameters.
 
     Raises:
-        ValueError: anything else, or a number that cannot be.
+        ValueError: anything else, or a negative standard deviation.
+        FileNotFoundError: no such file of standard deviations.
     """
     if text == "auto":
         return None
     try:
-        spec = Spec("gaussian", {"std": float(text)}, text)
+        std = float(text)
     except ValueError:
-        spec = parse_spec(text)
-        if spec.name not in NOISES:
-            raise ValueError(f"--noise: {unknown('noise', spec.name, ['auto', *NOISES])}; or give a number") from None
-    known = NOISES[spec.name]
-    allowed = [*known, *([] if spec.name == "gaussian" else [APPROXIMATE])]
+        return _parse_law(text)
+    if not math.isfinite(std) or std < 0:
+        raise ValueError(f"--noise: expected a finite number >= 0, got {std}")
+    return Spec("gaussian", {"std": std}, text)
+
+
+def _parse_law(text: str) -> Spec:
+    spec = parse_spec(text)
+    if ".py:" not in spec.name and spec.name not in noises:
+        raise ValueError(f"--noise: {unknown('noise', spec.name, ['auto', *noises])}; or give a number")
+    facts = noises.facts(spec.name)
+    allowed = [*facts.parameters, *([] if spec.name == "gaussian" else [APPROXIMATE])]
     for key in spec.options:
         if key not in allowed:
             raise ValueError(f"--noise: {unknown(f'parameter of {spec.name}', key, allowed)}")
-    options: dict[str, object] = {k: _value(spec, k, spec.options.get(k, default)) for k, default in known.items()}
-    if APPROXIMATE in spec.options:
-        if not isinstance(spec.options[APPROXIMATE], bool):
-            raise ValueError(f"--noise: approximate: expected true or false, got {spec.options[APPROXIMATE]!r}")
-        options[APPROXIMATE] = spec.options[APPROXIMATE]
-    return Spec(spec.name, options, text)
+    for key, default in facts.parameters.items():
+        if default is None and spec.options.get(key) is None:
+            raise ValueError(f"--noise: {spec.name} needs a number, as in {spec.name}:{facts.example}, got None")
+    if not isinstance(approximate := spec.options.get(APPROXIMATE, False), bool):
+        raise ValueError(f"--noise: approximate: expected true or false, got {approximate!r}")
+    if spec.name == "gaussian" and isinstance(std := spec.options["std"], str):
+        _check_map(std)
+    return Spec(spec.name, {**facts.parameters, **spec.options}, text)
 
 
-def _value(spec: Spec, key: str, value: object) -> object:
-    """Return a parameter as a number, or for the standard deviation of Gaussian noise a file.
+def _check_map(file: str) -> None:
+    if Path(file).suffix.lower() not in (".npy", ".npz"):
+        raise ValueError(f"--noise: std: expected a number, or an array of them (.npy, .npz), got {file!r}")
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"--noise: std: {file}: no such file")
+
+
+def check_noise(text: str) -> None:
+    """Raise an error unless there is such noise; a law with parameters is built for that, which loads torch.
 
     Raises:
-        ValueError: another value.
-        FileNotFoundError: no such file.
+        ValueError: no such law, or a parameter that cannot be.
+        FileNotFoundError: no such file of standard deviations.
     """
-    if spec.name == "gaussian" and isinstance(value, str):
-        path = Path(value)
-        if path.suffix.lower() not in (".npy", ".npz"):
-            raise ValueError(f"--noise: std: expected a number, or an array of them (.npy, .npz), got {value!r}")
-        if not path.is_file():
-            raise FileNotFoundError(f"--noise: std: {value}: no such file")
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        example = ",".join(f"{k}={'1' if d is None else d}" for k, d in NOISES[spec.name].items())
-        raise ValueError(f"--noise: {spec.name} needs a number, as in {spec.name}:{example}, got {value!r}")
-    positive = key == "photons" or spec.name == "poisson_gaussian"
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
-        raise ValueError(f"--noise: expected a finite number {'> 0' if positive else '>= 0'}, got {value}")
-    if key == "levels":
-        if value != int(value) or value < 2:
-            raise ValueError(f"--noise: levels: expected an integer >= 2, got {value}")
-        return int(value)
-    return float(value)
+    spec = parse_noise(text)
+    if spec is not None and spec.text.partition(":")[2] and not isinstance(spec.options.get("std"), str):
+        _build(spec)
+
+
+def _build(spec: Spec) -> Noise:
+    """Return the law with its parameters; messages name a parameter where there are several."""
+    law = noises[spec.name]
+    options = {k: v for k, v in spec.options.items() if k != APPROXIMATE}
+    try:
+        built: Noise = build(law, options, Where(spec.name), types=False)
+    except (TypeError, ValueError) as error:
+        said = str(error).removeprefix(f"{law.__name__}: ")
+        if len(options) == 1:
+            said = said.removeprefix(f"{next(iter(options))}: ")
+        raise ValueError(f"--noise: {said}") from None
+    return built
 
 
 def is_approximate(text: str) -> bool:
@@ -128,11 +129,9 @@ def make_noise(text: str, y: Tensor, known: Tensor | None) -> Noise:
             return noise.Gaussian(noise.estimate_noise(y, known))
         except ValueError as error:
             raise ValueError(f"--noise auto: {str(error).removeprefix('estimate_noise: ')}") from None
-    options = {k: v for k, v in spec.options.items() if k != APPROXIMATE}
-    if isinstance(file := options.get("std"), str):
+    if isinstance(file := spec.options.get("std"), str):
         return noise.GaussianMap(_read_map(Path(file), y))
-    law: Noise = getattr(noise, CLASSES[spec.name])(**options)
-    return law
+    return _build(spec)
 
 
 def _read_map(path: Path, y: Tensor) -> Tensor:
@@ -151,6 +150,6 @@ def noise_record(text: str, noise: Noise) -> dict[str, object]:
     if spec is None:
         return {"name": "Gaussian", **dataclasses.asdict(noise), "estimated": True}  # type: ignore[call-overload]
     options = {k: v for k, v in spec.options.items() if k != APPROXIMATE}
-    name = "GaussianMap" if isinstance(options.get("std"), str) else CLASSES[spec.name]
+    name = "GaussianMap" if isinstance(options.get("std"), str) else noises.facts(spec.name).target.rpartition(":")[2]
     approximate = {"gaussian_approximation": True} if is_approximate(text) else {}
     return {"name": name, **options, **approximate, "estimated": False}

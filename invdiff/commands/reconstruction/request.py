@@ -9,7 +9,7 @@ from pathlib import Path
 from ...registry import is_weights, operators, priors, solvers
 from ...specs import Spec, parse_spec
 from ..checks import check_at_least, check_exists, check_name, check_out
-from .noises import parse_noise
+from .noises import check_noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Request:
                 "--noise: expected the noise's standard deviation in the measurement's units (images are in [0, 1]), "
                 "got none; give a number such as 0.025, or --noise auto to estimate it"
             )
-        parse_noise(self.noise)
+        check_noise(self.noise)
         check_at_least("--samples", self.samples, 1)
         check_at_least("--seed", self.seed, 0)
         check_at_least("--threads", self.threads, 1)
