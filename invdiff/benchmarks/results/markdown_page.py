@@ -19,7 +19,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...atomic import atomic_path
 from ...registry import peers, unknown
 from ..execution.rows import Row
 from ..execution.runner import plan
@@ -28,6 +27,7 @@ from ..metrics import METRICS
 from ..suite import Suite, load_suite
 from .intervals import Estimate, compare, mean_interval
 from .leaderboard import Line, leaderboard
+from .markdown import markdown_table, write_page
 
 METRIC = "psnr"
 MARK = "<!-- measured -->"
@@ -144,7 +144,7 @@ def _overview(lines: Sequence[Line], rows: Sequence[Row]) -> str:
         "best of each task in bold; – where a solver cannot do a task, nothing where it was not run. "
         "Solvers that do most tasks come first, among these the one that is least behind the best on average."
     )
-    return f"{head}\n\n{_table(table)}"
+    return f"{head}\n\n{markdown_table(table)}"
 
 
 def _comparison(rows: Sequence[Row], one: str, others: Sequence[str]) -> str:
@@ -166,7 +166,7 @@ def _comparison(rows: Sequence[Row], one: str, others: Sequence[str]) -> str:
     what = "PSNR in dB on the images that both have done, and their difference with its 95 % interval over the images."
     if len(others) > 1:
         what += " The other is in each task the best of those named, by these very figures."
-    return f"## `{one}` against `{which}`\n\n{what}\n\n{_table(table)}"
+    return f"## `{one}` against `{which}`\n\n{what}\n\n{markdown_table(table)}"
 
 
 def _shared(
@@ -196,7 +196,7 @@ def _task(task: str, lines: Sequence[Line], rows: Sequence[Row]) -> str:
         ]
         note = "; ".join(filter(None, [_parameters(done[0].parameters), line.note]))
         table.append([_name(line.label), *estimates, f"{line.nfe:.0f}", f"{line.seconds:.2f}", note])
-    return f"## {task}\n\n{_table(table)}"
+    return f"## {task}\n\n{markdown_table(table)}"
 
 
 def _values(rows: Sequence[Row], task: str, label: str) -> Mapping[tuple[str, int], float]:
@@ -238,12 +238,6 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}" + "s" * (n != 1)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    plain = [[cell.replace("|", "/") for cell in row] for row in rows]
-    rule = ["---" for _ in plain[0]]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (plain[0], rule, *plain[1:]))
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the page from the command line."""
     parser = argparse.ArgumentParser(
@@ -261,8 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(text, end="")
         return
     above = chosen.out.read_text(encoding="utf-8").partition(MARK)[0] if chosen.out.exists() else "# Benchmarks\n\n"
-    with atomic_path(chosen.out) as file:
-        file.write_text(f"{above}{MARK}\n\n{text}", encoding="utf-8")
+    write_page(chosen.out, f"{above}{MARK}\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,11 @@ def main(argv: list[str] | None = None) -> int:
     if name not in NAMES:
         print(f"studies: {unknown('study', name, NAMES)}", file=sys.stderr)
         return 2
-    return int(importlib.import_module(f"{__package__}.{name}").main(rest) or 0)
+    try:
+        return int(importlib.import_module(f"{__package__}.{name}").main(rest) or 0)
+    except OSError as error:
+        print(f"studies {name}: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...priors import Prior, embedded, load_prior
 from ...priors.network import NetworkPrior
+from ..results.markdown import markdown_table
 
 LEVELS = (15, 25, 50)
 SKIMAGE = ("astronaut", "coffee", "chelsea", "rocket")
@@ -196,13 +197,9 @@ def _median_seconds(call: Callable[[], object], repeats: int) -> float:
 
 def markdown(rows: Sequence[Row]) -> str:
     """Return the rows as a Markdown table."""
-    head = "| images | method | " + " | ".join(f"sigma {v}" for v in LEVELS) + " | ms an image |\n"
-    rule = "|---" * (3 + len(LEVELS)) + "|\n"
-    body = (
-        f"| {r.images} | {r.method} | " + " | ".join(f"{v:.2f}" for v in r.psnr) + f" | {1e3 * r.seconds:.0f} |"
-        for r in rows
-    )
-    return head + rule + "\n".join(body)
+    head = ["images", "method", *(f"sigma {v}" for v in LEVELS), "ms an image"]
+    body = [[r.images, r.method, *(f"{v:.2f}" for v in r.psnr), f"{1e3 * r.seconds:.0f}"] for r in rows]
+    return markdown_table([head, *body])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,12 +1,9 @@
 """How wrong is each solver: its samples against exact posteriors, as a table.
 
     python -m invdiff.benchmarks.studies exact_grades [--solvers dps,mcgdiff] [--out docs/grades.md]
-    python -m invdiff.benchmarks.studies exact_grades --suite mcgdiff --solvers mcgdiff,dps
-        [--seeds 20] [--d-x 8,80] [--d-y 1,2,4]
 
-The suite `exact` runs solvers with their defaults on `invdiff.testing.exact_problems`. The suite `mcgdiff` is the
-experiment of Cardoso et al. (2024) with a mixture of 25 Gaussians: see `mixture`. Every solver sees the same problems,
-so that their differences are paired.
+The suite `exact` runs solvers with their defaults on `invdiff.testing.exact_problems`. The suite `mcgdiff` is the study
+`mixture`. Every solver sees the same problems, so that their differences are paired.
 """
 
 from __future__ import annotations
@@ -18,12 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ... import registry
-from ...atomic import atomic_path
 from ...solvers import Solver
 from ...solvers.base import NEEDS
 from ...testing import exact_problems, grade_solver
 from ...testing.exact import ExactProblem
-from .mixture import SAMPLES, STEPS, Say, Table, mixture_suite
+from ..results.markdown import Table, markdown_page, markdown_table, write_page
+from . import mixture
+from .mixture import STEPS, Say
 
 SUITES = ("exact", "mcgdiff")
 FEWER = {"dip": (4, ("modes", "mixture"))}
@@ -62,12 +60,6 @@ def grade_all(
     return table
 
 
-def markdown(table: Table, title: str, note: str) -> str:
-    """Return a table as a page in Markdown."""
-    rows = ["| " + " | ".join(row) + " |" for row in table]
-    return "\n".join([f"# {title}", "", note, "", rows[0], "|" + "---|" * len(table[0]), *rows[1:], ""])
-
-
 def _left_out(solvers: dict[str, Solver], problems: dict[str, ExactProblem]) -> list[str]:
     """Take away the solvers that can do none of the problems, and return why, one line each."""
     reasons = []
@@ -87,16 +79,9 @@ def chosen(names: str | None, suite: str) -> list[str]:
     """
     if suite not in SUITES:
         raise ValueError(registry.unknown("suite", suite, SUITES))
-    if names is None:
-        return list(registry.solvers) if suite == "exact" else ["floor", "mcgdiff", "mcgdiff-ours"]
-    extra = () if suite == "exact" else ("floor", "prior", "mcgdiff-ours")
-    out = [n.strip() for n in names.split(",") if n.strip()]
-    if not out:
-        raise ValueError(f"--solvers: expected names with commas between, as in dps,diffpir, got {names!r}")
-    for name in out:
-        if name not in extra and name not in registry.solvers and ".py:" not in name:
-            raise ValueError(registry.unknown("solver", name, [*registry.solvers, *extra]))
-    return out
+    if suite == "mcgdiff":
+        return mixture.chosen(names)
+    return list(registry.solvers) if names is None else mixture.listed(names)
 
 
 def run(
@@ -133,48 +118,33 @@ def run(
         for reason in reasons:
             say(reason)
         table = grade_all(made, samples=samples, problems=problems, say=say)
-        title = "How wrong is each solver"
         note = (
             f"Defaults on problems with a closed-form posterior; at least {samples} samples of each image. Bias of the "
             "mean and distance (sliced Wasserstein-1) are in posterior standard deviations, less chance; variance 1, "
             "coverage 50 % and 90 %, and a distance at its floor are those of a perfect solver. `dip`, which trains a "
             "network for each sample, draws 4 of each image, and vectors are no problem for it."
         )
+        page = markdown_page("How wrong is each solver", note, markdown_table(table))
     else:
-        table = mixture_suite(names, d_x=d_x, d_y=d_y, seeds=seeds, steps=steps, say=say)
-        title = "Mixture of 25 Gaussians"
-        note = (
-            f"Sliced Wasserstein-1 distance to the exact posterior: mean and 1.96 standard errors over {seeds} "
-            f"problems of the authors (the same for every solver), {SAMPLES} samples, {steps} levels of which the last "
-            "is 0; particles in two clouds."
-        )
+        table = mixture.mixture_suite(names, d_x=d_x, d_y=d_y, seeds=seeds, steps=steps, say=say)
+        page = mixture.page(table, seeds, steps)
     if out is not None:
-        with atomic_path(out) as path:
-            path.write_text(markdown(table, title, note))
+        write_page(out, page)
     return table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a suite from the command line."""
+    """Grade solvers on the exact problems, from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m invdiff.benchmarks.studies exact_grades", description="How wrong is each solver."
     )
-    parser.add_argument("--suite", default="exact", choices=SUITES)
     parser.add_argument("--solvers", help="names with commas between")
-    parser.add_argument("--samples", type=int, default=256, help="of each image, for the suite exact")
-    parser.add_argument("--seeds", type=int, default=20, help="problems in each cell, for the suite mcgdiff")
-    parser.add_argument("--steps", type=int, default=STEPS, help="noise levels with the last, 0, for the suite mcgdiff")
-    parser.add_argument("--d-x", default="8,80,800", help="dimensions, for the suite mcgdiff")
-    parser.add_argument("--d-y", default="1,2,4", help="dimensions, for the suite mcgdiff")
+    parser.add_argument("--samples", type=int, default=256, help="of each image")
     parser.add_argument("--out", type=Path, help="Markdown file to write")
     args = parser.parse_args(argv)
-    d_x, d_y = ([int(v) for v in text.split(",")] for text in (args.d_x, args.d_y))
     try:
-        run(
-            args.suite, args.solvers, samples=args.samples, seeds=args.seeds, steps=args.steps, d_x=d_x, d_y=d_y,
-            out=args.out, say=lambda text: print(text, flush=True),
-        )  # fmt: skip
+        run("exact", args.solvers, samples=args.samples, out=args.out, say=lambda text: print(text, flush=True))
     except ValueError as error:
-        print(f"grade: {error}", file=sys.stderr)
+        print(f"exact_grades: {error}", file=sys.stderr)
         return 2
     return 0

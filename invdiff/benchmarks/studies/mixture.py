@@ -1,5 +1,7 @@
 """The mixture of 25 Gaussians on which MCGDiff was published, as its authors run it.
 
+    python -m invdiff.benchmarks.studies mixture [--solvers mcgdiff,dps] [--seeds 20] [--d-x 8 80] [--d-y 1 2 4]
+
     x ~ sum_k w_k N(m_k, I) in d_x dimensions,   m = (-8 i, -8 j) repeated, i, j in -2..2
     y = A x + sigma_y n,   A = U diag(s) V^T in d_y rows,   s and sigma_y / max(s) uniform in (0, 1)
 
@@ -20,12 +22,15 @@ References:
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import math
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -40,6 +45,7 @@ from ...schedules import Chain, Spacing
 from ...solvers import MCGDiff, Solver
 from ...solvers.common import particles as pf
 from ...testing.exact import ExactProblem, MatrixOperator
+from ..results.markdown import Table, markdown_page, markdown_table, write_page
 
 STEPS, SAMPLES, SLICES = 20, 2000, 1000
 PUBLISHED = {
@@ -51,7 +57,6 @@ PUBLISHED = {
 
 SEED = 67280421310721  # of torch before anyone sets another: the authors' program draws the weights with it
 Say = Callable[[str], None]
-Table = list[list[str]]
 
 
 def published_problem(d_x: int, d_y: int, index: int) -> ExactProblem:
@@ -245,3 +250,78 @@ def mixture_suite(
             table.append(row)
     table[1][3:] = [str(nfe[n]) for n in names]
     return table
+
+
+EXTRA = ("floor", "prior", "mcgdiff-ours")
+"""Names that are no solvers of the registry."""
+
+
+def chosen(names: str | None) -> list[str]:
+    """Return the names that a comma-separated list asks for; the floor and MCGDiff unless given.
+
+    Raises:
+        ValueError: an unknown solver.
+    """
+    return ["floor", "mcgdiff", "mcgdiff-ours"] if names is None else listed(names, EXTRA)
+
+
+def listed(names: str, extra: Sequence[str] = ()) -> list[str]:
+    """Return the names of solvers in a list with commas between.
+
+    Args:
+        names: the list.
+        extra: names that are allowed beside those of the registry.
+
+    Raises:
+        ValueError: no name, or an unknown one.
+    """
+    out = [n.strip() for n in names.split(",") if n.strip()]
+    if not out:
+        raise ValueError(f"--solvers: expected names with commas between, as in dps,diffpir, got {names!r}")
+    for name in out:
+        if name not in extra and name not in registry.solvers and ".py:" not in name:
+            raise ValueError(registry.unknown("solver", name, [*registry.solvers, *extra]))
+    return out
+
+
+def page(table: Table, seeds: int, steps: int) -> str:
+    """Return the table of `mixture_suite` as a page in Markdown.
+
+    Args:
+        table: the table.
+        seeds: problems in each cell.
+        steps: noise levels, of which the last is 0.
+    """
+    note = (
+        f"Sliced Wasserstein-1 distance to the exact posterior: mean and 1.96 standard errors over {seeds} "
+        f"problems of the authors (the same for every solver), {SAMPLES} samples, {steps} levels of which the last "
+        "is 0; particles in two clouds."
+    )
+    return markdown_page("Mixture of 25 Gaussians", note, markdown_table(table))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the experiment from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m invdiff.benchmarks.studies mixture", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--solvers", help="names with commas between; also floor, prior, mcgdiff-ours")
+    parser.add_argument("--seeds", type=int, default=20, help="problems in each cell")
+    parser.add_argument("--steps", type=int, default=STEPS, help="noise levels, of which the last is 0")
+    parser.add_argument("--d-x", type=int, nargs="+", default=[8, 80, 800], help="dimensions of x")
+    parser.add_argument("--d-y", type=int, nargs="+", default=[1, 2, 4], help="dimensions of y")
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    args = parser.parse_args(argv)
+    try:
+        if args.seeds < 1:
+            raise ValueError(f"--seeds: expected at least 1, got {args.seeds}")
+        table = mixture_suite(
+            chosen(args.solvers), d_x=args.d_x, d_y=args.d_y, seeds=args.seeds, steps=args.steps,
+            say=lambda text: print(text, flush=True),
+        )  # fmt: skip
+    except ValueError as error:
+        print(f"mixture: {error}", file=sys.stderr)
+        return 2
+    if args.out is not None:
+        write_page(args.out, page(table, args.seeds, args.steps))
+    return 0

@@ -1,6 +1,6 @@
 """Our operators beside those of deepinv, in one run: medians of interleaved repeats, and how exact they are.
 
-    python -m invdiff.benchmarks.studies operator_speed operators [--threads 1 2] [--repeats 7] [--quick]
+    python -m invdiff.benchmarks.studies operator_speed [--threads 1 2] [--repeats 7] [--quick]
         [--out FILE.md] [--only tomography blur downsample memory accuracy] [--rows FILE.json]
 
 The whole takes minutes, most of them deepinv's. `--only` measures a part, and `--rows` keeps what was measured in a
@@ -33,6 +33,7 @@ from torch import Tensor
 
 from ...atomic import atomic_path
 from ...operators import Blur, Downsample, LinearOperator, Tomography, gaussian_kernel
+from ..results.markdown import markdown_page, markdown_table, write_page
 
 TIMED = ("tomography", "blur", "downsample")
 GROUPS = (*TIMED, "memory", "accuracy")
@@ -217,7 +218,8 @@ def memory(side: str, n: int, views: int) -> tuple[float, float]:
 
 def _memory_apart(side: str, n: int, views: int) -> str:
     """Run `memory` in a process of its own, whose peak is not that of others."""
-    command = [sys.executable, "-W", "ignore", "-m", __spec__.name, "memory", side, str(n), str(views)]
+    code = f"from {__name__} import memory; print(*memory({side!r}, {n}, {views}))"
+    command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return f"failed with {done.returncode}"
@@ -253,25 +255,19 @@ def table(records: Sequence[dict[str, Any]], repeats: int) -> str:
     """Return records as Markdown."""
     import deepinv
 
-    lines = [
-        "# Operators beside deepinv",
-        "",
-        f"`python -m invdiff.benchmarks.studies operator_speed operators`: "
-        f"medians in milliseconds of up to {repeats} repeats in turns, "
-        f"float32, CPU. torch {torch.__version__}, deepinv {deepinv.__version__}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} cores.",
-        "",
-        "| operation | threads | invdiff, ms | deepinv, ms | ratio | |",
-        "|---|---|---|---|---|---|",
-    ]
+    note = (
+        f"`python -m invdiff.benchmarks.studies operator_speed`: medians in milliseconds of up to {repeats} repeats in "
+        f"turns, float32, CPU. torch {torch.__version__}, deepinv {deepinv.__version__}, "
+        f"Python {platform.python_version()}, {os.cpu_count()} cores."
+    )
+    speed = [["operation", "threads", "invdiff, ms", "deepinv, ms", "ratio", ""]]
     for r in sorted((r for r in records if r["kind"] == "speed"), key=lambda r: (_place(r["name"]), r["threads"])):
         ours, theirs = r["ours"], r["theirs"]
-        lines.append(
-            f"| {r['name']} | {r['threads']} | {ours:.2f} | {theirs:.1f} | {theirs / ours:.0f} | {r['note']} |"
-        )
-    lines += ["", "| | invdiff | deepinv |", "|---|---|---|"]
-    lines += [f"| {r['name']} | {r['ours']} | {r['theirs']} |" for r in records if r["kind"] == "other"]
-    return "\n".join([*lines, ""])
+        figures = [str(r["threads"]), f"{ours:.2f}", f"{theirs:.1f}", f"{theirs / ours:.0f}"]
+        speed.append([r["name"], *figures, r["note"]])
+    other = [["", "invdiff", "deepinv"]]
+    other += [[r["name"], str(r["ours"]), str(r["theirs"])] for r in records if r["kind"] == "other"]
+    return markdown_page("Operators beside deepinv", note, markdown_table(speed), markdown_table(other))
 
 
 def _place(name: str) -> tuple[int, str]:
@@ -284,25 +280,19 @@ def _place(name: str) -> tuple[int, str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the comparison from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m invdiff.benchmarks.studies operator_speed", description=__doc__)
-    what = parser.add_subparsers(dest="what", required=True)
-    speed = what.add_parser("operators", help="time operators beside deepinv's")
-    speed.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    speed.add_argument("--repeats", type=int, default=7)
-    speed.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    speed.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="measure these groups")
-    speed.add_argument("--rows", type=Path, help="JSON file that keeps what was measured, of earlier runs as well")
-    speed.add_argument("--out", type=Path, help="write the table to this file, too")
-    one = what.add_parser("memory", help="one measurement in this process")
-    one.add_argument("side", choices=["ours", "theirs"])
-    one.add_argument("size", type=int)
-    one.add_argument("views", type=int)
+    parser = argparse.ArgumentParser(
+        prog="python -m invdiff.benchmarks.studies operator_speed", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("what", nargs="?", choices=["operators"], default="operators", help="may be left out")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="on the CPU, one table row each")
+    parser.add_argument("--repeats", type=int, default=7, help="most repeats of each operation")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="measure these groups")
+    parser.add_argument("--rows", type=Path, help="JSON file that keeps what was measured, of earlier runs as well")
+    parser.add_argument("--out", type=Path, help="write the table to this file, too")
     chosen = parser.parse_args(arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if chosen.what == "memory":
-            print(*memory(chosen.side, chosen.size, chosen.views))
-            return
         records = measured(chosen.only, chosen.threads, chosen.repeats, chosen.quick)
     if chosen.rows is not None:
         records = merged(json.loads(chosen.rows.read_text()) if chosen.rows.exists() else [], records)
@@ -311,5 +301,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = table(records, chosen.repeats)
     print(text)
     if chosen.out is not None:
-        with atomic_path(chosen.out) as path:
-            path.write_text(text)
+        write_page(chosen.out, text)

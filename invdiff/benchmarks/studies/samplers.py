@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...atomic import atomic_path
 from ...metrics import sliced_wasserstein
 from ...priors import MixturePrior
 from ...samplers.base import Sampler
@@ -30,6 +29,7 @@ from ...samplers.ode import AdaptiveODE, Euler, Heun
 from ...samplers.sde import PredictorCorrector, ReverseSDE
 from ...schedules import VE, SubVP
 from ...streams import generator
+from ..results.markdown import markdown_table, write_page
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def _weight(x: Tensor, prior: MixturePrior) -> float:
 
 def to_markdown(rows: list[Row]) -> str:
     """Return the table in Markdown."""
-    lines = ["| sampler | evaluations | distance | heavier mode | seconds |", "| :-- | --: | --: | --: | --: |"]
-    lines += [f"| {r.sampler} | {r.nfe} | {r.distance:.4f} | {r.weight:.3f} | {r.seconds:.2f} |" for r in rows]
-    return "\n".join(lines) + "\n"
+    head = ["sampler", "evaluations", "distance", "heavier mode", "seconds"]
+    body = [[r.sampler, str(r.nfe), f"{r.distance:.4f}", f"{r.weight:.3f}", f"{r.seconds:.2f}"] for r in rows]
+    return markdown_table([head, *body], align="lrrrr") + "\n"
 
 
 def to_page(rows: list[Row], n: int, seed: int) -> str:
@@ -172,6 +172,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         show(rows)
     if args.out is not None:
-        with atomic_path(args.out) as temporary:
-            temporary.write_text(to_page(rows, args.n, args.seed), encoding="utf-8")
+        write_page(args.out, to_page(rows, args.n, args.seed))
     return 0

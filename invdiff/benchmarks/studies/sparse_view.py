@@ -34,6 +34,7 @@ from ...problem import Problem, simulate
 from ...registry import solvers
 from ...solvers import make_solver
 from ...specs import parse_spec
+from ..results.markdown import markdown_table
 from .denoisers import find_prior
 
 WEIGHTS = (0.05, 0.1, 0.15, 0.2, 0.3)
@@ -124,11 +125,12 @@ def solver_row(spec: str, prior: Prior, slices: Tensor, problems: Sequence[Probl
 
 def markdown(rows: Sequence[Row]) -> str:
     """Return the rows as a Markdown table."""
-    lines = ["| method | PSNR, dB | SSIM | s a slice |", "|---|---|---|---|"]
-    for r in rows:
-        quality = f"{statistics.fmean(r.psnr):.2f} | {statistics.fmean(r.ssim):.3f}"
-        lines.append(f"| {r.method} | {quality} | {r.seconds:.1f} |")
-    return "\n".join(lines)
+    head = ["method", "PSNR, dB", "SSIM", "s a slice"]
+    body = [
+        [r.method, f"{statistics.fmean(r.psnr):.2f}", f"{statistics.fmean(r.ssim):.3f}", f"{r.seconds:.1f}"]
+        for r in rows
+    ]
+    return markdown_table([head, *body])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

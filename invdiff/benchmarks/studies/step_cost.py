@@ -39,6 +39,7 @@ from ...priors import Prior, load_prior
 from ...problem import Problem, simulate
 from ...solvers import Solver, make_solver
 from ...streams import generator
+from ..results.markdown import markdown_page, markdown_table, write_page
 
 BOUND = 0.03  # what a step may cost beyond its evaluations
 SIDE = 256
@@ -309,9 +310,8 @@ def markdown(rows: Sequence[Cost]) -> str:
         "`python -m invdiff.benchmarks.studies step_cost`."
     )
     count = f"{len(rows) - len(over)} of {len(rows)} rows are within {100 * BOUND:g} %."
-    table = [HEAD, ["---"] * len(HEAD), *map(cells, sorted(rows, key=lambda r: -r.over))]
-    lines = ["| " + " | ".join(row) + " |" for row in table]
-    return "\n".join(["# The cost of a step", "", note, "", count, "", *lines, ""])
+    table = [HEAD, *map(cells, sorted(rows, key=lambda r: -r.over))]
+    return markdown_page("The cost of a step", note, count, markdown_table(table))
 
 
 def add_rows(path: Path, rows: Sequence[Cost]) -> list[Cost]:
@@ -365,8 +365,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.rows:
                 rows = add_rows(args.rows, rows)  # at once: what was measured is not lost if a later one fails
         if args.out:
-            with atomic_path(args.out) as path:
-                path.write_text(markdown(rows), encoding="utf-8")
+            write_page(args.out, markdown(rows))
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

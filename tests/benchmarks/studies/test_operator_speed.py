@@ -31,3 +31,9 @@ def test_parts_make_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     dot = next(line for line in lines if "dot test in float32" in line).split("|")
     assert float(dot[2]) < 1e-6
     assert capsys.readouterr().out.count("# Operators beside deepinv") == 3
+
+
+def test_memory_is_measured_in_a_process_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--quick", "--threads", "1", "--only", "memory"])
+    row = next(line for line in capsys.readouterr().out.splitlines() if "peak above image and sinogram" in line)
+    assert row.count(" MiB, ") == 2
