@@ -24,6 +24,7 @@ from ..metrics import (
     sliced_wasserstein,
     spread_skill_ratio,
     ssim,
+    ssim_gaussian,
 )
 from ..noise import Gaussian
 from ..operators import LinearOperator
@@ -74,7 +75,8 @@ class Metric:
         title: for tables, with the unit.
         best: "high", "low", or the value of a perfect solver.
         digits: decimal places in tables.
-        by_name_only: whether it is computed only if a suite names it, because it needs an optional dependency.
+        by_name_only: whether it is computed only if a suite names it, because it needs an optional dependency, or
+            would stand beside a figure that says nearly the same.
     """
 
     compute: Callable[[Outcome], float | None]
@@ -94,6 +96,10 @@ def _psnr_sample(o: Outcome) -> float | None:
 
 def _ssim(o: Outcome) -> float | None:
     return float(ssim(o.mean, o.truth)) if min(o.truth.shape[-2:]) >= 7 else None
+
+
+def _ssim_gaussian(o: Outcome) -> float | None:
+    return float(ssim_gaussian(o.mean, o.truth)) if min(o.truth.shape[-2:]) >= 11 else None
 
 
 def _residual(o: Outcome) -> float | None:
@@ -144,6 +150,7 @@ METRICS: dict[str, Metric] = {
     "crps": Metric(_of_spread(crps), "CRPS", "low", 4),
     "spread_skill": Metric(_of_spread(spread_skill_ratio), "spread / error", 1.0, 2),
     "sliced_wasserstein": Metric(_sliced_wasserstein, "distance to exact", "low", 3),
+    "ssim_gaussian": Metric(_ssim_gaussian, "SSIM (11 x 11)", "high", 3, by_name_only=True),
     "lpips": Metric(_lpips, "LPIPS", "low", 3, by_name_only=True),
 }
 """All metrics by name; a suite may choose some of them."""

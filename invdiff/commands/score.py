@@ -15,7 +15,7 @@ from .checks import check_writable
 def score(
     truth: Annotated[Path, text("Folder of the true images.")],
     estimate: Annotated[Path, text("Folder of the estimates, with the same names.")],
-    metrics: Annotated[str, text("Of psnr, ssim and lpips, with commas between.")] = "psnr,ssim",
+    metrics: Annotated[str, text("Of psnr, ssim, ssim_gaussian and lpips, with commas between.")] = "psnr,ssim",
     out: Annotated[Path | None, text("File for the scores of each image, as CSV.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
 ) -> None:

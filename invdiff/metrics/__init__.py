@@ -2,7 +2,7 @@
 
 from .calibration import coverage, coverage_curve, crps, rank_histogram, spread_skill_curve, spread_skill_ratio
 from .data import data_residual
-from .distortion import psnr, ssim
+from .distortion import psnr, ssim, ssim_gaussian
 from .distributions import sliced_wasserstein
 from .perceptual import LPIPSUnavailable, check_lpips, lpips
 
@@ -20,4 +20,5 @@ __all__ = [
     "spread_skill_curve",
     "spread_skill_ratio",
     "ssim",
+    "ssim_gaussian",
 ]

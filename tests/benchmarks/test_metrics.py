@@ -9,6 +9,7 @@ import torch
 
 from invdiff import Reconstruction, simulate
 from invdiff.benchmarks.metrics import METRICS, Outcome, check_names, score
+from invdiff.metrics import ssim_gaussian
 from invdiff.operators import Inpainting
 from invdiff.posterior import ExactPosterior
 from invdiff.priors import photograph_gaussian
@@ -29,7 +30,7 @@ def outcome(samples: int = 64, *, size: int = 8, factor: float = 1.0, point: boo
 
 def test_every_metric_of_exact_samples() -> None:
     honest, narrow = ([score(outcome(factor=f, seed=s)) for s in range(30)] for f in (1.0, 0.4))
-    assert all(set(figures) == set(METRICS) - {"lpips"} for figures in honest)
+    assert all(set(figures) == set(METRICS) - {"lpips", "ssim_gaussian"} for figures in honest)
     for name, target in (("coverage_50", 0.5), ("coverage_90", 0.9), ("residual", 1.0)):
         found, off = (torch.tensor([figures[name] for figures in rows]) for rows in (honest, narrow))
         assert abs(found.mean() - target) < 4.5 * found.std() / 30**0.5
@@ -37,6 +38,13 @@ def test_every_metric_of_exact_samples() -> None:
     for one, other in zip(honest, narrow, strict=True):
         assert other["spread_skill"] == pytest.approx(0.4 * one["spread_skill"], rel=0.1)
         assert other["sliced_wasserstein"] > 1.5 * one["sliced_wasserstein"]
+
+
+def test_the_ssim_of_papers_is_computed_where_it_is_named() -> None:
+    assert {name for name, metric in METRICS.items() if metric.by_name_only} == {"lpips", "ssim_gaussian"}
+    large = outcome(2, size=16)
+    assert score(large, ["ssim_gaussian"]) == {"ssim_gaussian": float(ssim_gaussian(large.mean, large.truth))}
+    assert score(outcome(2, size=8), ["ssim_gaussian"]) == {}
 
 
 def test_estimates_are_clipped_where_the_truth_lies_in_the_range() -> None:

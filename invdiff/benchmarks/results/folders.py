@@ -13,12 +13,17 @@ from torch import Tensor
 
 from ...atomic import atomic_path
 from ...images import ARRAYS, load_image
-from ...metrics import check_lpips, lpips, psnr, ssim
+from ...metrics import check_lpips, lpips, psnr, ssim, ssim_gaussian
 from ...registry import unknown
 from ..metrics import METRICS
 from .intervals import Estimate, mean_interval
 
-SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": psnr, "ssim": ssim, "lpips": lpips}
+SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "psnr": psnr,
+    "ssim": ssim,
+    "ssim_gaussian": ssim_gaussian,
+    "lpips": lpips,
+}
 """Metrics of an image and its true image, by their names in `invdiff.benchmarks.metrics`."""
 DEFAULT = ("psnr", "ssim")
 

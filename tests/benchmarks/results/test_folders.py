@@ -48,6 +48,17 @@ def test_scores_are_those_of_scikit_image(folders: tuple[Path, Path]) -> None:
     assert got.means[0].low < got.means[0].mean < got.means[0].high and got.means[0].images == 3
 
 
+def test_the_ssim_of_papers_has_a_name_of_its_own(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = run(capsys, "--truth", folders[0], "--estimate", folders[1], "--metrics", "ssim,ssim_gaussian")
+    assert text.splitlines()[0].split() == ["image", "SSIM", "SSIM", "(11", "x", "11)"]
+    a, b = (np.asarray(Image.open(next(f.glob("cat.*")))) / 255 for f in folders)
+    paper = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    wanted = structural_similarity(a, b, data_range=1, channel_axis=2, **paper)
+    assert score_folders(*folders, metrics=["ssim_gaussian"]).rows["cat"] == pytest.approx((wanted,), abs=1e-5)
+
+
 def test_command_prints_a_table_and_writes_csv(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
