@@ -35,13 +35,11 @@ from ..transitions import ddim_step
 from .common.checks import check_number
 from .common.run import Run
 from .common.search import Range, Ranges
-from .common.singular import squared
 from .common.splitting import data_draw
+from .common.spread import matched_spread
 from .iterative import IterativeSolver
 
 LEVELS = (0.01, 100.0)  # lowest and highest noise level, for data on [-1, 1]
-LEAST = 0.6  # of the spread of white images; with 0.15 a state with noise left in it loses sight of the data
-CAUTION = 1 / 64  # variance of the error around that of white images, before anything is seen, in squares of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,20 +114,3 @@ class DAPS(IterativeSolver):
                 spread = self.spread * matched_spread(x, x0, sigma, run.prior.std)
             x = ddim_step(x, x0, high, low, 0.0, None)
         return torch.add(data_draw(run, x, spread, moves=self.moves), run.randn(x), alpha=sigma_next)
-
-
-def matched_spread(x: Tensor, x0: Tensor, sigma: float, std: float) -> Tensor:
-    """Return `r_t` of each image, `(N,)`, float64: at most that of white images, at least `LEAST` of it.
-
-    Args:
-        x: `x_t`, `(N, C, H, W)`.
-        x0: `E[x_0 | x_t]`, like `x`.
-        sigma: level of `x_t`.
-        std: standard deviation of the data.
-    """
-    pixels = x[0].numel()
-    white = 1 / (1 / sigma**2 + 1 / std**2)
-    error = sigma**2 - squared(x - x0) / pixels
-    trust = 1 / (1 + 2 * sigma**4 / (pixels * CAUTION * white**2))
-    variance = white + trust * (error - white)
-    return variance.clamp(LEAST**2 * white, white).sqrt()

@@ -16,7 +16,7 @@ from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior, photograph_gaussian
 from invdiff.solvers import DAPS, DiffPIR, IterativeSolver, PnPDM, Run, Solver
 from invdiff.solvers.common.splitting import data_draw, data_mode
-from invdiff.solvers.daps import matched_spread
+from invdiff.solvers.common.spread import matched_spread
 from invdiff.streams import Streams, generator
 from invdiff.testing import exact_problems, grade_solver
 

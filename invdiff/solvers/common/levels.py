@@ -9,15 +9,34 @@ from __future__ import annotations
 from torch import Tensor
 
 from ...priors.base import Prior
+from ...problem import Problem
 from ...schedules import geometric_levels, vp_levels
+from .guidance import gain
+from .noise_models import noise_level
 
 DDPM_SIGMA = (0.01, 157.0)  # lowest and highest level of DDPM's linear chain of 1000 steps
+SHARE = 0.3  # of the data's noise, below which a level tells little more
 
 
-def level_range(prior: Prior) -> tuple[float, float]:
-    """Return the lowest and the highest level of DDPM's chain, inside the prior's range, in units of the images."""
+def data_level(problem: Problem) -> float:
+    """Return the noise of the measurement in units of the images, `sigma_y / |A|`; 0 for noiseless data."""
+    size = gain(problem.operator)
+    return noise_level(problem) / size if size > 0 else 0.0
+
+
+def level_range(prior: Prior, problem: Problem | None = None, share: float = SHARE) -> tuple[float, float]:
+    """Return the lowest and the highest level of DDPM's chain, inside the prior's range, in units of the images.
+
+    Args:
+        prior: the prior.
+        problem: whose data the lowest level must not drown; any unless given.
+        share: the lowest level is at most this share of `data_level`.
+    """
     r = prior.std / 0.5
-    return max(prior.sigma_min, r * DDPM_SIGMA[0]), min(prior.sigma_max, r * DDPM_SIGMA[1])
+    low = r * DDPM_SIGMA[0]
+    if problem is not None and (level := data_level(problem)) > 0:
+        low = min(low, share * level)
+    return max(prior.sigma_min, low), min(prior.sigma_max, r * DDPM_SIGMA[1])
 
 
 def ddpm_levels(steps: int, prior: Prior) -> Tensor:

@@ -39,6 +39,7 @@ from ...specs import Choices
 from ..base import BATCH_VALUES
 from ..iterative import IterativeSolver
 from .checks import check_count
+from .guidance import image_scale
 from .levels import level_range
 from .run import Run
 from .singular import squared
@@ -152,12 +153,20 @@ class ParticleSolver(IterativeSolver):
         return self.steps * self.particles
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels in geometric progression, over the range of DDPM's chain."""
-        return geometric_levels(self.steps, *level_range(prior))
+        """Return levels in geometric progression, over the range of DDPM's chain, and below the noise of the data."""
+        return geometric_levels(self.steps, *level_range(prior, problem, lowest_share(self.steps)))
 
     def clouds(self, c: Tensor) -> Tensor:
         """Return images as clouds of P copies, `(N, C, H, W)` to `(N, P, C, H, W)`."""
         return c[:, None].expand(-1, self.particles, *c.shape[1:])
+
+
+def lowest_share(steps: int) -> float:
+    """Return where the levels of a filter end, as a share of the data's noise: lower the more levels there are.
+
+    What the last level leaves out, the square of the share, then falls faster than the error of the transitions.
+    """
+    return min(0.3, 10 / steps)
 
 
 def survivors(run: Run, log_weights: Tensor, resample: Resampling) -> Tensor:
@@ -231,16 +240,22 @@ def log_potential(z: Tensor, a: Tensor, variance: Tensor) -> Tensor:
     Args:
         z: coefficients of the particles, `(N, P, *coefficients)`.
         a: data, `(N, *coefficients)`.
-        variance: `(*coefficients)` or what broadcasts to it, float64.
+        variance: `(*coefficients)`, `(N, *coefficients)`, or what broadcasts to them, float64.
     """
-    repeated = a[0].numel() / max(1, variance.numel())
-    constant = repeated * (2 * math.pi * variance).log_().nan_to_num_(posinf=0.0).sum()
-    weighted = (a[:, None] - z).square_().mul_((1 / variance).to(z))  # in float64 where rounding adds up: the sum
+    variance = variance if variance.ndim == a.ndim else variance[None]
+    repeated = a[0].numel() / max(1, variance[0].numel())
+    constant = repeated * (2 * math.pi * variance).log_().nan_to_num_(posinf=0.0).flatten(1).sum(1, keepdim=True)
+    weighted = (a[:, None] - z).square_().mul_(rowwise(1 / variance, z))  # in float64 where rounding adds up: the sum
     return -0.5 * (weighted.flatten(2).sum(2, dtype=torch.float64) + constant)
 
 
+def rowwise(value: Tensor, z: Tensor) -> Tensor:
+    """Return numbers of coefficients, `(*coefficients)` or with a row for each cloud, as factors of `z`."""
+    return (value[:, None] if value.ndim == z.ndim - 1 else value).to(z)
+
+
 def tilted_draw(
-    spectrum: Spectrum, mean: Tensor, z: Tensor, s: float, a: Tensor, variance: Tensor, noise: Tensor
+    spectrum: Spectrum, mean: Tensor, z: Tensor, s: float | Tensor, a: Tensor, variance: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Draw from the transition `N(m, s^2 I)` tilted by the potentials `N(a_i; (V^T x)_i, g_i^2)`.
 
@@ -248,7 +263,7 @@ def tilted_draw(
         spectrum: whose `V` gives the coefficients.
         mean: `m`, `(N, P, C, H, W)`.
         z: `V^T m`, `(N, P, *coefficients)`.
-        s: standard deviation of the transition.
+        s: standard deviation of the transition, a number or one for each cloud, `(N,)`, float64.
         a: where the potentials stand, `(N, *coefficients)`.
         variance: `g^2`, like those of `log_potential`; infinite where no potential acts.
         noise: standard normal, like `mean`.
@@ -256,15 +271,21 @@ def tilted_draw(
     Returns:
         The draw, like `mean`, and its coefficients, like `z`.
     """
-    gain = s**2 / (s**2 + variance)  # 0 where no potential acts
+    wide = image_scale(s, a) if isinstance(s, Tensor) else s
+    gain = 1 / (1 + variance / wide**2)  # 0 where no potential acts, and 1, not nearly so, for data without noise
     # V^T noise is standard normal: the coefficient that replaces another one reuses its noise.
     e = coefficients(spectrum, noise)
+    x, after = _noised(mean, noise, s), _noised(z, e, s)
     if gain.numel() == 0 or float(gain.max()) == 0:
-        return torch.add(mean, noise, alpha=s), torch.add(z, e, alpha=s)
-    spread = (1 - gain).sqrt_().sub_(1).mul_(s)  # g s / sqrt(s^2 + g^2) - s
-    change = (a[:, None] - z).mul_(gain.to(z)).addcmul_(spread.to(z), e)
-    x = torch.add(mean, noise, alpha=s).add_(spectrum.V(flat(change)).reshape(mean.shape))
-    return x, e.mul_(s).add_(z).add_(change)
+        return x, after
+    spread = (1 - gain).sqrt_().sub_(1).mul_(wide)  # g s / sqrt(s^2 + g^2) - s
+    change = (a[:, None] - z).mul_(rowwise(gain, z)).addcmul_(rowwise(spread, z), e)
+    return x.add_(spectrum.V(flat(change)).reshape(mean.shape)), after.add_(change)
+
+
+def _noised(x: Tensor, noise: Tensor, s: float | Tensor) -> Tensor:
+    """Return `x + s n`, with a number or one for each cloud."""
+    return torch.addcmul(x, image_scale(s, x), noise) if isinstance(s, Tensor) else torch.add(x, noise, alpha=s)
 
 
 def log_outside(run: Run, spectrum: Spectrum, tau: Tensor) -> Tensor:
@@ -306,6 +327,13 @@ def with_levels(levels: Tensor, wanted: Tensor) -> Tensor:
         k = torch.where(free, (inner / value).log().abs(), math.inf).argmin()
         inner[k], free[k] = value, False
     return torch.cat([levels[:1], inner.sort(descending=True).values, levels[-2:]])
+
+
+def levels_below(tau: Tensor, levels: tuple[float, ...]) -> Tensor:
+    """Return the highest level at or below each finite `tau`, float64; infinity stays."""
+    grid = torch.tensor(sorted({*levels, 0.0}), dtype=torch.float64, device=tau.device)
+    own = grid[torch.bucketize(tau * (1 + 1e-9), grid, right=True) - 1]
+    return torch.where(tau.isfinite(), own, math.inf)
 
 
 def on_levels(tau: Tensor, levels: tuple[float, ...]) -> Tensor:

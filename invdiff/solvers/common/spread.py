@@ -1,0 +1,36 @@
+"""How wide `p(x_0 | x_t)` is, as the state itself tells.
+
+A white Gaussian prior of the data's standard deviation `v` would have `1 / w_t^2 = 1 / sigma_t^2 + 1 / v^2`; pixels
+tell of each other, so that it is narrower. `x_t - E[x_0 | x_t]` is orthogonal to what the denoiser leaves open, hence
+
+    E ||x_0 - E[x_0 | x_t]||^2 = d sigma_t^2 - E ||x_t - E[x_0 | x_t]||^2,      d pixels,
+
+at no further evaluation. Noise of variance `2 sigma_t^4 / d` stands in it: it is averaged with `w_t^2`, by the inverse
+variances, that of `w_t^2` being taken for `w_t^4 / 64`.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .singular import squared
+
+LEAST = 0.6  # of the spread of white images; with 0.15 a state with noise left in it loses sight of the data
+CAUTION = 1 / 64  # variance of the error around that of white images, before anything is seen, in squares of it
+
+
+def matched_spread(x: Tensor, x0: Tensor, sigma: float, std: float) -> Tensor:
+    """Return `r_t` of each image, `(N,)`, float64: at most that of white images, at least `LEAST` of it.
+
+    Args:
+        x: `x_t`, `(N, C, H, W)`.
+        x0: `E[x_0 | x_t]`, like `x`.
+        sigma: level of `x_t`.
+        std: standard deviation of the data.
+    """
+    pixels = x[0].numel()
+    white = 1 / (1 / sigma**2 + 1 / std**2)
+    error = sigma**2 - squared(x - x0) / pixels
+    trust = 1 / (1 + 2 * sigma**4 / (pixels * CAUTION * white**2))
+    variance = white + trust * (error - white)
+    return variance.clamp(LEAST**2 * white, white).sqrt()
