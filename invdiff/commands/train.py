@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..training.config import TrainConfig
     from ..training.data import Pack
     from ..training.loop import Progress
-    from ..training.team import Team
+    from ..training.process_group import ProcessGroup
 
 logger = logging.getLogger("invdiff.training")
 
@@ -31,20 +31,21 @@ def train(
     config: Annotated[Path | None, text("TOML file with the configuration.")] = None,
     recipe: Annotated[
         str | None,
-        text("Recipe of the package: photo (unless given), photo-finish, photo-maps, ct, ct-finish or fashion."),
+        text("Recipe of the package: photo (default), photo-finish, photo-maps, ct, ct-finish or fashion."),
     ] = None,
-    held_out: Annotated[Path | None, text("Folder of held-out images; a share of the data unless given.")] = None,
+    held_out: Annotated[Path | None, text("Folder of held-out images; by default a part of the data.")] = None,
     init: Annotated[Path | None, text("Exported prior to begin with.")] = None,
     device: Device = "auto",
     threads: Threads = None,
     workers: Annotated[
-        int, typer.Option(help="Processes that share each batch; on a busy CPU, one a core.", rich_help_panel=RUN)
+        int,
+        typer.Option(help="Processes that share each batch; on a shared CPU, one for each core.", rich_help_panel=RUN),
     ] = 1,
     progress: Annotated[
         bool, typer.Option(" /--no-progress", help="Show no progress bar.", show_default=False, rich_help_panel=RUN)
     ] = True,
 ) -> Path:
-    """Train a prior on a folder of images; killed at any moment, the same command goes on where it was.
+    """Train a prior on a folder of images; after an interruption, the same command continues.
 
     Example: invdiff train --data photographs --out runs/mine
     """
@@ -55,20 +56,20 @@ def train(
 
     from ..priors import NetworkPrior
     from ..training.config import TrainConfig
-    from ..training.team import Team
+    from ..training.process_group import ProcessGroup
 
     if config is not None and recipe is not None:
         raise ValueError("train: expected --config or --recipe, got both; give one of them")
     settings = TrainConfig.from_toml(config) if config is not None else TrainConfig.from_recipe(recipe or "photo")
     target = _device(device)
-    Team(0, workers).share(settings.data.batch)
+    ProcessGroup(0, workers).share(settings.data.batch)
     for what, path in (("training data", data), ("held-out data", held_out)):
         if path is not None and not path.exists():
             raise FileNotFoundError(f"{what}: expected a folder of images, {path} does not exist")
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"--out: expected a folder, got the file {str(out)!r}; choose another name")
     if init is not None:
-        NetworkPrior.load(init)  # what is wrong with it is said before anything is written
+        NetworkPrior.load(init)  # errors in it are reported before anything is written
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     threads = threads or torch.get_num_threads()
@@ -82,7 +83,7 @@ def train(
     if workers == 1:
         _work(0, plan)
     else:
-        plan.meeting_point.unlink(missing_ok=True)
+        plan.rendezvous_file.unlink(missing_ok=True)
         spawn(_work, (plan,), nprocs=workers)
     weights = (out / settings.run.name).with_suffix(".safetensors")
     terminal.line(f"Prior: {weights}")
@@ -102,7 +103,7 @@ def _device(name: str) -> torch.device:
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """What a worker is told."""
+    """The options of a worker process."""
 
     config: TrainConfig
     data: Path
@@ -115,8 +116,8 @@ class _Plan:
     workers: int
 
     @property
-    def meeting_point(self) -> Path:
-        return self.out.resolve() / "team"
+    def rendezvous_file(self) -> Path:
+        return self.out.resolve() / "rendezvous"
 
     def packs(self) -> tuple[Pack, Pack]:
         from ..training.data import load_pack, split_pack
@@ -131,22 +132,22 @@ def _work(rank: int, plan: _Plan) -> None:
     import torch
 
     from ..training.loop import fit
-    from ..training.team import Team
+    from ..training.process_group import ProcessGroup
 
     torch.set_num_threads(plan.threads)
-    team = Team(rank, plan.workers)
-    team.join(str(plan.meeting_point))
+    processes = ProcessGroup(rank, plan.workers)
+    processes.join(str(plan.rendezvous_file))
     try:
         pack, held_out = plan.packs()
-        if team.leads:
-            _lead(plan, team, pack, held_out)
+        if processes.is_main:
+            _main(plan, processes, pack, held_out)
         else:
-            fit(plan.config, pack, held_out, plan.out, device=plan.device, init=plan.init, team=team)
+            fit(plan.config, pack, held_out, plan.out, device=plan.device, init=plan.init, processes=processes)
     finally:
-        team.leave()
+        processes.leave()
 
 
-def _lead(plan: _Plan, team: Team, pack: Pack, held_out: Pack) -> None:
+def _main(plan: _Plan, processes: ProcessGroup, pack: Pack, held_out: Pack) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -177,7 +178,14 @@ def _lead(plan: _Plan, team: Team, pack: Pack, held_out: Pack) -> None:
                 bar.update(task, completed=p.step, total=p.steps, loss=p.loss)
 
             exported = fit(
-                plan.config, pack, held_out, plan.out, device=plan.device, init=plan.init, watch=watch, team=team
+                plan.config,
+                pack,
+                held_out,
+                plan.out,
+                device=plan.device,
+                init=plan.init,
+                watch=watch,
+                processes=processes,
             )
         console.print(f"prior: {exported}", highlight=False)
     finally:

@@ -1,12 +1,12 @@
-"""Random crops of packed images, and the transformations that make few photographs serve for many.
+"""Random crops of packed images, and their augmentation.
 
 A crop is drawn at a random scale (an antialiased bicubic resize of a larger or smaller square of the source), turned
 by one of the eight symmetries of the square, and recoloured by a random affine map of its channels
 
     x' = clip(1/2 + a (M x - 1/2) + b),     M = P (1 + s (H - 1)),
 
-`P` a permutation of the channels, `H` a rotation of the hue with a random saturation (0 gives a grey image).
-Everything is a function of one `numpy` generator, so that batch `k` of a run can be drawn again after a restart.
+with a permutation `P` of the channels and a rotation `H` of the hue with a random saturation (0 gives a grey image).
+Everything is a function of one `numpy` generator, so batch `k` of a run can be drawn again after a restart.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
-    """How crops are varied.
+    """The augmentation of crops.
 
     Attributes:
         scale_min: smallest number of source pixels for one pixel of the crop (below 1 enlarges).
         scale_max: largest such number.
-        scale_share: share of the crops whose scale is random; the others are cut out as they are.
+        scale_share: fraction of the crops with a random scale; the others are not resized.
         mirror: whether crops are mirrored left to right.
-        rotate: whether crops are turned by multiples of 90 degrees and mirrored top to bottom.
-        colour: share of the crops of three channels whose channels are permuted, and hue and saturation changed.
-        grey: share of those whose saturation becomes 0.
+        rotate: whether crops are rotated by multiples of 90 degrees and mirrored top to bottom.
+        colour: fraction of the crops of three channels with permuted channels and a changed hue and saturation.
+        grey: fraction of those with saturation 0.
         contrast: the contrast `a` is log-uniform in `[1 - contrast, 1 / (1 - contrast)]`; 0 for none.
         brightness: the shift `b` is uniform in `[-brightness, brightness]`.
     """

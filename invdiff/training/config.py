@@ -24,7 +24,7 @@ from .objectives.noise import NoiseConfig
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """Optimisation.
+    """The configuration of the optimiser.
 
     Attributes:
         name: `"muon"` (kernels by Muon, the rest by AdamW) or `"adamw"`.
@@ -34,7 +34,7 @@ class OptimizerConfig:
         weight_decay: of the kernels.
         clip: largest norm of the gradient.
         newton_schulz: Muon's orthogonalisation steps.
-        ema_half_life: steps over which the averaged weights forget half.
+        ema_half_life: half-life of the averaged weights, in steps.
     """
 
     name: str = "muon"
@@ -53,16 +53,16 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Length of a run, and what it writes when.
+    """The length of a run, and its outputs.
 
     Attributes:
         name: name of the prior.
         whole_image: whether the prior is for images of the size of the crops only.
         steps: optimiser steps.
-        warmup: steps over which the learning rate rises.
-        decay: share of the steps, at the end, over which it falls to zero.
+        warmup: steps of the rise of the learning rate.
+        decay: fraction of the steps, at the end, over which it decreases to zero.
         seed: of weights, crops and noise.
-        precision: `"auto"` (bfloat16 where the hardware has it), `"float32"` or `"bfloat16"`.
+        precision: `"auto"` (bfloat16 if the hardware supports it), `"float32"` or `"bfloat16"`.
         checkpoint_minutes: minutes between checkpoints.
         evaluate_minutes: minutes between tables of denoising quality.
         evaluate_images: held-out images in that table.
@@ -90,12 +90,12 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """All of a training run.
+    """The complete configuration of a training run.
 
     Attributes:
         run: length and outputs.
         data: batches.
-        augment: how crops are varied.
+        augment: augmentation of crops.
         noise: noise levels and the loss.
         noise_maps: levels that differ from pixel to pixel.
         optimizer: optimisation.
@@ -175,16 +175,16 @@ class TrainConfig:
 
 
 class Table(Where):
-    """A table of a configuration; the nameless one holds all others."""
+    """A table of a configuration; the table without a name holds all others."""
 
     def at(self, key: str) -> str:
         """Return `table.key`."""
         return f"{self.owner}.{key}" if self.owner else key
 
     def unknown(self, key: str, known: Iterable[str]) -> str:
-        """Return the message for a key that there is not."""
+        """Return the message for an unknown key."""
         return f"{self.at(key)}: no such key; {unknown('key', key, known).partition('; ')[2]}"
 
     def inside(self, key: str) -> Table:
-        """Return the place of a table's keys."""
+        """Return the location of a table's keys."""
         return Table(self.at(key))

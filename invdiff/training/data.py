@@ -1,4 +1,4 @@
-"""Images of a folder, decoded once into one file of bytes, and the batches drawn from it.
+"""The images of a folder, decoded once into one file of bytes, and batches from it.
 
 Decoding costs more than a training step of a small network, so the folder is packed: `images.u8` holds the pixels
 of all images one after the other, `images.json` their sizes and a signature of the folder. The pack is memory-mapped.
@@ -57,7 +57,7 @@ class Pack:
 
 
 def load_pack(source: Path, channels: int, cache: Path) -> Pack:
-    """Return the images of `source`, from `cache` where it holds them already.
+    """Return the images of `source`, from `cache` if it has them.
 
     Args:
         source: a folder of images (searched with its subfolders), or one IDX file (`*-idx3-ubyte`, also gzipped).
@@ -102,7 +102,7 @@ def _write_pack(files: list[Path], channels: int, cache: Path, signature: str) -
                 for pixels in _decode(file, channels):
                     out.write(pixels.tobytes())
                     sizes.append(pixels.shape[:2])
-            except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for broken files
+            except (OSError, ValueError, SyntaxError) as error:  # Pillow's errors for broken files
                 skipped.append(f"{file.name}: {error}")
     os.replace(partial, cache / "images.u8")
     index = {"signature": signature, "sizes": sizes, "skipped": skipped}
@@ -126,7 +126,7 @@ def _read_idx(file: Path, channels: int) -> list[NDArray[np.uint8]]:
 
 
 def split_pack(pack: Pack, share: float) -> tuple[Pack, Pack]:
-    """Return `(train, held_out)`: every image whose place in the order falls on the share is held out."""
+    """Return `(train, held_out)`; the held-out images are evenly spaced in the order of the pack."""
     index = np.arange(len(pack))
     held = np.floor((index + 1) * share) > np.floor(index * share)
     if held.all() or not held.any():
@@ -138,14 +138,14 @@ def split_pack(pack: Pack, share: float) -> tuple[Pack, Pack]:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """What a batch consists of.
+    """The configuration of batches.
 
     Attributes:
         channels: 1 or 3.
         crop: side of the square crops, in pixels.
         batch: crops in a step.
         area_power: an image is drawn with probability proportional to its area to this power.
-        held_out: share of the images kept for evaluation where no folder of held-out images is given.
+        held_out: fraction of the images for evaluation, if there is no folder of held-out images.
     """
 
     channels: int = 3
@@ -156,7 +156,7 @@ class DataConfig:
 
 
 class Batches:
-    """Batches of crops in [0, 1]; batch `k`, of which `mine` is drawn, depends on the seed and on `k` alone."""
+    """Batches of crops in [0, 1]; batch `k`, of which the part `mine` is drawn, depends on the seed and `k` only."""
 
     def __init__(
         self, pack: Pack, data: DataConfig, augment: AugmentConfig, seed: int, mine: slice | None = None
@@ -177,7 +177,7 @@ class Batches:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that a kill at any moment leaves the old file or the new one."""
+    """Write `content` to `path` atomically: a kill leaves the old file or the new one."""
     partial = path.with_name(path.name + ".part")
     with partial.open("wb") as out:
         out.write(content)

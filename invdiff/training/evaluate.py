@@ -1,4 +1,4 @@
-"""What a run is judged by while it goes: denoising of held-out images, and a sheet to look at."""
+"""Evaluation during a run: denoising of held-out images, and a sheet of images."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LEVELS = (15, 25, 50)
 
 
 def held_out_batch(pack: Pack, config: TrainConfig) -> Tensor:
-    """Return the central squares of evenly chosen held-out images, `(N, C, S, S)` in [0, 1].
+    """Return the central squares of evenly spaced held-out images, `(N, C, S, S)` in [0, 1].
 
     `S` is the side of the crops for a prior of whole images, else the largest multiple of the network's stride, up to
-    256 pixels, that fits into all of them.
+    256 pixels, that fits all images.
     """
     count = min(config.run.evaluate_images, len(pack))
     chosen = np.linspace(0, len(pack) - 1, count).round().astype(int)

@@ -1,4 +1,4 @@
-"""The training loop: draws batches, takes steps, keeps an average, saves, measures, exports."""
+"""The training loop: batches, steps, averaged weights, checkpoints, evaluation, export."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .config import TrainConfig
 from .data import Batches, Pack, write_atomic
 from .evaluate import denoising_table, held_out_batch, write_sheet
 from .objectives.configured import configured_loss, output_of
+from .process_group import ProcessGroup
 from .state import TrainState, learning_rate_factor
-from .team import Team
 
 logger = logging.getLogger("invdiff.training")
-ALONE = Team()
+ALONE = ProcessGroup()
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """What a run tells its watcher after each step."""
+    """The progress of a run after a step."""
 
     step: int
     steps: int
@@ -47,7 +47,7 @@ def fit(
     init: Path | None = None,
     watch: Callable[[Progress], None] | None = None,
     stop_after: int | None = None,
-    team: Team = ALONE,
+    processes: ProcessGroup = ALONE,
 ) -> Path | None:
     """Train, from the checkpoint in `out` if there is one, and export.
 
@@ -56,16 +56,16 @@ def fit(
         train: images.
         held_out: images for the tables.
         out: folder of the run.
-        device: where the network is trained.
-        init: exported prior whose weights to begin with, where there is no checkpoint.
+        device: of the training.
+        init: exported prior with the initial weights, if there is no checkpoint.
         watch: called after each step.
-        stop_after: leave, with a checkpoint, once this many steps are done; for tests of resuming.
-        team: the processes that train together; only its leader writes.
+        stop_after: stop, with a checkpoint, after this number of steps; for tests of resuming.
+        processes: the processes that train together; only the main process writes.
 
     Returns:
-        The exported weights; `None` when stopped early, or for those who do not lead.
+        The exported weights; `None` if stopped early, or in a process that is not the main one.
     """
-    mine = team.share(config.data.batch)
+    mine = processes.share(config.data.batch)
     batches = Batches(train, config.data, config.augment, config.run.seed, mine)
     checkpoint = out / "checkpoint.pt"
     if checkpoint.is_file():
@@ -86,7 +86,7 @@ def fit(
     loss_count, loss, logged = 0, float("nan"), state.step // 200
     saved = measured = now = time.perf_counter()
     while state.step < config.run.steps and (stop_after is None or state.step < stop_after):
-        loss_sum += _step(state, config, batches, autocast, device, team)
+        loss_sum += _step(state, config, batches, autocast, device, processes)
         loss_count += 1
         then, now = now, time.perf_counter()
         state.seconds += now - then
@@ -101,7 +101,7 @@ def fit(
         if watch is not None:
             left = state.seconds / state.step * (config.run.steps - state.step)
             watch(Progress(state.step, config.run.steps, loss, state.seconds, left))
-        if not team.leads:
+        if not processes.is_main:
             continue
         if now - saved > 60 * config.run.checkpoint_minutes:
             state.save(checkpoint)
@@ -109,19 +109,24 @@ def fit(
         if now - measured > 60 * config.run.evaluate_minutes:
             _report(state, config, evaluation, out)
             measured = time.perf_counter()
-    if not team.leads:
+    if not processes.is_main:
         return None
     state.save(checkpoint)
     if state.step < config.run.steps:
         return None
     table = _report(state, config, evaluation, out)
     return state.export(
-        out / config.run.name, config, describe_run(state, config, train, device, team) | {"held_out": table}
+        out / config.run.name, config, describe_run(state, config, train, device, processes) | {"held_out": table}
     )
 
 
 def _step(
-    state: TrainState, config: TrainConfig, batches: Batches, autocast: bool, device: torch.device, team: Team
+    state: TrainState,
+    config: TrainConfig,
+    batches: Batches,
+    autocast: bool,
+    device: torch.device,
+    processes: ProcessGroup,
 ) -> Tensor:
     factor = learning_rate_factor(state.step, config)
     for optimizer, lr in zip(state.optimizers, (config.optimizer.lr, config.optimizer.lr_rest), strict=True):
@@ -130,22 +135,22 @@ def _step(
     x = batches(state.step).to(device, non_blocking=True)
     rng = np.random.default_rng((config.run.seed, 2, state.step))
     levels = config.noise.draw(config.data.batch, rng)[batches.mine]
-    g = torch.Generator().manual_seed(int(rng.integers(2**62)) + team.rank)
-    # Levels of `edm` are stratified over the whole batch; some of the others weight by the density of their own law.
+    g = torch.Generator().manual_seed(int(rng.integers(2**62)) + processes.rank)
+    # Levels of `edm` are stratified over the whole batch; some other objectives weight by the density of their levels.
     sigma = torch.from_numpy(levels) if config.run.objective == "edm" else None
     if config.noise_maps.used:
-        own = np.random.default_rng((config.run.seed, 3, state.step, team.rank))
+        own = np.random.default_rng((config.run.seed, 3, state.step, processes.rank))
         sigma = torch.from_numpy(config.noise_maps.draw(levels, config.noise.sigma_max, config.data.crop, own))
     loss = configured_loss(config.run.objective, state.network, x, g, state.scaling, config.noise, autocast, sigma)
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    team.average_gradients(state.network.parameters())
+    processes.average_gradients(state.network.parameters())
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.optimizer.clip)
     for optimizer in state.optimizers:
         optimizer.step()
     state.step += 1
-    # The average must not remember the first weights longer than a tenth of the run so far.
+    # The memory of the average is at most a tenth of the run so far.
     forget = max(1.0 - 0.5 ** (1.0 / config.optimizer.ema_half_life), 1.0 / (1.0 + 0.1 * state.step))
     with torch.no_grad():
         torch._foreach_lerp_(list(state.average.parameters()), list(state.network.parameters()), forget)
@@ -153,7 +158,7 @@ def _step(
 
 
 def _measure(pack: Pack, config: TrainConfig) -> Preconditioning:
-    """Return the preconditioning for the data as the augmentation leaves them."""
+    """Return the preconditioning for the augmented data."""
     batches = Batches(pack, config.data, config.augment, config.run.seed)
     sample = torch.cat([batches(k) for k in range(max(1, 512 // config.data.batch))]).double()
     return Preconditioning(
@@ -166,20 +171,20 @@ def _measure(pack: Pack, config: TrainConfig) -> Preconditioning:
 
 
 def use_bfloat16(precision: str, device: torch.device) -> bool:
-    """Return whether the network should compute in bfloat16: where asked for, or where the hardware multiplies it."""
+    """Return whether the network computes in bfloat16: if requested, or if the hardware supports it."""
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not in every torch that we accept
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not in every supported torch
     return device.type == "cpu" and supported is not None and bool(supported())
 
 
 def describe_run(
-    state: TrainState, config: TrainConfig, train: Pack, device: torch.device, team: Team
+    state: TrainState, config: TrainConfig, train: Pack, device: torch.device, processes: ProcessGroup
 ) -> dict[str, Any]:
     """Return the facts of a run for the card of its prior."""
-    cpu = f"cpu, processes: {team.size}, threads in each: {torch.get_num_threads()}"
+    cpu = f"cpu, processes: {processes.size}, threads in each: {torch.get_num_threads()}"
     name = cpu if device.type == "cpu" else torch.cuda.get_device_name(device)
     return {
         "steps": state.step,

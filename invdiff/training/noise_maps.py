@@ -1,8 +1,8 @@
 """Noise levels that differ from pixel to pixel, for networks that take a map of them.
 
-A map has one of four forms: constant; two levels on a random set of pixels, as a mask of missing pixels makes them; two
-levels inside and outside of a box; a smooth transition between two levels. The lower level is that of the ordinary law
-of noise levels; the higher one is the highest level of the training (a pixel that was not measured) or log-uniform
+A map has one of four forms: constant; two levels on a random set of pixels, as for a mask of missing pixels; two levels
+inside and outside of a box; a smooth transition between two levels. The lower level has the ordinary distribution of
+noise levels. The higher level is the highest one of the training (a pixel that was not measured), or log-uniform
 between the two.
 """
 
@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
-_MISSING_SHARE = 0.35  # of the maps whose higher level is that of pixels that were not measured
+_MISSING_SHARE = 0.35  # fraction of the maps whose higher level is that of unmeasured pixels
 _GRID = 4  # smooth maps interpolate a random grid of this side
 
 
 @dataclasses.dataclass(frozen=True)
 class NoiseMapConfig:
-    """Shares of the forms; what remains of 1 is constant.
+    """Fractions of the forms; the remaining maps are constant.
 
     Attributes:
-        pixels: share of the maps with two levels on a random set of pixels.
-        boxes: share with two levels, one in a box.
-        smooth: share with a smooth transition.
+        pixels: fraction of the maps with two levels on a random set of pixels.
+        boxes: fraction with two levels, one in a box.
+        smooth: fraction with a smooth transition.
     """
 
     pixels: float = 0.0

@@ -1,11 +1,11 @@
-r"""Muon: momentum whose matrices are replaced by the nearest orthogonal ones.
+r"""Muon: momentum with its matrices replaced by the nearest orthogonal ones.
 
 For a weight seen as a matrix (a kernel `(O, I, k, k)` as `(O, I k k)`),
 
     M <- mu M + g,    U = NS(g + mu M) ~ U V^T of its SVD,    W <- (1 - eta lambda) W - eta 0.2 sqrt(max(rows, cols)) U,
 
-`NS` a few Newton-Schulz steps. The factor makes the update's root mean square 0.2, that of Adam, so that one learning
-rate serves both; vectors, the embedding and the first and last layers are left to AdamW.
+where `NS` is a few Newton-Schulz steps. The factor makes the update's root mean square 0.2, that of Adam, so one
+learning rate suits both. AdamW updates vectors, the embedding and the first and last layers.
 
 References:
     Muon (Jordan et al., 2024), https://kellerjordan.github.io/posts/muon/
@@ -39,7 +39,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Take one step on the gradients at hand; `closure` is not supported."""
+        """Take one step on the present gradients; `closure` is not supported."""
         if closure is not None:
             raise ValueError("Muon: expected no closure; call backward before step")
         for group in self.param_groups:

@@ -1,9 +1,8 @@
 """Fit the power spectrum of photographs, for the stationary Gaussian prior.
 
-The variances of cosine coefficients, averaged over photographs and over rings of equal frequency, are fitted by
-`a / (f^2 + f_0^2)^(p/2)` in the logarithm. The fit is made invariant to permutations of the colour channels, for a
-folder of flowers is redder than the world: there is one spectrum for the luminance and one for the two opponent
-colours.
+The variances of cosine coefficients, averaged over photographs and over rings of equal frequency, are fitted by `a /
+(f^2 + f_0^2)^(p/2)` in the logarithm. The fit is invariant under permutations of the colour channels, so that it does
+not depend on the colours of the folder: there is one spectrum for the luminance and one for the two opponent colours.
 
     python -m invdiff.training.spectrum FOLDER OUT.json
 """

@@ -1,7 +1,7 @@
-"""Everything that a training run consists of between two steps, and its checkpoint.
+"""The state of a training run between two steps, and its checkpoint.
 
-Batches, noise and noise levels are functions of the seed and the step, so that the step is all the random state there
-is: a run that is killed and resumed takes the same steps, bit for bit on a CPU.
+Batches, noise and noise levels are functions of the seed and the step, so the step is the only random state. A killed
+and resumed run takes the same steps, bit for bit on a CPU.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class TrainState:
     """The state of a run.
 
     Attributes:
-        network: the weights that are trained.
-        average: their exponential moving average, which is what is exported.
+        network: the trained weights.
+        average: their exponential moving average, which is exported.
         optimizers: one for the kernels, one for the rest; or one for all.
         scaling: the preconditioning.
         step: steps taken.
-        seconds: time spent on them.
+        seconds: time of these steps.
     """
 
     network: UNet
@@ -49,7 +49,7 @@ class TrainState:
         """Return the state before the first step, from random weights or from those of an exported prior.
 
         Raises:
-            ValueError: if the exported prior's network is no part of the configuration's.
+            ValueError: if the exported prior's network is not a part of the configuration's.
         """
         torch_state = torch.random.get_rng_state()
         torch.manual_seed(config.run.seed)
@@ -115,8 +115,8 @@ class TrainState:
 def _load_weights(network: UNet, prior: NetworkPrior, init: Path) -> None:
     """Copy exported weights into a network that is the same or larger.
 
-    Added parts are blocks at the end of a level and the input for maps of the noise level. They contribute zero at
-    first, so that the larger network begins as the same denoiser.
+    Added parts are blocks at the end of a level, and the input for maps of the noise level. They contribute zero at
+    first, so the larger network begins as the same denoiser.
 
     Raises:
         ValueError: the exported network is not a part of this one.
@@ -136,7 +136,7 @@ def _fits(old: dict[str, torch.Tensor], network: UNet) -> bool:
 
 
 def make_optimizers(network: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Return the optimisers of `network`; kernels are its convolutions but the stem and the head."""
+    """Return the optimisers of `network`; kernels are its convolutions without the stem and the head."""
     c = config.optimizer
     named = list(network.named_parameters())
     kernels = [p for n, p in named if p.ndim == 4 and n.split(".")[0] not in ("stem", "head", "map_stem")]
@@ -149,7 +149,7 @@ def make_optimizers(network: nn.Module, config: TrainConfig) -> list[torch.optim
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
-    """Return the trapezoid: up over the warm-up, flat, and linearly to zero over the last share of the steps."""
+    """Return the trapezoid: a rise over the warm-up, constant, and a linear decay over the last part of the steps."""
     run = config.run
     down = max(1.0, run.decay * run.steps)
     return max(0.0, min(1.0, (step + 1) / max(1, run.warmup), (run.steps - step) / down))

@@ -2,7 +2,7 @@
 
 - `denoising`: regression of any of the targets in `invdiff.priors.conversions`, under any of the `weightings`.
 - `implicit`: implicit and sliced score matching, which need no clean image.
-- `noise`: laws of the noise levels.
+- `noise`: distributions of the noise levels.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ OBJECTIVES: dict[str, Factory] = {
     "implicit": lambda mean, std, noise: ImplicitScoreMatching(EDMOutput(mean=mean, std=std), noise),
     "sliced": lambda mean, std, noise: SlicedScoreMatching(EDMOutput(mean=mean, std=std), noise),
 }
-"""Objectives by the names that a training configuration knows: data's mean and standard deviation, law of levels."""
+"""Objectives by the names of a configuration: functions of the data's mean and std and the levels' distribution."""
 
 
 def make_objective(name: str, mean: float, std: float, noise: NoiseLaw) -> Objective:
@@ -55,7 +55,7 @@ def make_objective(name: str, mean: float, std: float, noise: NoiseLaw) -> Objec
         name: one of `OBJECTIVES`.
         mean: the data's mean.
         std: the data's standard deviation.
-        noise: law of the noise levels.
+        noise: distribution of the noise levels.
 
     Raises:
         ValueError: no such objective; the message names the nearest one.

@@ -1,4 +1,4 @@
-"""What a training loop needs of an objective: a loss of each image, and the denoiser that the network is."""
+"""The contract of an objective: a loss of each image, and the denoiser of a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...priors.conversions import Denoiser, Network
 
 
 class Objective(abc.ABC):
-    """A loss whose minimiser, over all networks, is the exact denoiser; a frozen dataclass of its choices.
+    """A loss whose minimiser, over all networks, is the exact denoiser; a frozen dataclass of parameters.
 
     A network is `F(z, label)`, `(B, C, H, W)` and `(B,)` to `(B, C, H, W)`.
     """
@@ -25,14 +25,14 @@ class Objective(abc.ABC):
         Args:
             network: the network.
             x0: clean images, `(B, C, H, W)`.
-            generator: of noise and noise levels, on the CPU, whatever the device of `x0`.
-            sigma: noise levels, `(B,)`; drawn from the objective's law unless given. Denoising score matching with
-                EDM's output also takes one for each pixel, `(B, 1, H, W)`.
+            generator: of noise and noise levels, on the CPU, for every device of `x0`.
+            sigma: noise levels, `(B,)`; by default they are drawn. Denoising score matching with EDM's output also
+                takes one for each pixel, `(B, 1, H, W)`.
         """
 
     @abc.abstractmethod
     def to_denoiser(self, network: Network) -> Denoiser:
-        """Return `(x, sigma)` to `E[x_0 | x_sigma = x]`, as the network estimates it."""
+        """Return the network's estimate of `E[x_0 | x_sigma = x]`, a function of `(x, sigma)`."""
 
 
 def normal_like(x: Tensor, generator: torch.Generator) -> Callable[[], Tensor]:

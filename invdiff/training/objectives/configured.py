@@ -1,4 +1,4 @@
-"""The objective that a training run's configuration names."""
+"""The objective of a training run's configuration."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .noise import EitherOf, LogNormal, LogUniform, NoiseConfig, NoiseLaw
 
 
 def output_of(name: str) -> str:
-    """Return what a network trained by the objective `name` estimates, one of `OUTPUTS`."""
+    """Return the output of a network trained by the objective `name`, one of `OUTPUTS`."""
     return name if name in OUTPUTS else "edm"
 
 
 def levels_of(config: NoiseConfig) -> NoiseLaw:
-    """Return the law of a configuration's noise levels; its log-normal part is not cut off at the ends."""
+    """Return the distribution of a configuration's noise levels; its log-normal part is not truncated."""
     uniform = LogUniform(config.sigma_min, config.sigma_max)
     return EitherOf(uniform, LogNormal(config.centre, config.spread), config.uniform_share)
 
@@ -40,9 +40,9 @@ def configured_loss(
         x: images in [0, 1], `(B, C, H, W)`.
         generator: of noise and noise levels, on the CPU.
         scaling: mean and standard deviation of the data.
-        noise: law of the levels.
+        noise: distribution of the levels.
         autocast: whether the network computes in bfloat16.
-        sigma: noise levels, `(B,)`, or for `edm` one for each pixel, `(B, 1, H, W)`; drawn from their law unless given.
+        sigma: noise levels, `(B,)`, or for `edm` one for each pixel, `(B, 1, H, W)`; by default they are drawn.
     """
 
     def call(z: Tensor, label: Tensor) -> Tensor:

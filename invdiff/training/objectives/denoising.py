@@ -2,9 +2,9 @@
 
     loss = w(sigma) b(sigma)^2 |F(z, label) - target|^2 / d,      denoise = m + a (x - m) + b F,
 
-which is `w |denoise(x_sigma, sigma) - x_0|^2 / d` where the target is a function of `x_0` and `x_sigma`, and differs
-from it by nothing that depends on the network where the target is random given both (previous state, last increment).
-Its minimiser is the mean of the target given `x_sigma`, hence the posterior mean, for every positive weight.
+which is `w |denoise(x_sigma, sigma) - x_0|^2 / d` if the target is a function of `x_0` and `x_sigma`, and differs from
+it by a constant in the network if the target is random given both (previous state, last increment). Its minimiser is
+the mean of the target given `x_sigma`, hence the posterior mean, for every positive weight.
 
 With EDM's target and plain weights it is EDM's objective: with `x' = x_0 - m` and `x'_sigma = x' + sigma n`,
 
@@ -34,11 +34,11 @@ from .weightings import Plain, Weighting
 
 @dataclass(frozen=True)
 class DenoisingScoreMatching(Objective):
-    """Regression of what the network shall say about a noisy image.
+    """Regression of the network's target for a noisy image.
 
     Attributes:
         output: what the network estimates.
-        noise: law of the noise levels.
+        noise: distribution of the noise levels.
         weighting: weight of squared denoising errors.
 
     Example:
@@ -61,5 +61,5 @@ class DenoisingScoreMatching(Objective):
         return (expand_sigma(factor, x0, maps=True) * error).flatten(1).mean(1)
 
     def to_denoiser(self, network: Network) -> Denoiser:
-        """Return the denoiser that the network is."""
+        """Return the denoiser of the network."""
         return lambda x, sigma: self.output.denoise(network, x, sigma)

@@ -34,11 +34,11 @@ from .weightings import InverseVariance, Weighting
 
 @dataclass(frozen=True)
 class ImplicitScoreMatching(Objective):
-    """Implicit score matching with the exact divergence, one backward pass for each pixel: for few pixels.
+    """Implicit score matching with the exact divergence, with one backward pass for each pixel, for small images.
 
     Attributes:
         output: what the network estimates.
-        noise: law of the noise levels.
+        noise: distribution of the noise levels.
         weighting: weight of squared denoising errors.
 
     Example:
@@ -61,7 +61,7 @@ class ImplicitScoreMatching(Objective):
         return factor * (flat.square().sum(1) + 2 * divergence) / flat.shape[1]
 
     def to_denoiser(self, network: Network) -> Denoiser:
-        """Return the denoiser that the network is."""
+        """Return the denoiser of the network."""
         return lambda x, sigma: self.output.denoise(network, x, sigma)
 
 
@@ -71,10 +71,10 @@ class SlicedScoreMatching(Objective):
 
     Attributes:
         output: what the network estimates.
-        noise: law of the noise levels.
+        noise: distribution of the noise levels.
         weighting: weight of squared denoising errors.
         probes: directions for each image.
-        reduced: whether `|s|^2` is taken whole, which lowers the variance; otherwise along the directions only.
+        reduced: whether `|s|^2` is exact, which lowers the variance; otherwise it is estimated along the directions.
 
     Example:
         >>> SlicedScoreMatching(probes=2).loss(lambda z, label: 0 * z, torch.rand(3, 1, 1, 2), torch.Generator()).shape
@@ -105,7 +105,7 @@ class SlicedScoreMatching(Objective):
         return factor * total / (self.probes * x0[0].numel())
 
     def to_denoiser(self, network: Network) -> Denoiser:
-        """Return the denoiser that the network is."""
+        """Return the denoiser of the network."""
         return lambda x, sigma: self.output.denoise(network, x, sigma)
 
 

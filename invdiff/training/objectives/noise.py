@@ -1,11 +1,11 @@
-"""Laws of the noise levels that a network is trained at, by the density `q` of `log sigma`.
+"""Distributions of the noise levels of a training, by the density `q` of `log sigma`.
 
 log-uniform    q(l) = 1 / (l_max - l_min)  on [l_min, l_max]
 log-normal     q(l) = N(l; log centre, spread^2)
 mixture        q(l) = share q_1(l) + (1 - share) q_2(l)
 
-`NoiseConfig` is the law that a training run's configuration names: log-normal where quality counts most, log-uniform so
-that no level is forgotten. Within a batch its levels are stratified, which lowers the variance.
+`NoiseConfig` is the distribution of a training run's configuration: log-normal at the most important levels, and
+log-uniform to include all levels. Within a batch its levels are stratified, which lowers the variance.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 
 
 class NoiseLaw(abc.ABC):
-    """A law of noise levels."""
+    """A distribution of noise levels."""
 
     @abc.abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
@@ -62,14 +62,14 @@ class LogUniform(NoiseLaw):
         return torch.exp(math.log(self.sigma_min) + u * math.log(self.sigma_max / self.sigma_min))
 
     def density(self, sigma: Tensor) -> Tensor:
-        """Return `1 / log(sigma_max / sigma_min)` between the ends, 0 beyond."""
+        """Return `1 / log(sigma_max / sigma_min)` between the ends, 0 outside."""
         inside = (sigma >= self.sigma_min) & (sigma <= self.sigma_max)
         return inside.to(sigma) / math.log(self.sigma_max / self.sigma_min)
 
 
 @dataclass(frozen=True)
 class LogNormal(NoiseLaw):
-    """Levels whose logarithm is normal, as EDM trains.
+    """Levels with a normal logarithm, as in EDM.
 
     Attributes:
         centre: their median, in units of the images.
@@ -103,11 +103,11 @@ class LogNormal(NoiseLaw):
 
 @dataclass(frozen=True)
 class EitherOf(NoiseLaw):
-    """One law with some probability, another one otherwise.
+    """A mixture of two distributions.
 
     Attributes:
-        first: the one law.
-        second: the other law.
+        first: the first distribution.
+        second: the second distribution.
         share: probability of the first.
 
     Example:
@@ -125,8 +125,8 @@ class EitherOf(NoiseLaw):
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Return `n` levels."""
-        pick = torch.rand(n, generator=generator, dtype=torch.float64) < self.share
-        return torch.where(pick, self.first.sample(n, generator), self.second.sample(n, generator))
+        selected = torch.rand(n, generator=generator, dtype=torch.float64) < self.share
+        return torch.where(selected, self.first.sample(n, generator), self.second.sample(n, generator))
 
     def density(self, sigma: Tensor) -> Tensor:
         """Return the mixture's density of `log sigma`."""
@@ -142,7 +142,7 @@ class NoiseConfig:
         sigma_max: highest level.
         centre: median of the log-normal part.
         spread: standard deviation of its logarithm.
-        uniform_share: share of the log-uniform part.
+        uniform_share: fraction of the log-uniform part.
     """
 
     sigma_min: float = 0.002

@@ -1,11 +1,11 @@
-"""Weights of denoising errors: what makes one objective out of another.
+"""Weights of denoising errors, which distinguish the objectives.
 
-Every denoising objective is `E[w(sigma) |denoise(x_sigma, sigma) - x_0|^2]` over the law of noise levels. With `b` the
-factor of the network's output in the denoiser (`invdiff.priors.conversions`), `q` the density of `log sigma`:
+Every denoising objective is `E[w(sigma) |denoise(x_sigma, sigma) - x_0|^2]` over the distribution of noise levels. With
+`b` the factor of the network's output in the denoiser (`invdiff.priors.conversions`), `q` the density of `log sigma`:
 
     plain                 w = 1 / b^2                       plain regression of the network's own target
-    inverse variance      w = 1 / sigma^2                   SMLD's `lambda = sigma^2` on scores; plain regression of the
-    noise EDM                   w = 1 / sigma^2 + 1 / s_d^2       plain regression of EDM's target
+    inverse variance      w = 1 / sigma^2                   SMLD's `lambda = sigma^2` on scores; regression of the noise
+    EDM                   w = 1 / sigma^2 + 1 / s_d^2       plain regression of EDM's target
     even                  w = 1                             mean square error of the image
     maximum likelihood    w = 1 / (sigma^2 q(log sigma))    the bound on the likelihood, below
     DDIM's bound          w = (1 - k)^2 / (2 s^2)           with x_{t-1} ~ N(x_0 + k (x_t - x_0), s^2) of `transitions`
@@ -14,8 +14,8 @@ Maximum likelihood: for a model whose reverse SDE has the denoiser `D`, and `D*`
 
     KL(p || model) <= KL(p_sigma_max || start) + int E|D - D*|^2 / sigma^2 d log sigma,
 
-an equality where `D` is the denoiser of some law. DDIM's: the sum over the chain of
-`KL(q(x_{t-1} | x_t, x_0) || q(x_{t-1} | x_t, x_0 = D))`; at `eta = 1`, `w = (1 / sigma'^2 - 1 / sigma^2) / 2`, DDPM's.
+with equality if `D` is the denoiser of some distribution. DDIM's: the sum over the chain of `KL(q(x_{t-1} | x_t, x_0)
+|| q(x_{t-1} | x_t, x_0 = D))`; at `eta = 1`, `w = (1 / sigma'^2 - 1 / sigma^2) / 2`, DDPM's.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Weighting(Protocol):
         Args:
             sigma: noise levels, `(B,)`.
             output: what the network estimates.
-            noise: the law that the levels came from.
+            noise: the distribution of the levels.
         """
         ...
 
@@ -83,7 +83,7 @@ class EDMWeights:
 
 @dataclass(frozen=True)
 class Even:
-    """Every error counts the same: 1."""
+    """Equal weights: 1."""
 
     def __call__(self, sigma: Tensor, output: Output, noise: NoiseLaw) -> Tensor:
         """Return 1."""
@@ -92,7 +92,7 @@ class Even:
 
 @dataclass(frozen=True)
 class MaximumLikelihood:
-    """The weights under which the objective bounds the likelihood, whatever the law of levels: `1 / (sigma^2 q)`.
+    """The weights for which the objective bounds the likelihood, for every distribution of levels: `1 / (sigma^2 q)`.
 
     References:
         Maximum Likelihood Training of Score-Based Diffusion Models (Song et al., 2021),
@@ -109,7 +109,7 @@ class DDIMVariational:
     """The weights of DDIM's variational bound.
 
     Attributes:
-        eta: share of the ancestral noise, positive: without noise the bound is infinite.
+        eta: fraction of the ancestral noise, positive, because without noise the bound is infinite.
         previous: from levels to the previous, lower ones, both positive.
 
     References:

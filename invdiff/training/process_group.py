@@ -1,7 +1,7 @@
-"""Several processes that train one network: each draws its share of a batch, gradients are averaged.
+"""A group of processes that train one network: each draws its part of a batch, and gradients are averaged.
 
-On a CPU, two processes of one thread each beat one process of two threads wherever the machine does other work too: a
-step waits for the slower process once, not for the slower thread after every layer.
+On a CPU that is shared with other programs, two processes of one thread each are faster than one process of two
+threads: a step waits for the slower process once, not for the slower thread after every layer.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import nn
 
 
 @dataclasses.dataclass(frozen=True)
-class Team:
-    """A process's place among those that train together.
+class ProcessGroup:
+    """A process's rank in its group.
 
     Attributes:
-        rank: number of this process; 0 saves, measures and exports.
+        rank: index of this process; the main process, 0, saves, evaluates and exports.
         size: number of processes.
     """
 
@@ -27,17 +27,19 @@ class Team:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this process saves, measures and exports."""
+    def is_main(self) -> bool:
+        """Whether this process saves, evaluates and exports."""
         return self.rank == 0
 
-    def join(self, meeting_point: str) -> None:
-        """Wait for the others at a file that all of them name, which must not exist before."""
+    def join(self, rendezvous_file: str) -> None:
+        """Wait for the other processes, by a file that all of them name; it must not exist before."""
         if self.size > 1:
-            dist.init_process_group("gloo", init_method=f"file://{meeting_point}", rank=self.rank, world_size=self.size)
+            dist.init_process_group(
+                "gloo", init_method=f"file://{rendezvous_file}", rank=self.rank, world_size=self.size
+            )
 
     def leave(self) -> None:
-        """Leave the group that `join` made."""
+        """Leave the group."""
         if self.size > 1:
             dist.destroy_process_group()
 
@@ -53,7 +55,7 @@ class Team:
         return slice(self.rank * part, (self.rank + 1) * part)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace the gradients by their mean over the team."""
+        """Replace the gradients by their mean over the group."""
         if self.size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
