@@ -45,6 +45,7 @@ from typing import Any
 
 import tomli_w
 
+from ..checks import integer
 from ..registry import unknown
 from ..solvers.base import Solver
 from ..specs import build, canonical, parse_spec
@@ -78,8 +79,8 @@ class Data:
             raise ValueError(f"data: channels: expected 1 or 3, got {self.channels!r}")
         for name in ("images", "size"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"data: {name}: expected an integer >= 1, got {value!r}")
+            if value is not None:
+                integer(f"data: {name}", value, 1)
         if not isinstance(self.source, str):
             raise ValueError(f"data: source: expected text, got {self.source!r}")
 
@@ -136,9 +137,7 @@ class Suite:
                 raise ValueError(f"suite {self.name!r}: {name}: expected a list of names, got {values!r}")
             object.__setattr__(self, name, tuple(dict.fromkeys(canonical(parse_spec(v)) for v in values)))
         for name in ("samples", "seeds"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"suite {self.name!r}: {name}: expected an integer >= 1, got {value!r}")
+            integer(f"suite {self.name!r}: {name}", getattr(self, name), 1)
         object.__setattr__(self, "metrics", tuple(self.metrics))
         check_names(self.metrics)
         for task in self.tasks:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import math
 import zlib
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,6 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_number, integer
 from ..noise import Gaussian
 from ..operators import (
     Blur,
@@ -61,8 +61,7 @@ class Task(abc.ABC):
     noise: float = 0.025
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.noise) and self.noise >= 0):
-            raise ValueError(f"{type(self).__name__}: noise: expected a finite number >= 0, got {self.noise}")
+        check_number(self, "noise", 0)
 
     @abc.abstractmethod
     def operator(self, shape: Shape, generator: torch.Generator) -> Operator:
@@ -241,8 +240,7 @@ class _ParallelBeam(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.views < 1:
-            raise ValueError(f"{type(self).__name__}: views: expected a positive number of them, got {self.views}")
+        integer(f"{type(self).__name__}: views", self.views, 1, expected="a positive number of them")
 
     def operator(self, shape: Shape, generator: torch.Generator) -> Operator:
         """Return the projections."""

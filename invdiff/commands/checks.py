@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ..checks import integer
 from ..registry import Registry, unknown
 
 RESULT = "result.json"
@@ -27,8 +28,8 @@ def check_exists(path: Path) -> None:
 
 def check_at_least(option: str, value: int | None, least: int) -> None:
     """Raise a ValueError for a number that is too small."""
-    if value is not None and value < least:
-        raise ValueError(f"{option}: expected an integer >= {least}, got {value}")
+    if value is not None:
+        integer(option, value, least)
 
 
 def check_out(out: Path, *, overwrite: bool) -> None:

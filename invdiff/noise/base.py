@@ -11,11 +11,12 @@ use it.
 from __future__ import annotations
 
 import abc
-import math
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor
+
+from ..checks import is_number, number
 
 if TYPE_CHECKING:
     from .gaussian import GaussianMap
@@ -103,8 +104,6 @@ def finite(owner: str, name: str, value: object, *, positive: bool) -> float:
         TypeError: no number.
         ValueError: another number; the message names class, parameter, what was expected and what came.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise TypeError(f"{owner}: {name}: expected a number, got {type(value).__name__}")
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
-        raise ValueError(f"{owner}: {name}: expected a finite number {'> 0' if positive else '>= 0'}, got {value}")
-    return float(value)
+    return number(f"{owner}: {name}", value, 0, positive=positive)

@@ -18,6 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import integer
 from .base import Independent, finite
 
 
@@ -42,8 +43,7 @@ class Quantized(Independent):
     summary: ClassVar[str] = "Gaussian noise, then rounding to equally spaced levels"
 
     def __post_init__(self) -> None:
-        if isinstance(self.levels, bool) or not isinstance(self.levels, int) or self.levels < 2:
-            raise ValueError(f"Quantized: levels: expected an integer >= 2, got {self.levels!r}; 8 bits have 256")
+        integer("Quantized: levels", self.levels, 2, hint="8 bits have 256")
         finite("Quantized", "std", self.std, positive=False)
 
     @property

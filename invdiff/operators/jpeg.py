@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..checks import integer
 from .base import Operator
 from .numerics.constants import Constant
 from .shapes import image_shape
@@ -60,9 +61,7 @@ class JPEG(Operator):
         channels = self.in_shape[0]
         if channels not in (1, 3):
             raise ValueError(f"JPEG: in_shape: expected 1 or 3 channels, got {self.in_shape}")
-        if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
-            raise ValueError(f"JPEG: quality: expected an integer from 1 to 100, got {quality!r}")
-        self.quality = quality
+        self.quality = integer("JPEG: quality", quality, 1, 100)
         scale = 5000 // quality if quality < 50 else 200 - 2 * quality
         tables = torch.tensor([LUMA, CHROMA, CHROMA][:channels])
         self._table = Constant(((tables * scale + 50) // 100).clamp(1, 255).double()[:, None, None])

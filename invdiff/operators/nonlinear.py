@@ -8,11 +8,10 @@ NonlinearBlur       y = g^-1(k * g(x)), g a gamma curve          blur in linear 
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
+from ..checks import number
 from .base import Operator
 from .blurs.blur import Blur, Border
 from .shapes import image_shape
@@ -47,8 +46,7 @@ class PhaseRetrieval(Operator):
 
     def __init__(self, in_shape: tuple[int, ...], *, oversampling: float = 2.0) -> None:
         self.in_shape = image_shape("PhaseRetrieval", in_shape)
-        if not (math.isfinite(oversampling) and oversampling >= 0):
-            raise ValueError(f"PhaseRetrieval: oversampling: expected a number of 0 or more, got {oversampling}")
+        number("PhaseRetrieval: oversampling", oversampling, 0)
         c, h, w = self.in_shape
         self._pad = int(oversampling / 8 * h), int(oversampling / 8 * w)
         self.out_shape = (c, h + 2 * self._pad[0], w + 2 * self._pad[1])
@@ -87,7 +85,7 @@ class HighDynamicRange(Operator):
 
     def __init__(self, in_shape: tuple[int, ...], *, gain: float = 2.0) -> None:
         self.in_shape = self.out_shape = image_shape("HighDynamicRange", in_shape)
-        self.gain = _positive("HighDynamicRange", "gain", gain)
+        self.gain = number("HighDynamicRange: gain", gain, positive=True, expected="a positive number")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the clipped image, `(B, C, H, W)`."""
@@ -119,7 +117,7 @@ class GammaCurve(Operator):
 
     def __init__(self, in_shape: tuple[int, ...], *, gamma: float = 2.2) -> None:
         self.in_shape = self.out_shape = image_shape("GammaCurve", in_shape)
-        self.gamma = _positive("GammaCurve", "gamma", gamma)
+        self.gamma = number("GammaCurve: gamma", gamma, positive=True, expected="a positive number")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the curve of `x`, `(B, C, H, W)`."""
@@ -176,9 +174,3 @@ class NonlinearBlur(Operator):
 
     def _describe(self) -> str:
         return f"gamma {self._curve.gamma:g}, {self._blur.border}"
-
-
-def _positive(owner: str, name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{owner}: {name}: expected a positive number, got {value!r}")
-    return float(value)

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..checks import integer, number
 from .base import LinearOperator, Spectrum
 from .color import row_orthogonal_spectrum
 from .composed.functions import Matrix
@@ -59,13 +60,10 @@ class CompressedSensing(LinearOperator):
         n = torch.Size(self.in_shape).numel()
         if (measurements is None) == (ratio is None):
             raise ValueError("CompressedSensing: measurements, ratio: expected one of the two")
-        if ratio is not None and not 0 < ratio <= 1:
-            raise ValueError(f"CompressedSensing: ratio: expected a number in (0, 1], got {ratio}")
-        m = max(1, round(n * ratio)) if ratio is not None else measurements
-        if not isinstance(m, int) or not 1 <= m <= n:
-            raise ValueError(
-                f"CompressedSensing: measurements: expected an integer from 1 to {n}, got {measurements!r}"
-            )
+        if ratio is not None:
+            number("CompressedSensing: ratio", ratio, 0, 1, positive=True)
+        wanted = max(1, round(n * ratio)) if ratio is not None else measurements
+        m = integer("CompressedSensing: measurements", wanted, 1, n)
         if kind not in ("structured", "dense"):
             raise ValueError(f"CompressedSensing: kind: expected 'structured' or 'dense', got {kind!r}")
         self.kind, self.out_shape = kind, (m,)

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_count, integer, number
 from ..loop import divergence_bound, iterate
 from ..priors.base import Prior
 from ..schedules import EDM, SPACINGS, VE, VP, Spacing, SubVP, karras_levels, scaled_levels
@@ -117,17 +118,11 @@ class Sampler(abc.ABC):
     sigma_max: float | None = None
 
     def __post_init__(self) -> None:
-        self._require("steps", self.steps, 1)
+        check_count(self, "steps")
         for name in ("sigma_min", "sigma_max"):
             value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{type(self).__name__}: {name}: expected a positive number, got {value}")
-
-    def _require(self, name: str, value: float, least: float, most: float = math.inf) -> None:
-        if not least <= value <= most:
-            raise ValueError(
-                f"{type(self).__name__}: {name}: expected a number in [{least:g}, {most:g}], got {value}; change {name}"
-            )
+            if value is not None:
+                number(f"{type(self).__name__}: {name}", value, positive=True, expected="a positive number")
 
     def ends(self, prior: Prior) -> tuple[float, float]:
         """Return the lowest positive and the highest level for this prior."""
@@ -182,8 +177,7 @@ class Sampler(abc.ABC):
         name = type(self).__name__
         size = image_shape(name, prior, shape)
         for label, value, least in (("n", n, 1), ("seed", seed, 0), ("batch_size", batch_size or 1, 1)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}: {label}: expected an integer >= {least}, got {value!r}")
+            integer(f"{name}: {label}", value, least)
         if start is not None and tuple(start.shape) != (n, *size):
             raise ValueError(f"{name}: start: expected shape {(n, *size)}, got {tuple(start.shape)}")
         levels = tuple(self.levels(prior).tolist())

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..checks import check_number
 from ..schedules import Spacing, vp_levels
 from ..transitions import ddim_step
 from .base import Sampler, Walk
@@ -49,7 +50,7 @@ class DDIM(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require("eta", self.eta, 0, 1)
+        check_number(self, "eta", 0, 1)
 
     def step(self, walk: Walk, x: Tensor, i: int) -> Tensor:
         """Draw from `q(x_{t-1} | x_t, x0)`."""

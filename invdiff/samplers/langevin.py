@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..priors.composition import log_density_of
 from ..schedules import Spacing, geometric_levels, scaled_levels
@@ -68,8 +69,8 @@ class ULA(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require("gamma", self.gamma, 0)
-        self._require("warm", self.warm, 0)
+        check_number(self, "gamma", 0)
+        check_count(self, "warm", 0)
         if self.sigma is not None and not self.sigma > 0:
             raise ValueError(f"ULA: sigma: expected a positive noise level, got {self.sigma}")
 
@@ -138,8 +139,8 @@ class AnnealedLangevin(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require("inner", self.inner, 1)
-        self._require("rate", self.rate, 0, 1 if self.consistent else math.inf)
+        check_count(self, "inner")
+        check_number(self, "rate", 0, 1 if self.consistent else math.inf)
 
     def step(self, walk: Walk, x: Tensor, i: int) -> Tensor:
         """Take the inner steps at level `i`, and denoise after the last level."""
@@ -197,8 +198,8 @@ class AnnealedMALA(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require("inner", self.inner, 1)
-        self._require("rate", self.rate, 0)
+        check_count(self, "inner")
+        check_number(self, "rate", 0)
 
     def step(self, walk: Walk, x: Tensor, i: int) -> Tensor:
         """Take the inner steps at level `i`, then the Euler step of the probability flow to the next level."""

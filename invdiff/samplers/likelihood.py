@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import check_count
 from ..priors.base import Prior
 from ..streams import Streams, generator
 
@@ -109,8 +110,7 @@ class Hutchinson(Trace):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.probes < 1:
-            raise ValueError(f"Hutchinson: probes: expected at least 1, got {self.probes}")
+        check_count(self, "probes")
 
     def bind(self, x: Tensor) -> Traced:
         """Return the estimate of each probe, `(B, probes)`."""

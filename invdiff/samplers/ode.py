@@ -19,6 +19,7 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..specs import Choices
 from ..transitions import ddim_step, heun_step, raise_noise
@@ -81,8 +82,10 @@ class Heun(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("churn", "churn_min", "churn_max", "churn_noise"):
-            self._require(name, getattr(self, name), 0)
+        for name in ("churn", "churn_min", "churn_noise"):
+            check_number(self, name, 0)
+        if self.churn_max != math.inf:
+            check_number(self, "churn_max", 0)
 
     def step(self, walk: Walk, x: Tensor, i: int) -> Tensor:
         """Raise the noise by churn, then take a Heun step down."""
@@ -175,10 +178,9 @@ class AdaptiveODE(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require("together", self.together, 1)
+        check_count(self, "together")
         for name in ("rtol", "atol"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"AdaptiveODE: {name}: expected a positive number, got {getattr(self, name)}")
+            check_number(self, name, 0, positive=True)
 
     def levels(self, prior: Prior) -> Tensor:
         """Return the two ends of the flow, and 0."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..schedules import VP, Diffusion
 from ..transitions import langevin_step
@@ -108,8 +109,8 @@ class PredictorCorrector(ReverseSDE):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require("corrections", self.corrections, 0)
-        self._require("snr", self.snr, 0)
+        check_count(self, "corrections", 0)
+        check_number(self, "snr", 0)
 
     def step(self, walk: Walk, x: Tensor, i: int) -> Tensor:
         """Predict, then correct; the last step denoises."""

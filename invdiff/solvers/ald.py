@@ -17,11 +17,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import langevin_step, tweedie_score
-from .common.checks import check_count, check_number
 from .common.guidance import data_pull, gain
 from .common.levels import annealed_levels
 from .common.run import Run

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import integer
 from ..loop import choose, inside, zeros_of
 from ..memory import check_fits
 from ..noise import Gaussian
@@ -248,8 +249,7 @@ class Solver(metaclass=SolverType):
     def _check(self, problem: Problem, prior: Prior, samples: int, seed: int, batch_size: int | None) -> None:
         name = type(self).__name__
         for label, value, least in (("samples", samples, 1), ("seed", seed, 0), ("batch_size", batch_size or 1, 1)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}: {label}: expected an integer >= {least}, got {value!r}")
+            integer(f"{name}: {label}", value, least)
         check_fits(f"{name}: samples", (len(problem), samples, *problem.operator.in_shape), "ask for fewer")
         if fault := attribute_fault(prior):
             raise ValueError(f"{name}: prior: {fault}; correct {type(prior).__name__}")

@@ -17,12 +17,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..noise import Gaussian
 from ..operators.base import LinearOperator
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
-from .common.checks import check_count, check_number
 from .common.data_step import FEW, data_step, distinct
 from .common.levels import annealed_levels
 from .common.run import Run

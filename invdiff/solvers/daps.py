@@ -28,11 +28,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import karras_levels
 from ..transitions import ddim_step
-from .common.checks import check_number
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import data_draw
@@ -88,8 +88,7 @@ class DAPS(IterativeSolver):
 
     def __post_init__(self) -> None:
         for name in ("steps", "inner", "moves"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"DAPS: {name}: expected at least 1, got {getattr(self, name)}")
+            check_count(self, name)
         check_number(self, "spread", 0, positive=True)
 
     @property

@@ -20,10 +20,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_coefficients, langevin_step, tweedie_score
-from .common.checks import check_count, check_number
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import Range, Ranges

@@ -19,10 +19,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import raise_noise
-from .common.checks import check_count, check_number
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import SHARE, Ranges

@@ -13,9 +13,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
-from .common.checks import check_count, check_number
 from .common.initial_state import center
 from .common.levels import ddpm_levels
 from .common.run import Run

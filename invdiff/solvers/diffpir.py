@@ -21,13 +21,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import VP
+from .common.levels import published_range
 from .common.run import Run
 from .common.search import SHARE, Range, Ranges
 from .common.splitting import data_mode
-from .dps import DDPM_SIGMA
 from .iterative import IterativeSolver
 
 
@@ -67,17 +68,14 @@ class DiffPIR(IterativeSolver):
     search: ClassVar[Ranges] = {"weight": Range(0.05, 20.0, log=True), "zeta": SHARE}
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"DiffPIR: steps: expected at least 1, got {self.steps}")
-        if not (self.weight > 0 and math.isfinite(self.weight)):
-            raise ValueError(f"DiffPIR: weight: expected a finite number > 0, got {self.weight}")
-        if not 0 <= self.zeta <= 1:
-            raise ValueError(f"DiffPIR: zeta: expected a number in [0, 1], got {self.zeta}")
+        check_count(self, "steps")
+        check_number(self, "weight", 0, positive=True)
+        check_number(self, "zeta", 0, 1)
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels whose times stand closer the lower they are: `1 - sqrt(u)` of the span, `u` uniform."""
         r = prior.std / 0.5
-        low, high = max(prior.sigma_min / r, DDPM_SIGMA[0]), min(prior.sigma_max / r, DDPM_SIGMA[1])
+        low, high = published_range(prior)
         vp = VP()
         u = torch.linspace(0, 1, self.steps, dtype=torch.float64)
         begin, end = float(vp.time(high)), float(vp.time(low))

@@ -19,10 +19,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..problem import Problem
 from .base import Solver
 from .common.adam import Moments, adam_step
-from .common.checks import check_count, check_number
 from .common.hourglass import Hourglass
 from .common.run import Run
 from .common.search import Range, Ranges

@@ -28,17 +28,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_number, integer
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import vp_levels
 from ..transitions import ddim_step
 from .common.guidance import tweedie_gradient
+from .common.levels import published_range
 from .common.run import Run
 from .common.search import SHARE, Range, Ranges
 from .iterative import IterativeSolver
 
 PUBLISHED_SIZE, PUBLISHED_STEPS = 3 * 256 * 256, 1000
-DDPM_SIGMA = (0.01, 157.0)  # lowest and highest level of DDPM's linear chain of 1000 steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,18 +86,13 @@ class DPS(IterativeSolver):
     search: ClassVar[Ranges] = {"scale": Range(0.1, 100.0, log=True), "eta": SHARE}
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"DPS: steps: expected at least 1, got {self.steps}")
-        if not (self.scale >= 0 and math.isfinite(self.scale)):
-            raise ValueError(f"DPS: scale: expected a finite number >= 0, got {self.scale}")
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"DPS: eta: expected a number in [0, 1], got {self.eta}")
+        integer("DPS: steps", self.steps, 1, expected="at least 1")
+        check_number(self, "scale", 0)
+        check_number(self, "eta", 0, 1)
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels uniform in the time of the variance-preserving SDE within the prior's range."""
-        r = prior.std / 0.5
-        low, high = max(prior.sigma_min / r, DDPM_SIGMA[0]), min(prior.sigma_max / r, DDPM_SIGMA[1])
-        return r * vp_levels(self.steps, low, high)
+        return prior.std / 0.5 * vp_levels(self.steps, *published_range(prior))
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take one ancestral step and one gradient step."""

@@ -22,8 +22,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ..checks import check_number
 from .common import particles as pf
-from .common.checks import check_number
 from .common.initial_state import center
 from .common.run import Run
 from .common.search import Range, Ranges

@@ -14,10 +14,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
-from .common.checks import check_count, check_number
 from .common.guidance import toward_data
 from .common.levels import ddpm_levels
 from .common.run import Run

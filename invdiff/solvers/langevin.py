@@ -17,13 +17,13 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..noise import Gaussian
 from ..operators.base import LinearOperator
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
 from ..transitions import langevin_step, tweedie_score
-from .common.checks import check_count, check_number
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import likelihood_score, noise_std

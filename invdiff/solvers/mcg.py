@@ -20,10 +20,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
-from .common.checks import check_count, check_number
 from .common.data_step import FEW, data_step
 from .common.guidance import image_scale, toward_data, tweedie_vjp
 from .common.levels import ddpm_levels

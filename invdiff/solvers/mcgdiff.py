@@ -27,6 +27,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ..checks import check_number
 from ..noise import Gaussian
 from ..operators.base import LinearOperator
 from ..priors.base import Prior
@@ -34,7 +35,6 @@ from ..problem import Problem
 from ..schedules import Spacing, geometric_levels, scaled_levels
 from ..transitions import ddim_coefficients
 from .common import particles as pf
-from .common.checks import check_number
 from .common.guidance import image_scale
 from .common.initial_state import center
 from .common.levels import level_range

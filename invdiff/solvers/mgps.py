@@ -15,10 +15,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import VP
-from .common.checks import check_count, check_number
 from .common.levels import ddpm_levels, level_range
 from .common.run import Run
 from .common.search import Range, Ranges

@@ -22,6 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..noise import Gaussian
 from ..operators.base import LinearOperator, Operator
 from ..operators.numerics.linalg import conjugate_gradients
@@ -29,7 +30,6 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import karras_levels
 from ..transitions import ddim_step, heun_step
-from .common.checks import check_count, check_number
 from .common.levels import level_range
 from .common.run import Run
 from .common.search import SHARE, Ranges

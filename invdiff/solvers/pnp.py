@@ -19,12 +19,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
 from .common.adam import Descent, falling
-from .common.checks import check_count, check_number
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import data_mode, first_estimate, is_conjugate, likelihood_score

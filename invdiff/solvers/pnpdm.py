@@ -23,6 +23,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
@@ -81,12 +82,9 @@ class PnPDM(IterativeSolver):
 
     def __post_init__(self) -> None:
         for name in ("steps", "inner", "moves"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"PnPDM: {name}: expected at least 1, got {getattr(self, name)}")
+            check_count(self, name)
         for name in ("rho_max", "rho_min", "noise_share"):
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"PnPDM: {name}: expected a finite number > 0, got {value}")
+            check_number(self, name, 0, positive=True)
 
     @property
     def evaluations(self) -> int:

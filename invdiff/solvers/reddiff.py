@@ -18,10 +18,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
 from .common.adam import Descent
-from .common.checks import check_count, check_number
 from .common.guidance import data_pull
 from .common.levels import ddpm_levels
 from .common.run import Run

@@ -19,10 +19,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import reverse_sde_step, tweedie_score
-from .common.checks import check_count, check_number
 from .common.guidance import image_scale, toward_data
 from .common.levels import annealed_levels
 from .common.run import Run

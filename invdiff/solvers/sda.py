@@ -20,11 +20,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step, tweedie_score
-from .common.checks import check_count, check_number
 from .common.guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_vjp
 from .common.levels import ddpm_levels
 from .common.run import Run

@@ -23,9 +23,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
-from .common.checks import check_count, check_number
 from .common.levels import annealed_levels
 from .common.run import Run
 from .common.search import Range, Ranges

@@ -25,11 +25,11 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ..checks import check_number
 from ..noise import Gaussian
 from ..operators.base import LinearOperator
 from ..transitions import ddim_coefficients
 from .common import particles as pf
-from .common.checks import check_number
 from .common.guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_vjp
 from .common.initial_state import center
 from .common.run import Run

@@ -20,9 +20,9 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number
 from ..operators.base import LinearOperator
 from .base import Solver
-from .common.checks import check_count, check_number
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import noise_std

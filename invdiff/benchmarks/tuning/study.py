@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...checks import integer
 from ...metrics import psnr
 from ...phantoms import body
 from ...priors.base import Prior
@@ -71,8 +72,7 @@ class Plan:
             raise ValueError("tune: tasks: expected at least one, got none")
         if not self.images:
             raise ValueError("tune: images: expected at least one, got none; give a folder of photographs")
-        if self.samples < 1:
-            raise ValueError(f"tune: samples: expected at least 1, got {self.samples}")
+        integer("tune: samples", self.samples, 1)
         self.searched()
         build(self.cls, self.fixed)
 

@@ -15,10 +15,10 @@ heavy.
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...checks import number
 from ...registry import noises, unknown
 from ...specs import Spec, Where, build, parse_spec
 
@@ -47,9 +47,7 @@ def parse_noise(text: str) -> Spec | None:
         std = float(text)
     except ValueError:
         return _parse_law(text)
-    if not math.isfinite(std) or std < 0:
-        raise ValueError(f"--noise: expected a finite number >= 0, got {std}")
-    return Spec("gaussian", {"std": std}, text)
+    return Spec("gaussian", {"std": number("--noise", std, 0)}, text)
 
 
 def _parse_law(text: str) -> Spec:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...checks import number
 from ...registry import is_weights, operators, priors, solvers
 from ...specs import Spec, parse_spec
 from ..checks import check_at_least, check_exists, check_name, check_out
@@ -56,8 +56,7 @@ class Request:
         check_at_least("--seed", self.seed, 0)
         check_at_least("--threads", self.threads, 1)
         check_at_least("--batch-size", self.batch_size, 1)
-        if not (math.isfinite(self.measurement_scale) and self.measurement_scale > 0):
-            raise ValueError(f"--measurement-scale: expected a finite number > 0, got {self.measurement_scale}")
+        number("--measurement-scale", self.measurement_scale, positive=True)
 
         if self.simulate:
             if self.noise == "auto":
@@ -92,8 +91,8 @@ class Request:
             raise ValueError("--missing-tolerance: goes with --missing-color, got none; add --missing-color")
         if self.mask is not None:
             check_exists(self.mask)
-        if self.pixel_size is not None and not (math.isfinite(self.pixel_size) and self.pixel_size > 0):
-            raise ValueError(f"--pixel-size: expected a finite number > 0, got {self.pixel_size}")
+        if self.pixel_size is not None:
+            number("--pixel-size", self.pixel_size, positive=True)
 
     def _is(self, kind: str) -> bool:
         """Return whether the operator is one like the named built-in one, by what it states of itself."""

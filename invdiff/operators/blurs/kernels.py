@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from ...checks import integer, number
 from ...memory import check_fits
 
 
@@ -36,8 +37,7 @@ def gaussian_kernel(std: float | tuple[float, float], size: int | tuple[int, int
     sizes = (size, size) if isinstance(size, int) or size is None else size
     axes: list[Tensor] = []
     for s, n in zip(stds, sizes, strict=True):
-        if not (math.isfinite(s) and s > 0):
-            raise ValueError(f"gaussian_kernel: std: expected a positive number of pixels, got {s}")
+        number("gaussian_kernel: std", s, positive=True, expected="a positive number of pixels")
         count = _size("gaussian_kernel", 2 * int(4 * s + 0.5) + 1 if n is None else n)
         check_fits("gaussian_kernel: std", (count, *map(len, axes)), f"choose fewer than {s:g} pixels")
         t = torch.arange(count, dtype=torch.float64) - (count - 1) / 2
@@ -99,8 +99,7 @@ def motion_kernel(
     """
     _size("motion_kernel", size)
     extent = size / 2 if length is None else float(length)
-    if not 0 <= intensity <= 1:
-        raise ValueError(f"motion_kernel: intensity: expected a number in [0, 1], got {intensity}")
+    number("motion_kernel: intensity", intensity, 0, 1)
     if not 0 < extent <= size:
         raise ValueError(
             f"motion_kernel: length: expected pixels in (0, {size}], got {extent}; enlarge size or shorten the path"
@@ -129,6 +128,4 @@ def motion_kernel(
 
 
 def _size(owner: str, n: int) -> int:
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"{owner}: size: expected a positive integer, got {n!r}")
-    return n
+    return integer(f"{owner}: size", n, 1, expected="a positive integer")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...checks import integer, number
 from ...registry import unknown
 from ..base import Operator
 from ..blurs.blur import Blur, Border
@@ -19,7 +20,7 @@ from ..downsample import Downsample
 from ..nonlinear import NonlinearBlur
 from .base import Shape
 from .files import kernel_from_file
-from .values import integer, pair
+from .values import pair
 
 
 def blur_kernel(
@@ -62,17 +63,17 @@ def blur_kernel(
         if sigma is None:
             raise ValueError("blur: sigma: expected with kernel=gaussian, as in blur:sigma=3")
         std = pair("blur", "sigma", sigma, float)
-        if not all(math.isfinite(s) and s > 0 for s in std):
-            raise ValueError(f"blur: sigma: expected a positive number of pixels, got {sigma}")
-        if size is not None and integer("blur", "size", size) < 1:
-            raise ValueError(f"blur: size: expected a positive number of pixels, got {size}")
+        for s in std:
+            number("blur: sigma", s, positive=True, expected="a positive number of pixels")
+        if size is not None:
+            integer("blur: size", size, 1, expected="a positive number of pixels")
         return gaussian_kernel((float(std[0]), float(std[1])), size)
     if kind == "uniform":
         if size is None:
             raise ValueError("blur: size: expected with kernel=uniform, as in blur:kernel=uniform,size=9")
-        return uniform_kernel(integer("blur", "size", size))
+        return uniform_kernel(integer("blur: size", size))
     if kind == "motion":
-        side = (math.ceil(length or 30) // 2 * 2 + 1) if size is None else integer("blur", "size", size)
+        side = (math.ceil(length or 30) // 2 * 2 + 1) if size is None else integer("blur: size", size)
         return motion_kernel(side, length=length, angle=angle, intensity=intensity or 0.0, seed=seed)
     return kernel_from_file(kind)
 
@@ -132,10 +133,9 @@ def space_varying_blur(
 ) -> Operator:
     """Build a Gaussian blur with standard deviation `sigma[0]` on the left to `sigma[1]` on the right."""
     low, high = pair("space_varying_blur", "sigma", sigma, float)
-    if not all(math.isfinite(s) and s > 0 for s in (low, high)):
-        raise ValueError(f"space_varying_blur: sigma: expected two positive numbers of pixels, got {sigma}")
-    if integer("space_varying_blur", "tiles", tiles) < 2:
-        raise ValueError(f"space_varying_blur: tiles: expected 2 or more, got {tiles}")
+    for s in (low, high):
+        number("space_varying_blur: sigma", s, positive=True, expected="two positive numbers of pixels")
+    integer("space_varying_blur: tiles", tiles, 2)
     side = 2 * math.ceil(4 * max(low, high)) + 1
     kernels = torch.stack([gaussian_kernel(low + (high - low) * i / (tiles - 1), side) for i in range(tiles)])
     return SpaceVaryingBlur(shape, kernels=kernels, weights=tile_weights(shape[1:], (1, tiles)), border=border)

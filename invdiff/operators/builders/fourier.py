@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from ...checks import number
 from ..base import Operator
 from ..mri import MRI, cartesian_mask
 from ..nonlinear import PhaseRetrieval
 from .base import Shape
 from .files import mask_from_file
-from .values import number
 
 
 def mri(
@@ -30,8 +30,8 @@ def mri(
         mask = mask_from_file(mask)
     if mask is None:
         assert acceleration is not None
-        fraction = number("mri", "center_fraction", center_fraction)
-        acceleration = number("mri", "acceleration", acceleration)
+        fraction = number("mri: center_fraction", center_fraction)
+        acceleration = number("mri: acceleration", acceleration)
         mask = cartesian_mask(shape[1:], acceleration=acceleration, center_fraction=fraction, seed=seed)
     return MRI(shape, mask=mask)
 
@@ -43,11 +43,11 @@ def real_image(shape: Shape, options: Mapping[str, Any]) -> Shape:
 
 def phase_retrieval(shape: Shape, *, oversampling: float = 2.0) -> Operator:
     """Build the magnitude of the oversampled Fourier transform; options as in `PhaseRetrieval`."""
-    return PhaseRetrieval(shape, oversampling=number("phase_retrieval", "oversampling", oversampling))
+    return PhaseRetrieval(shape, oversampling=number("phase_retrieval: oversampling", oversampling))
 
 
 def unpadded_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
     """Return the image's shape from that of its padded transform."""
-    share = number("phase_retrieval", "oversampling", options.get("oversampling", 2.0)) / 8
+    share = number("phase_retrieval: oversampling", options.get("oversampling", 2.0)) / 8
     sides = [next((n for n in range(1, m + 1) if n + 2 * int(share * n) == m), m) for m in shape[1:]]
     return shape[0], sides[0], sides[1]

@@ -7,13 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
+from ...checks import number
 from ..base import Operator
 from ..color import Demosaic, Grayscale
 from ..identity import Identity
 from ..inpainting import Inpainting, box_mask, random_mask
 from .base import Shape
 from .files import mask_from_file
-from .values import number, pair
+from .values import pair
 
 
 def identity(shape: Shape) -> Operator:
@@ -60,7 +61,7 @@ def inpainting(
         place = None if corner is None else pair("inpainting", "corner", corner)
         return Inpainting(box_mask((h, w), size=sides, corner=place), channels=shape[0])
     if random is not None:
-        missing = number("inpainting", "random", random)
+        missing = number("inpainting: random", random)
         if missing == 1:
             raise ValueError("inpainting: random: expected some pixels to be known, got 1.0, all of them missing")
         return Inpainting(random_mask((h, w), missing=missing, seed=seed), channels=shape[0])

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...checks import number
 from ..base import LinearOperator
 from ..numerics.constants import Constant
 from ..numerics.linalg import conjugate_gradients
@@ -278,9 +279,7 @@ def angular_weights(angles_deg: Tensor, period: float) -> Tensor:
 
 def positive(owner: str, name: str, value: float) -> float:
     """Return a positive, finite number, or raise a ValueError."""
-    if not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{owner}: {name}: expected a positive length, got {value!r}")
-    return float(value)
+    return number(f"{owner}: {name}", value, positive=True, expected="a positive length")
 
 
 def row(owner: str, name: str, values: ArrayLike | Tensor) -> Tensor:

@@ -18,6 +18,12 @@ DDPM_SIGMA = (0.01, 157.0)  # lowest and highest level of DDPM's linear chain of
 SHARE = 0.3  # of the data's noise, below which a level tells little more
 
 
+def published_range(prior: Prior) -> tuple[float, float]:
+    """Return the lowest and the highest level of DDPM's chain, inside the prior's range, for data on [-1, 1]."""
+    r = prior.std / 0.5
+    return max(prior.sigma_min / r, DDPM_SIGMA[0]), min(prior.sigma_max / r, DDPM_SIGMA[1])
+
+
 def data_level(problem: Problem) -> float:
     """Return the noise of the measurement in units of the images, `sigma_y / |A|`; 0 for noiseless data."""
     size = gain(problem.operator)

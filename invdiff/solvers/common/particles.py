@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...checks import check_count
 from ...noise import Gaussian
 from ...operators.base import Spectrum
 from ...priors.base import Prior
@@ -38,7 +39,6 @@ from ...schedules import SPACINGS, geometric_levels
 from ...specs import Choices
 from ..base import BATCH_VALUES
 from ..iterative import IterativeSolver
-from .checks import check_count
 from .guidance import image_scale
 from .levels import level_range
 from .run import Run

@@ -25,13 +25,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ...checks import check_count, check_number
 from ...loop import choose, divergence_bound, inside
 from ...noise import Gaussian
 from ...operators import to_deepinv
 from ...operators.base import LinearOperator, Spectrum
 from ...streams import Streams
 from ..base import Solver
-from ..common.checks import check_count, check_number
 from ..common.run import Run
 from ..common.search import SHARE, Range, Ranges
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ...checks import check_count
 from ...priors.base import expand_sigma
 from ...priors.conversions import Denoiser, EDMOutput, Network, Output
 from .base import Objective, normal_like
@@ -88,8 +89,7 @@ class SlicedScoreMatching(Objective):
     reduced: bool = True
 
     def __post_init__(self) -> None:
-        if self.probes < 1:
-            raise ValueError(f"SlicedScoreMatching: probes: expected at least 1, got {self.probes}")
+        check_count(self, "probes")
 
     def loss(self, network: Network, x0: Tensor, generator: torch.Generator, sigma: Tensor | None = None) -> Tensor:
         """Return `w sigma^4 (|s|^2 + 2 v^T grad(v^T s)) / d` of each image, `(B,)`, averaged over the probes."""

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
 
+from ...checks import check_number
+
 
 class NoiseLaw(abc.ABC):
     """A distribution of noise levels."""
@@ -120,8 +122,7 @@ class EitherOf(NoiseLaw):
     share: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"EitherOf: share: expected a number in [0, 1], got {self.share}")
+        check_number(self, "share", 0, 1)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Return `n` levels."""

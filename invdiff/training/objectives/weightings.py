@@ -27,6 +27,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ...checks import number
 from ...priors.conversions import Output, Shrink
 from .noise import NoiseLaw
 
@@ -120,8 +121,7 @@ class DDIMVariational:
     previous: Callable[[Tensor], Tensor] = field(default_factory=Shrink)
 
     def __post_init__(self) -> None:
-        if not 0 < self.eta <= 1:
-            raise ValueError(f"DDIMVariational: eta: expected a number in (0, 1], got {self.eta}")
+        number("DDIMVariational: eta", self.eta, 0, 1, positive=True)
 
     def __call__(self, sigma: Tensor, output: Output, noise: NoiseLaw) -> Tensor:
         """Return `(1 - k)^2 / (2 s^2)`."""
