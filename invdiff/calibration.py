@@ -1,23 +1,24 @@
-r"""Error bars with a guarantee: the factor by which a solver's intervals must grow so that they hold the truth.
+r"""Calibrated intervals: the factor by which a solver's intervals must be widened for a guaranteed coverage.
 
-An interval of a pixel is `centre +- lambda h`, with `h` the half-width that the samples predict. On clean images
-`i = 1..n` that are corrupted as the new one will be, the share of the pixels outside,
+The interval of a pixel is `centre +- lambda h`, with the half-width `h` from the samples. On clean images `i = 1..n`,
+corrupted like the new one, the fraction of the pixels outside,
 
     L_i(lambda) = mean over pixels of [|x_i - centre_i| > lambda h_i],
 
-falls as `lambda` grows. Two rules choose `lambda` for a level `1 - alpha`:
+decreases with `lambda`. Two rules choose `lambda` for a level `1 - alpha`:
 
     risk control with a confidence      the least lambda with  R^+(lambda') <= alpha  for all lambda' >= lambda,
                                         R^+ an upper bound of E L that holds with probability 1 - delta;
     control on average (no confidence)  the least lambda with  (sum_i L_i(lambda) + 1) / (n + 1) <= alpha.
 
-The first says: with probability `1 - delta` over the images of the calibration, the expected share of pixels of a new
-image that lie outside is at most `alpha`. The second: it is at most `alpha` on average over calibrations, too. Both
-hold for any solver, prior and law of images, if the new image is a draw of the law of those that calibrated it.
+The first rule guarantees: with probability `1 - delta` over the images of the calibration, the expected fraction of
+pixels outside for a new image is at most `alpha`. The second rule: this fraction is at most `alpha` on average over
+calibrations. Both hold for every solver, prior and distribution of images, if the new image is drawn from the
+distribution of the calibration images.
 
-The bound is Waudby-Smith and Ramdas', which knows the variance of the losses: with
-`nu_j = min(1, sqrt(2 log(1/delta) / (n s_{j-1}^2)))`, running means `m_j = (1/2 + sum L) / (1 + j)` and variances
-`s_j^2 = (1/4 + sum (L - m)^2) / (1 + j)`,
+The bound is that of Waudby-Smith and Ramdas, which adapts to the variance of the losses: with `nu_j = min(1, sqrt(2
+log(1/delta) / (n s_{j-1}^2)))`, running means `m_j = (1/2 + sum L) / (1 + j)` and variances `s_j^2 = (1/4 + sum (L -
+m)^2) / (1 + j)`,
 
     R^+ = the least R for which  max_j prod_{k <= j} (1 - nu_k (L_k - R)) > 1 / delta.
 
@@ -49,19 +50,19 @@ from .reconstruction import Reconstruction
 
 FORMAT = "invdiff.calibration/1"
 FLOOR = 1e-6
-"""Least half-width, in units of the images: without one no factor could mend a pixel whose samples all agree."""
+"""Least half-width, in units of the images, because no factor widens an interval of equal samples."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a calibration holds for: everything that the law of the intervals depends on but the image.
+    """The setting of a calibration: everything except the image that determines the distribution of the intervals.
 
     Attributes:
         operator: the operator and its options, as text.
-        noise: the noise law, as text.
+        noise: the noise model, as text.
         prior: name and hash of the prior.
         solver: the solver and its parameters, as text.
-        samples: how many samples of each image.
+        samples: number of samples of each image.
         shape: shape of the images.
         version: of invdiff.
     """
@@ -85,17 +86,17 @@ class Setting:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The factor of a solver's intervals, and what is guaranteed of them.
+    """The factor of a solver's intervals, and its guarantee.
 
     Attributes:
         factor: `lambda`.
-        level: share of the pixels inside that is guaranteed, `1 - alpha`.
+        level: guaranteed fraction of the pixels inside, `1 - alpha`.
         confidence: probability of the guarantee over the images of the calibration, `1 - delta`; `None` for control on
             average.
-        images: how many images there were.
-        covered: share of their pixels inside the calibrated intervals, on average.
+        images: number of calibration images.
+        covered: fraction of their pixels inside the calibrated intervals, on average.
         width: mean half-width of those intervals, in units of the images.
-        setting: what it holds for; `None` if nobody said.
+        setting: the setting for which it is valid; `None` if unknown.
 
     Example:
         >>> losses = np.array([[0.3, 0.1, 0.02, 0.0]] * 40)  # of 40 images, at factors 1 to 4
@@ -126,12 +127,12 @@ class Calibration:
         Args:
             results: one for each image or batch, with two samples or more.
             truths: clean images, `(B, C, H, W)` for each of them.
-            level: share of the pixels that shall lie inside, in (0, 1).
+            level: fraction of the pixels to be inside, in (0, 1).
             confidence: probability of the guarantee, in (0, 1); `None` for control on average.
-            setting: what the reconstructions have in common.
+            setting: of the reconstructions.
 
         Raises:
-            ValueError: too few images (the message says how many are needed), or numbers out of range.
+            ValueError: too few images (the message gives the least number), or numbers out of range.
         """
         check_probabilities(level, confidence)
         needed = images_needed(level, confidence)
@@ -159,13 +160,13 @@ class Calibration:
         """Return the least factor that the losses allow.
 
         Args:
-            losses: share outside of each image at each factor, `(n, len(factors))`, falling along the second axis.
-            factors: rising.
+            losses: fraction outside of each image for each factor, `(n, len(factors))`, decreasing in the second axis.
+            factors: in ascending order.
             level: `1 - alpha`.
             confidence: `1 - delta`, or `None`.
 
         Raises:
-            ValueError: no factor of those given is enough.
+            ValueError: no factor is large enough.
         """
         alpha, n = 1 - level, len(losses)
 
@@ -175,7 +176,7 @@ class Calibration:
                 return bool((column.sum() + 1) / (n + 1) <= alpha)
             return upper_bound(column, 1 - confidence) <= alpha
 
-        low, high = 0, len(factors)  # the first that is enough, by bisection: losses fall
+        low, high = 0, len(factors)  # bisection for the first one that is enough: losses decrease
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if enough(middle) else (middle + 1, high)
@@ -243,13 +244,13 @@ class Calibration:
 
 
 def half_width(result: Reconstruction, level: float) -> Tensor:
-    """Return the half-width of the interval that the samples predict, at least `FLOOR`, `(B, C, H, W)`."""
+    """Return the half-width of the interval of the samples, at least `FLOOR`, `(B, C, H, W)`."""
     lower, upper = result.interval(level)
     return ((upper - lower) / 2).clamp(min=FLOOR)
 
 
 def upper_bound(losses: NDArray[np.float64], delta: float) -> float:
-    """Return `R^+`, above the mean of the law that the losses are drawn from with probability `1 - delta`.
+    """Return `R^+`, which exceeds the mean of the distribution of the losses with probability `1 - delta`.
 
     Args:
         losses: independent draws in [0, 1], `(n,)`.
@@ -276,7 +277,7 @@ def upper_bound(losses: NDArray[np.float64], delta: float) -> float:
 
 
 def images_needed(level: float, confidence: float | None) -> int:
-    """Return the least number of images with which any factor can reach a level.
+    """Return the least number of images for which a level can be reached.
 
     Args:
         level: `1 - alpha`.

@@ -1,10 +1,10 @@
-"""The command line: its commands, and how they end.
+"""The command line: its commands, errors and exit codes.
 
 Exit codes: 0 done, 1 an error inside invdiff or out of memory, 2 bad input (one line on standard error, nothing
 written), 3 the solver diverged (results are written and say so), 130 interrupted (nothing written).
 
-What a command can be asked for is declared in its module of `commands`. These modules and what they import at their top
-stay free of torch, so that help and listings answer at once.
+The options of a command are declared in its module of `commands`. These modules, and their imports at the top, do not
+import torch, so help and listings are fast.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="invdiff",
-    help="Bayesian inverse problems in imaging: a corrupted image goes in, samples of what it was come out.",
+    help="Bayesian inverse problems in imaging: from a corrupted image to samples of the clean one.",
     epilog="Start with: invdiff demo",
     no_args_is_help=True,
     add_completion=False,
@@ -61,7 +61,7 @@ def _common(
     ] = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show Python's traceback on errors.")] = False,
 ) -> None:
-    del traceback  # `main` looks for the flag itself, so that it holds for errors of parsing too
+    del traceback  # `main` reads the flag itself, so that it also applies to errors of parsing
 
 
 for _command in (reconstruct, demo, sample, train, check, grade, tune, bench, report, score):
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     Args:
-        argv: the arguments; those of the process unless given.
+        argv: the arguments; by default those of the process.
     """
     words = sys.argv[1:] if argv is None else argv
     line = shlex.join(["invdiff", *words])
@@ -84,12 +84,12 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         with _terminable():
-            alone = words == ["--traceback"]  # to typer a missing command, not the wish for help
+            alone = words == ["--traceback"]  # typer reports a missing command, but the user wants help
             code = app(args=[] if alone else list(words), prog_name="invdiff", standalone_mode=False, obj=line)
             sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
-    except BrokenPipeError:  # the reader of a pipe, such as head, has left: no error
+    except BrokenPipeError:  # the reader of a pipe, such as head, has closed it: no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as failure:
@@ -108,11 +108,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _bad_input(failure: Exception) -> tuple[int, str] | None:
-    """Return the exit code and the line for errors that the user can mend, `None` for all others."""
+    """Return the exit code and the message for errors of the user, `None` for all others."""
     if callable(tell := getattr(failure, "format_message", None)):  # typer's own: unknown option, missing argument, ...
         path = getattr(getattr(failure, "ctx", None), "command_path", "invdiff")
         return 2, f"{tell().rstrip('.')}; see: {path} --help"
-    extra = isinstance(failure, ImportError) and "pip install" in str(failure)  # a part that is not installed
+    extra = isinstance(failure, ImportError) and "pip install" in str(failure)  # an extra that is not installed
     if extra or isinstance(failure, ValueError | TypeError):
         return 2, str(failure)
     if isinstance(failure, OSError):
@@ -134,7 +134,7 @@ def _interrupted() -> int:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exception meanwhile, so that temporary files are removed on the way out."""
+    """Raise an exception on SIGTERM, so that temporary files are removed."""
 
     def terminate(number: int, frame: object) -> None:
         raise SystemExit(128 + number)

@@ -1,7 +1,7 @@
 """The loop of steps that solvers and samplers share, with its watch for divergence.
 
 A state is a tensor with a row for each sample, or a named tuple of such tensors whose first entry is the image. A row
-whose image holds NaN, or values beyond a bound, has diverged: it keeps its last good state, and the others go on.
+has diverged if its image has NaN, or values beyond a bound. It keeps its last finite state, and the others continue.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ def iterate(
     diverged: Callable[[Tensor, S, int], None],
     advance: Callable[[], None],
 ) -> S:
-    """Take steps until all are done, or no row is left that has not diverged.
+    """Take all steps, or stop when every row has diverged.
 
     Args:
         step: from the state and the step's number, from 0, to the next state.
         state: the first state.
-        steps: how many are taken.
+        steps: number of steps.
         bound: largest absolute value of an image, see `divergence_bound`.
-        diverged: called with the rows that are good, `(N,)`, the state before the step, and the step's number, whenever
-            rows diverge.
+        diverged: called when rows diverge, with the mask of the other rows, `(N,)`, the state before the step, and the
+            step's number.
         advance: called after each step.
 
     Returns:
-        The last state; for rows that diverged, the one before they did.
+        The last state; for diverged rows, the last one before.
     """
     for i in range(steps):
         new = step(state, i)
@@ -53,7 +53,7 @@ def iterate(
 
 
 def divergence_bound(std: float, sigma: float = 0.0) -> float:
-    """Return the absolute value beyond which an image has diverged: a thousand times data or noise, whichever is wider.
+    """Return the absolute value beyond which an image has diverged: a thousand times the larger of data and noise.
 
     Args:
         std: standard deviation of the data.
@@ -63,18 +63,18 @@ def divergence_bound(std: float, sigma: float = 0.0) -> float:
 
 
 def image_of(state: Any) -> Tensor:
-    """Return the images of a state, its first entry unless it is a tensor itself."""
+    """Return the images of a state: its first entry, or the state itself if it is a tensor."""
     image: Tensor = state if isinstance(state, Tensor) else state[0]
     return image
 
 
 def inside(image: Tensor, bound: float) -> Tensor:
-    """Return which rows hold numbers below a bound only, `(N,)`; none that holds NaN."""
+    """Return whether all values of each row are below a bound, `(N,)`; false for NaN."""
     return image.abs().flatten(1).amax(1) < bound
 
 
 def zeros_of(state: S) -> S:
-    """Return a state of zeros in the shape of another."""
+    """Return a state of zeros with the shape of another one."""
     old: Any = state
     if isinstance(old, Tensor):
         return cast("S", torch.zeros_like(old))
@@ -82,7 +82,7 @@ def zeros_of(state: S) -> S:
 
 
 def choose(good: Tensor, new: S, old: S) -> S:
-    """Return the state that has the rows of `new` where `good`, `(N,)`, of `old` elsewhere."""
+    """Return the state with the rows of `new` where `good`, `(N,)`, is true, and of `old` elsewhere."""
     a: Any = new
     b: Any = old
     if isinstance(a, Tensor):

@@ -1,1 +1,1 @@
-"""The commands of the command line, one module each: its options, and what it does; `invdiff.cli` assembles them."""
+"""The commands of the command line, one module each, with its options and its work; `invdiff.cli` assembles them."""

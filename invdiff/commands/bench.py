@@ -1,4 +1,4 @@
-"""`invdiff bench`: run a suite, show how far it is, and print the leaderboard."""
+"""`invdiff bench`: run a suite with a progress bar, and print the leaderboard."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ def bench(
     suite: Annotated[str, typer.Argument(help="quick, standard, ct, fashion, exact, or a TOML file of your own.")],
     solvers: Annotated[str | None, text("Instead of the suite's: a,b:steps=50,c; peers are deepinv.dps, ...")] = None,
     tasks: Annotated[str | None, text("Instead of the suite's. See: invdiff list tasks --options")] = None,
-    images: Annotated[str | None, text("How many images, or a folder of your own.")] = None,
-    size: Annotated[int | None, text("Side in pixels that images are cut and resized to.")] = None,
+    images: Annotated[str | None, text("Number of images, or a folder of your own.")] = None,
+    size: Annotated[int | None, text("Side in pixels to which images are cropped and resized.")] = None,
     samples: Annotated[int | None, text("Samples of the posterior for each cell.")] = None,
     seeds: Annotated[int | None, text("Measurements of each image.")] = None,
     prior: Annotated[str | None, text("NAME, weights (a file or folder), or file.py:function.")] = None,
-    out: Annotated[Path | None, text("Folder for the results, gone on with if it has some; bench-SUITE.")] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Do cells that failed once more.")] = False,
+    out: Annotated[Path | None, text("Folder for the results, continued if it has some; bench-SUITE.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Run failed cells again.")] = False,
     export: Annotated[str | None, text("Write the results as csv, parquet or latex, too.")] = None,
     workers: Annotated[
-        int, text("Processes of this machine that share the cells; times are cleanest with 1.", RUN)
+        int, text("Processes of this machine that share the cells; times are most accurate with 1.", RUN)
     ] = 1,
     scheduler: Annotated[str | None, text("Dask cluster that shares the cells, tcp://host:8786.", RUN)] = None,
     device: Device = "auto",
     threads: Threads = None,
 ) -> int:
-    """Compare solvers on standard tasks; killed at any moment, the same command goes on where it was.
+    """Compare solvers on standard tasks; after an interruption, the same command continues.
 
     Example: invdiff bench quick --solvers dps:steps=50,diffpir --out results
     """
@@ -96,7 +96,7 @@ def run(options: Options) -> int:
     from ..benchmarks.execution.store import FILE, Store
     from ..benchmarks.results.export import check_kind, export
     from ..benchmarks.results.leaderboard import leaderboard
-    from .devices import pick_device
+    from .devices import select_device
 
     for name in ("size", "samples", "seeds", "workers", "threads"):
         check_at_least(f"--{name}", getattr(options, name), 1)
@@ -106,11 +106,11 @@ def run(options: Options) -> int:
         check_kind(options.export)
     suite = chosen(options)
     out = options.out or Path(f"bench-{suite.name}")
-    if (out / FILE).exists():  # what cannot work is told before anything is loaded, measured or written
+    if (out / FILE).exists():  # errors are reported before anything is loaded, measured or written
         Store.open(out).close()
     else:
         check_out(out, overwrite=True)
-    device = pick_device(options.device).type
+    device = select_device(options.device).type
     if not is_weights(suite.prior):
         check_name(priors, parse_spec(suite.prior).name)
     pool = open_pool(workers=options.workers, scheduler=options.scheduler, device=device, threads=options.threads)
@@ -139,7 +139,7 @@ def run(options: Options) -> int:
 
 
 def chosen(options: Options) -> Suite:
-    """Return the suite with what the options change."""
+    """Return the suite with the changes of the options."""
     folder = options.images if options.images is not None and not options.images.isdigit() else None
     count = int(options.images) if options.images is not None and folder is None else None
     check_at_least("--images", count, 1)
@@ -161,7 +161,7 @@ _WIDTHS = {"PSNR dB": 7, "SSIM": 5, "evaluations": 11, "seconds": 8}
 
 
 def show_leaderboard(lines: list[Line]) -> None:
-    """Print a table for each task: in at most 80 columns on a terminal, the whole of every name when piped."""
+    """Print a table for each task: in at most 80 columns on a terminal, with complete names when piped."""
     from ..benchmarks.results.leaderboard import figures
 
     console = Console(highlight=False, emoji=False, markup=False)
@@ -187,7 +187,7 @@ def show_leaderboard(lines: list[Line]) -> None:
 
 
 def _conclude(summary: Summary, out: Path, size: int) -> None:
-    """Print what the run took, what went wrong and where everything is."""
+    """Print the time of the run, its failures and the place of its results."""
     failed = [row for row in summary.rows if row.status == "failed"]
     for row in failed[:5]:
         terminal.error(f"{row.label} on {row.task}, {row.image}, seed {row.seed}: {row.reason}")
@@ -204,7 +204,7 @@ def _conclude(summary: Summary, out: Path, size: int) -> None:
 
 
 class _Left(ProgressColumn):
-    """Time left, from what the same solvers took before."""
+    """Time left, from the times of the same solvers."""
 
     def render(self, task: Task) -> Text:
         """Return minutes and seconds, or dashes."""
@@ -217,7 +217,7 @@ class _Left(ProgressColumn):
 
 @contextlib.contextmanager
 def _bar(size: int) -> Iterator[Callable[[Progress], None]]:
-    """Show how far the run is, on standard error: a bar on a terminal, a line for each row otherwise."""
+    """Show the progress of the run on standard error: a bar on a terminal, a line for each row otherwise."""
     console = Console(stderr=True, highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
 

@@ -1,4 +1,4 @@
-"""`invdiff check`: whether an operator or a prior keeps its contract, and what to do if it does not."""
+"""`invdiff check`: checks of the contract of an operator or a prior, with remedies."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ FIGURE, SHEET, RECORD = "check.png", "samples.png", "check.json"
 
 
 def check(
-    kind: Annotated[str, typer.Argument(help="What is checked: operator or prior.")],
+    kind: Annotated[str, typer.Argument(help="Kind of object: operator or prior.")],
     spec: Annotated[str, typer.Argument(help="NAME:key=value,... or path/to/file.py:Class; for a prior also weights.")],
     shape: Annotated[
-        tuple[int, int, int] | None, text("Shape C H W of the images to check with; chosen to fit unless given.")
+        tuple[int, int, int] | None, text("Shape C H W of the images for the check; by default one that fits.")
     ] = None,
     seed: Seed = 0,
-    images: Annotated[Path | None, text("For a prior: folder of clean images of the kind that it knows.")] = None,
+    images: Annotated[Path | None, text("For a prior: folder of clean images of the kind of its training.")] = None,
     out: Annotated[Path | None, text("For a prior: folder for the figure, the record and the samples.")] = None,
-    samples: Annotated[int, text("For a prior: how many samples to draw and look at, too.")] = 0,
+    samples: Annotated[int, text("For a prior: number of samples to draw and check, too.")] = 0,
     device: Device = "auto",
     threads: Threads = None,
 ) -> int:
-    """Check an operator or a prior: a line for each property, the likely fault, and what to do about it.
+    """Check an operator or a prior: a line for each property, the likely fault, and its remedy.
 
     Exit code 1 if a check failed.
 
@@ -71,7 +71,7 @@ class CheckRequest:
     threads: int | None = None
 
     def check(self) -> None:
-        """Raise a ValueError or OSError for what cannot work, before anything heavy is loaded."""
+        """Raise a ValueError or OSError for invalid options, before a heavy import."""
         from .checks import check_at_least, check_out
 
         if self.kind not in KINDS:
@@ -92,11 +92,11 @@ class CheckRequest:
 
 
 def run(request: CheckRequest) -> int:
-    """Print what the checks found, and return the exit code: 0 if every check passed, else 1.
+    """Print the result of the checks, and return the exit code: 0 if every check passed, else 1.
 
     Raises:
         ValueError: an unknown name, option or value.
-        TypeError: what the name stands for makes no operator.
+        TypeError: the object of that name makes no operator.
     """
     request.check()
     if request.threads is not None:
@@ -124,9 +124,9 @@ def _check_prior(request: CheckRequest) -> int:
     from ..priors import load_prior
     from ..testing.prior import check_prior
     from ..testing.prior_contract import check_attributes
-    from .devices import pick_device
+    from .devices import select_device
 
-    device = pick_device(request.device)
+    device = select_device(request.device)
     prior = load_prior(request.spec)
     if check_attributes(prior).ok:
         prior = prior.to(device)
@@ -134,7 +134,7 @@ def _check_prior(request: CheckRequest) -> int:
         drawn = _draw(request, prior, str(device)) if request.samples else None
         terminal.progress_line(f"Checked with {clean.origin}, {' x '.join(map(str, clean.x.shape[1:]))}.")
         report = check_prior(prior, clean.to(device), seed=request.seed, samples=drawn)
-    else:  # without them nothing can be drawn or read; the report says what is missing
+    else:  # without them nothing can be drawn or measured; the report names the missing ones
         report, drawn = check_prior(prior, torch.empty(0)), None
     report = dataclasses.replace(report, subject=f"prior {request.spec}")
     _print(report)
@@ -152,7 +152,7 @@ def _images(request: CheckRequest, prior: Prior, device: torch.device) -> CleanI
 
 
 def _draw(request: CheckRequest, prior: Prior, device: str) -> torch.Tensor:
-    """Return samples of the prior by its reverse diffusion; those that diverge keep what they were, and are judged."""
+    """Return samples of the prior's reverse diffusion; those that diverge keep their last finite state."""
     from ..samplers import Heun
     from ..testing.prior_images import image_shape
 
@@ -186,7 +186,7 @@ def _print(report: PriorReport) -> None:
 
 
 def _write(request: CheckRequest, report: PriorReport, drawn: torch.Tensor | None) -> None:
-    """Write the record, the figure and the sheet of samples into the folder, each whole or not at all."""
+    """Write the record, the figure and the sheet of samples into the folder, each atomically."""
     from ..atomic import atomic_path
     from ..figures import write_sheet
     from ..images import write_picture
@@ -207,7 +207,7 @@ def _write(request: CheckRequest, report: PriorReport, drawn: torch.Tensor | Non
 
 
 def _record(request: CheckRequest, report: PriorReport) -> dict[str, object]:
-    """Return all that was measured, for JSON."""
+    """Return all measured values, for JSON."""
     keys = ("sigma", "error", "expected", "best_ratio", "uncertainty", "gain")
     figures = [{k: v if math.isfinite(v := getattr(r, k)) else None for k in keys} for r in report.readings]
     return {

@@ -1,4 +1,4 @@
-"""Checks of what a command is given, before any work."""
+"""Checks of the arguments of a command, before any work."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ RESULT = "result.json"
 
 
 def check_name(registry: Registry[Any], name: str) -> None:
-    """Raise a ValueError with the nearest known name, unless the name is known or points into a file."""
+    """Raise a ValueError with the nearest known name, unless the name is known or refers to a file."""
     if ".py:" not in name and name not in registry:
         raise ValueError(unknown(registry.kind, name, registry))
 
 
 def check_exists(path: Path) -> None:
-    """Raise an OSError unless there is such a file."""
+    """Raise an OSError unless the file exists."""
     if path.is_dir():
         raise IsADirectoryError(f"{path}: expected a file, got a folder; name one file in it")
     if not path.exists():
@@ -33,7 +33,7 @@ def check_at_least(option: str, value: int | None, least: int) -> None:
 
 
 def check_out(out: Path, *, overwrite: bool) -> None:
-    """Raise an error unless results can be written there; nothing is made yet."""
+    """Raise an error unless results can be written to a folder; nothing is written."""
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"--out: expected a folder, got the file {str(out)!r}; choose another name")
     if (out / RESULT).exists() and not overwrite:
@@ -43,7 +43,7 @@ def check_out(out: Path, *, overwrite: bool) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise a PermissionError unless files can be made in a folder; what permissions say is not the whole of it."""
+    """Raise a PermissionError unless a file can be written in a folder, which permissions alone do not show."""
     try:
         if not folder.is_dir():
             raise NotADirectoryError

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NOISE = 0.025
 SAMPLES = 3
 TASKS = {"inpainting": "inpainting:random=0.7", "deblurring": "blur:sigma=2"}
-SOLVER = Spec("dps", {"steps": 30})  # so that the demo takes less than a minute on two cores
+SOLVER = Spec("dps", {"steps": 30})  # the demo then takes less than a minute on two cores
 
 
 def demo(
@@ -39,7 +39,7 @@ def demo(
 
 
 def photograph() -> Tensor:
-    """Return the head of Chelsea the cat, `(1, 3, 256, 256)`: one of the photographs inside scikit-image's wheel."""
+    """Return a photograph of scikit-image's wheel, the head of Chelsea the cat, `(1, 3, 256, 256)`."""
     import torch
     from skimage.data import chelsea
 
@@ -48,20 +48,20 @@ def photograph() -> Tensor:
 
 
 def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
-    """Do both tasks, print the table, and return the exit code."""
+    """Run both tasks, print the table, and return the exit code."""
     import torch
 
     from ..interface import DEFAULT_PRIOR
     from ..operators.builders.factory import make_operator
     from ..priors import load_prior
     from ..problem import simulate
-    from .devices import pick_device
+    from .devices import select_device
     from .reconstruction.run import DIVERGED, build_solver, solve
 
     begin = time.perf_counter()
     if threads is not None:
         torch.set_num_threads(threads)
-    place = pick_device(device)
+    place = select_device(device)
     truth = photograph().to(place)
     prior, solver = load_prior(DEFAULT_PRIOR).to(place), build_solver(SOLVER)
     answers: dict[str, Answer] = {}
@@ -84,7 +84,7 @@ def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
 
 
 def write(out: Path, answers: dict[str, Answer], seed: int, device: torch.device) -> None:
-    """Write the pictures, the figure and `result.json`, whole or not at all."""
+    """Write the images, the figure and `result.json`, atomically."""
     from ..figures import comparison
     from ..images import save_image, write_picture
     from ..interface import DEFAULT_PRIOR

@@ -1,15 +1,15 @@
-"""The device that a command computes on."""
+"""The device of a command."""
 
 from __future__ import annotations
 
 import torch
 
 
-def pick_device(name: str) -> torch.device:
-    """Return the device of that name; "auto" is CUDA where there is one.
+def select_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" is CUDA if there is a device.
 
     Raises:
-        ValueError: an unknown name, or a device that is not there.
+        ValueError: an unknown name, or a missing device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""`invdiff grade`: how wrong each solver is, against exact posteriors."""
+"""`invdiff grade`: the errors of solvers, compared with exact posteriors."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def grade(
     suite: Annotated[
         str, text("exact: problems with a closed-form posterior; mcgdiff: the mixture experiment of its paper.")
     ] = "exact",
-    solvers: Annotated[str | None, text("Names with commas between; all of them unless given.")] = None,
+    solvers: Annotated[str | None, text("Names with commas between; by default all.")] = None,
     out: Annotated[Path | None, text("Markdown file for the table.")] = None,
     operator: Annotated[
         str | None,
         text("For exact: grade on this linear operator instead, under a Gaussian prior: NAME:key=value,..."),
     ] = None,
-    shape: Annotated[tuple[int, int, int] | None, text("For --operator: shape C H W; 1 8 8 unless given.")] = None,
-    noise: Annotated[str | None, text("For --operator: Gaussian noise; 0.05 unless given.")] = None,
+    shape: Annotated[tuple[int, int, int] | None, text("For --operator: shape C H W; by default 1 8 8.")] = None,
+    noise: Annotated[str | None, text("For --operator: Gaussian noise; by default 0.05.")] = None,
     samples: Annotated[int, text("For exact: samples of each image.")] = 256,
-    seeds: Annotated[int, text("For mcgdiff: how many random problems in each cell.")] = 20,
+    seeds: Annotated[int, text("For mcgdiff: number of random problems in each cell.")] = 20,
     steps: Annotated[int, text("For mcgdiff: noise levels.")] = 20,
     threads: Threads = None,
 ) -> None:
-    """Tell how wrong each solver is, against exact posteriors.
+    """Measure the errors of solvers against exact posteriors.
 
     Example: invdiff grade --solvers dps,mcgdiff,twisted
     """
@@ -54,7 +54,7 @@ def grade(
         check_name(operators, spec.name)
         if parse_noise(noise or NOISE) is None:
             raise ValueError("--noise auto: estimates the noise of a measurement, got none; give a standard deviation")
-    if out is not None and not out.parent.is_dir():  # before hours of work, not after
+    if out is not None and not out.parent.is_dir():  # checked before hours of work
         raise FileNotFoundError(f"--out: no folder {str(out.parent)!r}; make it first")
     if out is not None and out.is_dir():
         raise IsADirectoryError(f"--out: expected the name of a file, got the folder {str(out)!r}; name one in it")

@@ -1,4 +1,4 @@
-"""`invdiff list`: what names there are, without loading any of it; with `--options`, what each can be told."""
+"""`invdiff list`: the names of all objects, without importing them; with `--options`, their options."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ KINDS = ("operators", "noises", "solvers", "priors", "samplers", "tasks")
 
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(help="operators, noises, solvers, priors, samplers or tasks; all unless given.")
+        str | None, typer.Argument(help="operators, noises, solvers, priors, samplers or tasks; by default all.")
     ] = None,
     options: Annotated[
-        bool, typer.Option("--options", help="Print what each can be told, with defaults, as NAME:key=value.")
+        bool, typer.Option("--options", help="Print the options of each, with defaults, as NAME:key=value.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all facts as JSON.")] = False,
 ) -> None:
     """List operators, noises, solvers (with paper, needs and class), priors, samplers and tasks."""
     run(kind, options=options, as_json=as_json)
@@ -35,7 +35,7 @@ def run(kind: str | None, *, options: bool = False, as_json: bool = False) -> No
     Args:
         kind: one of `KINDS`, or `None` for all.
         options: whether to print the options and their defaults instead of the summaries, which loads torch.
-        as_json: whether to print one object, a list of entries by kind, in which nothing is left out.
+        as_json: whether to print one object with complete lists of entries by kind.
 
     Raises:
         ValueError: an unknown kind.
@@ -62,14 +62,14 @@ def run(kind: str | None, *, options: bool = False, as_json: bool = False) -> No
 
 
 def entries(kind: str) -> dict[str, Entry]:
-    """Return what is listed of one kind, peers among the solvers; objects from elsewhere are asked for their facts."""
+    """Return the entries of one kind, with peers among the solvers; facts of other packages come from their objects."""
     names: Registry[Any] = getattr(registry, kind)
     found = names.entries() | (registry.peers.entries() if kind == "solvers" else {})
     return {name: asked(names, entry) for name, entry in found.items()}
 
 
 def asked(names: Registry[Any], entry: Entry) -> Entry:
-    """Return an entry with what another package's object states of itself; as it came if it fails to load."""
+    """Return an entry with the facts of another package's object; unchanged if the object fails to load."""
     try:
         described: Entry = names.described(entry)
         return described
@@ -78,12 +78,12 @@ def asked(names: Registry[Any], entry: Entry) -> Entry:
 
 
 def facts(entry: Entry) -> str:
-    """Return what stands under a summary: of a solver its paper, needs and class."""
+    """Return the text under a summary: for a solver its paper, needs and class."""
     return entry.facts if isinstance(entry, SolverEntry) else ""
 
 
 def record(kind: str, name: str, entry: Entry, *, options: bool) -> dict[str, object]:
-    """Return an entry as JSON takes it."""
+    """Return an entry for JSON."""
     out: dict[str, object] = {
         "name": name,
         "summary": entry.summary,

@@ -1,4 +1,4 @@
-"""The options of operators and solvers, as `name:key=value` takes them."""
+"""The options of operators and solvers, in the notation `name:key=value`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def describe(kind: str, name: str) -> str:
 
 
 def _option(parameter: inspect.Parameter, choices: Mapping[str, object]) -> str:
-    # None stands for "not given": a value of that name would tell the reader nothing.
+    # None means "not given", so it is not a useful value to show.
     if parameter.default is parameter.empty or parameter.default is None:
         return parameter.name
     named = [name for name, choice in choices.items() if choice is parameter.default]

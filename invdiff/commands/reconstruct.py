@@ -1,4 +1,4 @@
-"""`invdiff reconstruct`: its options; what it does is in `reconstruction`."""
+"""`invdiff reconstruct`: its options; the work is in `reconstruction`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def reconstruct(
     context: typer.Context,
     image: Annotated[Path, typer.Argument(help="The corrupted image, or a sinogram or array (.npy, .npz).")],
     operator: Annotated[
-        str, text("What corrupted it: NAME:key=value,... or file.py:Class. See: invdiff list operators --options")
+        str, text("The forward operator: NAME:key=value,... or file.py:Class. See: invdiff list operators --options")
     ],
     out: Annotated[Path, text("Folder for the results; made if needed.")],
     noise: Annotated[
         str | None,
         text(
-            "Standard deviation of the noise (image values are in [0, 1]), auto, or a law such as poisson:photons=100, "
+            "Standard deviation of the noise (image values are in [0, 1]), auto, or a model: poisson:photons=100, "
             "poisson_gaussian, transmission, quantized, gaussian:std=map.npy; see docs/noise.md. Needed."
         ),
     ] = None,
@@ -28,7 +28,7 @@ def reconstruct(
     prior: Annotated[
         str | None, text("NAME, weights (file or folder, of other libraries too), or file.py:function.")
     ] = None,
-    samples: Annotated[int, text("How many samples of the posterior.")] = 4,
+    samples: Annotated[int, text("Number of samples of the posterior.")] = 4,
     seed: Seed = 0,
     simulate: Annotated[
         bool, typer.Option("--simulate", help="IMAGE is clean: corrupt it first, and print PSNR and SSIM.")
@@ -45,7 +45,7 @@ def reconstruct(
         text("For inpainting: pixels of this colour, as '#ff00ff', are missing; transparent ones always are.", FILES),
     ] = None,
     missing_tolerance: Annotated[
-        int, text("Levels (of 255) by which that colour may be off, as in a JPEG.", FILES)
+        int, text("Levels (of 255) by which a pixel may differ from that colour, as in a JPEG.", FILES)
     ] = 0,
     angles: Annotated[
         str | None,
@@ -53,7 +53,7 @@ def reconstruct(
     ] = None,
     pixel_size: Annotated[float | None, text("For tomography: side of a pixel, in the sinogram's unit.", FILES)] = None,
     measurement_scale: Annotated[
-        float, text("Multiply IMAGE by this: what white stands for in the picture of a sinogram.", FILES)
+        float, text("Multiply IMAGE by this: the value of white in the image of a sinogram.", FILES)
     ] = 1.0,
     device: Device = "auto",
     threads: Threads = None,

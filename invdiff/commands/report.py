@@ -1,4 +1,4 @@
-"""`invdiff report`: what a benchmark found, as one page."""
+"""`invdiff report`: the results of a benchmark on one page."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .checks import check_writable
 
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of results of invdiff bench.")],
-    out: Annotated[Path | None, text("File for the page; report.html in the folder unless given.")] = None,
+    out: Annotated[Path | None, text("File for the page; by default report.html in the folder.")] = None,
     png: Annotated[bool, typer.Option("--png", help="Write figures for a paper, too.")] = False,
-    metric: Annotated[str, text("The one that ranks, such as psnr, ssim or crps.")] = "psnr",
-    suite: Annotated[str | None, text("Name or hash, where the folder has results of several.")] = None,
+    metric: Annotated[str, text("Metric of the ranks, such as psnr, ssim or crps.")] = "psnr",
+    suite: Annotated[str | None, text("Name or hash, if the folder has results of several.")] = None,
 ) -> None:
-    """Write what a benchmark found as one page that works offline.
+    """Write the results of a benchmark as one page that works offline.
 
     Example: invdiff report results --png
     """

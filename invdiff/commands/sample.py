@@ -23,12 +23,12 @@ def sample(
     sampler: Annotated[
         str, text("NAME:key=value,... of ancestral, ddim, ula, annealed, mala, sde, pc, euler, heun or ode.")
     ] = "heun",
-    steps: Annotated[int | None, text("Noise levels; the sampler's own number unless given.")] = None,
-    eta: Annotated[float | None, text("For ddim: share of the ancestral noise, 0 to 1.")] = None,
-    n: Annotated[int, typer.Option("--n", help="How many samples.")] = 16,
+    steps: Annotated[int | None, text("Noise levels; by default the sampler's own number.")] = None,
+    eta: Annotated[float | None, text("For ddim: fraction of the ancestral noise, 0 to 1.")] = None,
+    n: Annotated[int, typer.Option("--n", help="Number of samples.")] = 16,
     seed: Seed = 0,
-    size: Annotated[int | None, text("Side in pixels, for a prior that takes any; 64 unless given.")] = None,
-    channels: Annotated[int | None, text("1 or 3, for a prior that takes both; 1 unless given.")] = None,
+    size: Annotated[int | None, text("Side in pixels, for a prior of any size; by default 64.")] = None,
+    channels: Annotated[int | None, text("1 or 3, for a prior of both; by default 1.")] = None,
     device: Device = "auto",
     threads: Threads = None,
     overwrite: Annotated[
@@ -57,7 +57,7 @@ def sample(
     from ..priors import load_prior
     from ..samplers import interface
     from ..samplers.base import image_shape
-    from .devices import pick_device
+    from .devices import select_device
 
     if out.suffix.lower() not in Image.registered_extensions():
         raise ValueError(f"--out: expected an image file such as sheet.png, got {out.name!r}; name one")
@@ -65,7 +65,7 @@ def sample(
         torch.set_num_threads(threads)
     spec = parse_spec(sampler)
     built = interface.build_sampler(spec.name, steps=steps, eta=eta, options=spec.options)
-    place = str(pick_device(device))
+    place = str(select_device(device))
     loaded = load_prior(prior)
     c, h, w = interface.default_shape(loaded)
     shape = image_shape("sample", loaded, (channels or c, size or h, size or w))

@@ -1,4 +1,4 @@
-"""`invdiff score`: what others made, against the truth."""
+"""`invdiff score`: scores of images of other programs against the true ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def score(
     out: Annotated[Path | None, text("File for the scores of each image, as CSV.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
 ) -> None:
-    """Score images that were made elsewhere, against the true ones.
+    """Score images of other programs against the true ones.
 
     Example: invdiff score --truth photographs --estimate results --out scores.csv
     """

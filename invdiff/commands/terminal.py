@@ -1,4 +1,4 @@
-"""What the commands print: results on standard output, everything else on standard error; plain text when piped."""
+"""Printing: results on standard output, everything else on standard error; plain text when piped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 def line(text: str) -> None:
-    """Print a line, however long: paths must not be broken."""
+    """Print a line without breaks, so that paths stay whole."""
     _console().print(text, soft_wrap=True)
 
 
@@ -33,11 +33,11 @@ def facts(rows: Sequence[tuple[str, str]]) -> None:
 
 
 def listing(entries: Mapping[str, str], facts: Mapping[str, str] | None = None) -> None:
-    """Print names and texts: a table on a terminal, else one line for each name whatever its length.
+    """Print names and texts: a table on a terminal, else one line for each name, of any length.
 
     Args:
         entries: texts by name.
-        facts: what goes with some of the texts, by name: dim and on lines of its own on a terminal, else in brackets.
+        facts: additions to some of the texts, by name: dim and on separate lines on a terminal, else in brackets.
     """
     _columns(_console(), list(entries.items()), style="bold", facts=facts or {})
 
@@ -92,12 +92,12 @@ def scores(groups: Mapping[str, Scores]) -> None:
 
 
 def progress_line(text: str) -> None:
-    """Print a line on standard error, as it is done."""
+    """Print a line of progress on standard error."""
     _console(stderr=True).print(text, soft_wrap=True, style="dim")
 
 
 def table(rows: Sequence[Sequence[str]], *, names: int = 2) -> None:
-    """Print a table whose first row is its head; the first columns, two unless told, hold names, the others figures."""
+    """Print a table with its head in the first row; the first columns, by default two, are names, the rest figures."""
     console = _console()
     if not console.is_terminal:
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

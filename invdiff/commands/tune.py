@@ -1,4 +1,4 @@
-"""`invdiff tune`: the parameters of a solver that restore images best which the benchmark never scores."""
+"""`invdiff tune`: the best parameters of a solver on images that the benchmark never scores."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ T = TypeVar("T")
 
 def tune(
     suite: Annotated[str, typer.Argument(help="Name of a suite, or its file.")],
-    solver: Annotated[str, text("NAME:parameter=value,...; what is given stays, as steps=50; the rest is searched.")],
-    budget: Annotated[int, text("Trials for each task, those of an interrupted run among them.")] = 40,
-    tasks: Annotated[str | None, text("Tasks with commas between; those of the suite unless given.")] = None,
-    images: Annotated[
-        str, text("FOLDER:number or FOLDER of photographs, or how many of those that come with invdiff.")
-    ] = "4",
-    size: Annotated[int | None, text("Side of the images in pixels; the suite's unless given.")] = None,
-    samples: Annotated[int | None, text("Samples whose mean is scored; the suite's number unless given.")] = None,
+    solver: Annotated[
+        str, text("NAME:parameter=value,...; given values, as steps=50, are fixed; the others are searched.")
+    ],
+    budget: Annotated[int, text("Trials for each task, with those of an interrupted run.")] = 40,
+    tasks: Annotated[str | None, text("Tasks with commas between; by default those of the suite.")] = None,
+    images: Annotated[str, text("FOLDER:number or FOLDER of photographs, or a number of the built-in ones.")] = "4",
+    size: Annotated[int | None, text("Side of the images in pixels; by default the suite's.")] = None,
+    samples: Annotated[int | None, text("Number of samples of the scored mean; by default the suite's.")] = None,
     ranges: Annotated[
         list[str] | None, typer.Option("--range", help="parameter=low:high or =low:high:log; may be repeated.")
     ] = None,
     together: Annotated[bool, typer.Option("--together", help="One set of parameters for all tasks.")] = False,
-    prior: Annotated[str | None, text("The suite's unless given.")] = None,
+    prior: Annotated[str | None, text("By default the suite's.")] = None,
     seed: Seed = 0,
-    out: Annotated[Path | None, text("File for the suite as tuned; SUITE-SOLVER.toml unless given.")] = None,
+    out: Annotated[Path | None, text("File for the tuned suite; by default SUITE-SOLVER.toml.")] = None,
     threads: Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Search a solver's parameters on images that the benchmark never scores.
 
-    The trials are kept beside the result in a file .sqlite: the same command goes on after an interruption.
+    The trials are kept beside the result in a file .sqlite; after an interruption, the same command continues.
 
     Example: invdiff tune standard --solver dps:steps=100 --budget 40 --out mine.toml
     """
@@ -101,7 +101,7 @@ def tune(
 
 
 def _images(text: str) -> tuple[str | None, int]:
-    """Return the folder, if one is named, and how many images."""
+    """Return the folder, if there is one, and the number of images."""
     folder, colon, number = text.rpartition(":")
     if not colon:
         folder, number = ("", text) if text.isdigit() else (text, "4")

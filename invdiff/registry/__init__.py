@@ -7,7 +7,7 @@ A name resolves, in this order, as
 - a name that an installed package declares under the entry points `invdiff.operators`, `invdiff.solvers`,
   `invdiff.noises`, `invdiff.samplers`, `invdiff.priors` or `invdiff.tasks`.
 
-The tables hold import paths and one-line summaries, not objects, so that listing them imports nothing heavy.
+The tables hold import paths and one-line summaries, not objects, so listing them imports no heavy module.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Writes what follows from the classes: the table `entries.py`, and the lists of exports of the packages.
+"""Writing the files that follow from the classes: the table `entries.py`, and the exports of the packages.
 
-    python -m invdiff.registry            # whether they are up to date; exit code 1 if not
-    python -m invdiff.registry --write    # bring them up to date
+    python -m invdiff.registry            # check whether they are up to date; exit code 1 if not
+    python -m invdiff.registry --write    # write them
 
-A class states `name`, `summary` and its other facts as class attributes; one that states no name of its own is not
-listed. `entries.py` holds the facts of all of them, so that listings import nothing else.
+A class defines `name`, `summary` and its other facts as class attributes; a class without a name of its own is not
+listed. `entries.py` holds the facts of all classes, so listings import nothing else.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def generated() -> dict[Path, str]:
 
 
 def named_classes(package: ModuleType, base: type) -> dict[str, type[Any]]:
-    """Return the subclasses of `base` in a package that state a name of their own, by name, sorted.
+    """Return the subclasses of `base` in a package with a name of their own, by name, sorted.
 
     Raises:
         ValueError: two classes of one name, or one without a summary.
@@ -109,7 +109,7 @@ def _file(package: ModuleType) -> Path:
 
 
 def table(name: str, entries: Mapping[str, Entry]) -> str:
-    """Return the statement that assigns a table of entries, as `ruff format` sets it."""
+    """Return the statement that assigns a table of entries, in the format of `ruff format`."""
     kind = type(next(iter(entries.values()))).__name__
     lines = [f"{name}: dict[str, {kind}] = {{"]
     for key, entry in entries.items():
@@ -118,7 +118,7 @@ def table(name: str, entries: Mapping[str, Entry]) -> str:
 
 
 def _arguments(entry: Entry) -> list[str]:
-    """Return the arguments that make an entry; what is as by default is left out."""
+    """Return the arguments of an entry, without defaults."""
     target, summary, *rest = dataclasses.fields(entry)
     given = [_text(getattr(entry, f.name)) for f in (target, summary)]
     default = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in rest}
@@ -145,10 +145,10 @@ def with_exports(source: str, package: str, classes: list[type[Any]]) -> str:
     """Return the text of a package's `__init__.py` with these classes among its imports and in `__all__`.
 
     Args:
-        source: the text as it is: a docstring, imports from the package's modules, `__all__`. Imports of other names
-            stay; what stands before the first import stays as it is.
+        source: the present text: a docstring, imports from the package's modules, `__all__`. Imports of other names,
+            and the text before the first import, are kept.
         package: name of the package.
-        classes: what it has to export.
+        classes: the exported classes.
     """
     tree = ast.parse(source)
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
@@ -174,7 +174,7 @@ def _import(module: str, names: list[str]) -> Iterator[str]:
 
 
 def _order(name: str) -> tuple[int, str]:
-    """Return the key by which `ruff check` sorts: constants, then classes, then functions."""
+    """Return the sort key of `ruff check`: constants, then classes, then functions."""
     return 0 if name.isupper() else 1 if name[0].isupper() else 2, name
 
 

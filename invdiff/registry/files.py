@@ -1,4 +1,4 @@
-"""Names that point at files: objects in Python files, and weights of networks."""
+"""Names that refer to files: objects in Python files, and weights of networks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from .names import unknown
 
 WEIGHTS = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pth", ".safetensors"})
-"""Suffixes of files that hold a network's weights."""
+"""Suffixes of files of network weights."""
 
 _MODULE = "_invdiff_file_"
 
 
 def is_weights(spec: str) -> bool:
-    """Return whether a spec, with options or without, points at weights: a file of such a suffix, or any folder."""
+    """Return whether a spec, with or without options, refers to weights: a file with such a suffix, or any folder."""
     path = weights_path(spec)
     return path.suffix.lower() in WEIGHTS or path.is_dir()
 
@@ -44,7 +44,7 @@ def in_file_of_user(error: BaseException) -> str:
 
 
 def load_from_file(spec: str) -> Any:
-    """Return the object that `path/to/file.py:Name` points at.
+    """Return the object of `path/to/file.py:Name`.
 
     Raises:
         ValueError: no such file, no such name in it, or the file fails to import.

@@ -17,12 +17,11 @@ class Registry(Mapping[str, Any], Generic[E]):
     """A mapping from names to classes or factories, of one kind.
 
     Args:
-        kind: what it names, for messages.
-        group: entry points under which packages declare more.
+        kind: of the named objects, for messages.
+        group: group of entry points of other packages.
         table: the built-in names.
-        entry: type of the entries, which reads facts off an object.
-        also: names that resolve as well, without being listed: whoever goes through all solvers means ours, not the
-            peers.
+        entry: type of the entries, which reads facts from an object.
+        also: further names that resolve but are not listed, so that iteration over solvers excludes the peers.
 
     Example:
         >>> from invdiff.registry import operators
@@ -83,7 +82,7 @@ class Registry(Mapping[str, Any], Generic[E]):
         return self._known(name).load()
 
     def _known(self, name: str) -> Entry:
-        if name in self._table:  # looking at what is installed takes long
+        if name in self._table:  # looking through installed packages is slow
             return self._table[name]
         found = self.entries() | (self._also.entries() if self._also is not None else {})
         if name not in found:

@@ -1,4 +1,4 @@
-"""Names that are not known, and the nearest one that is."""
+"""Errors for unknown names, with the nearest known one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class UnknownNameError(KeyError, ValueError):
-    """A name that no registry knows; its text says which is nearest."""
+    """An unknown name; the message gives the nearest known one."""
 
     def __str__(self) -> str:
         """Return the message without the quotes that KeyError puts around it."""

@@ -1,1 +1,1 @@
-"""The parts of invdiff reconstruct: what was asked for, what is read, what is written."""
+"""The parts of `invdiff reconstruct`: the request, the inputs, the run, and the results."""

@@ -1,4 +1,4 @@
-"""From files and options to what a problem is made of: image, mask, angles and device."""
+"""Reading the parts of a problem from files and options: image, mask and angles."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .request import Request
 
 @dataclass(frozen=True)
 class Input:
-    """What the files say.
+    """The content of the input files.
 
     Attributes:
         image: the measurement, or with `--simulate` the clean image, with the batch axis in front.
-        known: which pixels are known, `(H, W)`, or `None` for all.
-        notes: what the user should know about how the file was read.
+        known: the known pixels, `(H, W)`, or `None` for all.
+        notes: notes for the user about the reading of the file.
     """
 
     image: Tensor
@@ -33,10 +33,10 @@ class Input:
 
 
 def read_input(request: Request) -> Input:
-    """Read the image and, for an operator that takes one, the mask.
+    """Read the image and, if the operator takes one, the mask.
 
     Raises:
-        ValueError: files that cannot be read, a mask of another size, or no word about which pixels are missing.
+        ValueError: files that cannot be read, a mask of another size, or no information about missing pixels.
     """
     kind = operators.facts(request.operator.name)
     if not (request.simulate or kind.photographic) and request.image.suffix.lower() in ARRAYS:
@@ -69,7 +69,7 @@ def read_input(request: Request) -> Input:
 
 
 def _read_array(path: Path, *, complex_valued: bool) -> Tensor:
-    """Return a measurement that is no photograph as it stands, `(1, ...)`; a complex one as two channels."""
+    """Return a measurement that is no photograph, unchanged, `(1, ...)`; a complex one as two channels."""
     array = load_array(path, complex_valued=complex_valued)
     check_finite(array, path)
     y = torch.from_numpy(array)
@@ -104,7 +104,7 @@ def read_angles(text: str) -> tuple[float, ...]:
         if step == 0 or not all(map(math.isfinite, (start, stop, step))) or (stop - start) / step <= 0:
             raise ValueError(f"--angles: expected start:stop:step with a step towards the stop, got {text!r}")
         check_fits("--angles", (math.ceil((stop - start) / step), 1024), "choose a larger step")
-        # The tolerance keeps 0:180:0.1 from gaining an angle to rounding.
+        # The tolerance avoids an additional angle of 0:180:0.1 by rounding.
         return tuple(start + step * i for i in range(math.ceil((stop - start) / step - 1e-9)))
     path = Path(text)
     if not path.exists():

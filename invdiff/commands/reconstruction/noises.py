@@ -1,15 +1,15 @@
-"""Noise as the command line writes it.
+"""Noise models in the notation of the command line.
 
     0.025                                   white Gaussian noise of that standard deviation
-    auto                                    the same, its level estimated from the measurement
-    gaussian:std=map.npy                    a standard deviation for each entry of the measurement, in a file
-    poisson:photons=100                     photons, as many for a value of 1
-    poisson_gaussian:photons=100,std=0.01   and the noise of reading them out
-    transmission:photons=10000              X-rays: logarithms of photon counts behind the object
-    quantized:levels=16,std=0.01            noise, then rounding to 16 levels
+    auto                                    white Gaussian noise with an estimated level
+    gaussian:std=map.npy                    Gaussian noise with a standard deviation for each entry, in a file
+    poisson:photons=100                     photon counts, 100 for a value of 1
+    poisson_gaussian:photons=100,std=0.01   photon counts and Gaussian readout noise
+    transmission:photons=10000              X-rays: logarithms of transmitted photon counts
+    quantized:levels=16,std=0.01            Gaussian noise, then quantisation to 16 levels
 
-`approximate=true` takes the Gaussian noise nearest to such a law, for solvers that know no other. Parsing loads nothing
-heavy.
+`approximate=true` selects the Gaussian approximation, for solvers that need Gaussian noise. Parsing imports no heavy
+module.
 """
 
 from __future__ import annotations
@@ -103,21 +103,21 @@ def _build(spec: Spec) -> Noise:
 
 
 def is_approximate(text: str) -> bool:
-    """Return whether the Gaussian noise nearest to the named one is wanted."""
+    """Return whether the Gaussian approximation is requested."""
     spec = parse_noise(text)
     return spec is not None and bool(spec.options.get(APPROXIMATE))
 
 
 def make_noise(text: str, y: Tensor, known: Tensor | None) -> Noise:
-    """Return the noise model that is asked for, its level estimated from the measurement for "auto".
+    """Return the requested noise model; for "auto" its level is estimated from the measurement.
 
     Args:
         text: as on the command line.
         y: the measurement, `(1, ...)`.
-        known: which of its pixels count, `(H, W)`; all unless given.
+        known: the known pixels, `(H, W)`; by default all.
 
     Raises:
-        ValueError: a measurement or a file that does not do.
+        ValueError: an unsuitable measurement or file.
     """
     from ... import noise
 
@@ -143,7 +143,7 @@ def _read_map(path: Path, y: Tensor) -> Tensor:
 
 
 def noise_record(text: str, noise: Noise) -> dict[str, object]:
-    """Return what `result.json` says of the noise: its law, its parameters or their file, and where they come from."""
+    """Return the entry of the noise in `result.json`: the model, its parameters or their file, and their origin."""
     spec = parse_noise(text)
     if spec is None:
         return {"name": "Gaussian", **dataclasses.asdict(noise), "estimated": True}  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""What the user asked `invdiff reconstruct` for, checked as far as that goes without loading torch."""
+"""The request of `invdiff reconstruct`, with the checks that do not need torch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Request:
     command: str = ""
 
     def check(self) -> None:
-        """Raise a ValueError or OSError for what cannot work, before anything heavy is loaded."""
+        """Raise a ValueError or OSError for invalid options, before a heavy import."""
         check_exists(self.image)
         check_name(operators, self.operator.name)
         if self.solver is not None:
@@ -69,7 +69,7 @@ class Request:
         check_out(self.out, overwrite=self.overwrite)
 
     def _check_goes_with(self) -> None:
-        """Options that belong to one kind of operator are errors with another, never ignored."""
+        """Raise for an option of another kind of operator, instead of ignoring it."""
         belong = {
             "inpainting": {
                 "--mask": self.mask is not None,
@@ -95,6 +95,6 @@ class Request:
             number("--pixel-size", self.pixel_size, positive=True)
 
     def _is(self, kind: str) -> bool:
-        """Return whether the operator is one like the named built-in one, by what it states of itself."""
+        """Return whether the operator is of the kind of a built-in one, by its own facts."""
         facts = operators.facts(self.operator.name)
         return facts.takes_mask if kind == "inpainting" else facts.sinogram

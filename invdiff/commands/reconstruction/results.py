@@ -1,4 +1,4 @@
-"""Results on disk: all files are written under temporary names, and take their places once every one is whole."""
+"""Results on disk: all files are written under temporary names, and renamed when all are complete."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from ..checks import RESULT
 
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
-    """Give an empty folder; at the end its files replace those of an earlier result in `out`.
+    """Yield an empty folder; at the end its files replace those of an earlier result in `out`.
 
-    `result.json` is taken away first and put in place last, so that a folder that has one holds one whole
-    result. Files of the earlier result that the new one lacks are removed; all others in the folder are left alone.
+    `result.json` is removed first and written last, so a folder with this file has one complete result. Files of the
+    earlier result that the new one lacks are removed; all other files in the folder are kept.
 
     Args:
-        out: the folder of results; made if there is none.
+        out: the folder of results; it is made if missing.
     """
     made = [p for p in (out, *out.parents) if not p.exists()]
     out.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def staged(out: Path) -> Iterator[Path]:
 
 
 def _files_of(out: Path) -> set[str]:
-    """Return the names that an earlier result lists as its own."""
+    """Return the names of the files of an earlier result."""
     try:
         listed = json.loads((out / RESULT).read_text())["files"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -72,13 +72,13 @@ def write_arrays(
     """Write the images and `result.npz` of the first image of a batch.
 
     Args:
-        folder: where to; exists.
+        folder: an existing folder.
         problem: the problem.
         result: its reconstruction.
-        truth: the clean image, `(1, C, H, W)`, where it is known.
+        truth: the clean image, `(1, C, H, W)`, if it is known.
 
     Returns:
-        Values that the white of scaled pictures stands for, by file.
+        The value of white in scaled images, by file.
     """
     white: dict[str, float] = {}
     mean, std = result.mean[0], result.std[0]
@@ -101,9 +101,9 @@ def write_arrays(
 
 
 def write_measurement(shown: Tensor, problem: Problem, path: Path) -> None:
-    """Write the picture of a measurement, `(C, H, W)`; pixels that are missing from all channels become transparent.
+    """Write a measurement as an image, `(C, H, W)`; pixels that are missing in all channels are transparent.
 
-    So the picture by itself says what was measured, and `invdiff reconstruct` can take it.
+    So the image includes the mask, and `invdiff reconstruct` can read it.
     """
     observed = problem.operator.observed
     if observed is None:
@@ -115,7 +115,7 @@ def write_measurement(shown: Tensor, problem: Problem, path: Path) -> None:
 
 
 def write_json(folder: Path, record: dict[str, Any]) -> None:
-    """Write `result.json`, listing all files of the folder; infinite numbers become text, as JSON has none."""
+    """Write `result.json`, listing all files of the folder; infinite numbers become text, because JSON has none."""
     files = sorted({p.name for p in folder.iterdir()} | {RESULT})
     text = json.dumps(_plain({**record, "files": files}), indent=2, allow_nan=False)
     (folder / RESULT).write_text(text + "\n")
@@ -127,19 +127,19 @@ def is_picture(y: Tensor) -> bool:
 
 
 def std_white(std: Tensor) -> float:
-    """Return the value drawn as white in a map of standard deviations: the 99.9 % quantile, that no pixel dims all."""
+    """Return the value of white in a map of standard deviations: the 99.9 % quantile, to ignore outliers."""
     values = std.detach().flatten().double().cpu().numpy()
     return float(np.quantile(values, 0.999)) if values.size else 0.0
 
 
 def measurement_white(y: Tensor, operator: Operator) -> float:
-    """Return the value drawn as white in a measurement: 1 for photographs, the largest for sinograms and the like."""
+    """Return the value of white in a measurement: 1 for photographs, the largest value for others."""
     peak = float(y.max())
     return 1.0 if operator.photographic or tuple(y.shape) == tuple(operator.in_shape) or peak <= 0 else peak
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Return the versions and the machine that a result came from."""
+    """Return the versions and the machine of a result."""
     packages = ("numpy", "scipy", "scikit-image", "pillow", "deepinv")
     versions = {"invdiff": __version__, "python": platform.python_version(), "torch": torch.__version__}
     for name in packages:

@@ -28,43 +28,43 @@ from ...registry import operators, solvers
 from ...solvers import Solver, make_solver
 from ...specs import Spec
 from .. import terminal
-from ..devices import pick_device
+from ..devices import select_device
 from .inputs import Input, read_angles, read_input
 from .noises import is_approximate, make_noise, noise_record
 from .request import Request
 from .results import environment, fields, is_picture, measurement_white, staged, std_white, write_arrays, write_json
 
 DIVERGED = 3
-_PANELS = 4  # in one of the two rows of the figure
+_PANELS = 4  # in each of the two rows of the figure
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One finished run.
+    """The result of one run.
 
     Attributes:
-        problem: what was solved.
-        solver: with what.
+        problem: the solved problem.
+        solver: the solver.
         result: the samples.
-        floor: what the measurement says by itself and what that is called, where the operator is linear.
-        truth: the clean image, `(1, C, H, W)`, where it is known.
-        metrics: figures by estimate and name, where the truth is known.
+        baseline: name and image of the estimate without a prior, if the operator is linear.
+        truth: the clean image, `(1, C, H, W)`, if it is known.
+        metrics: figures by estimate and name, if the truth is known.
     """
 
     problem: Problem
     solver: Solver
     result: Reconstruction
-    floor: tuple[str, Tensor] | None = None
+    baseline: tuple[str, Tensor] | None = None
     truth: Tensor | None = None
     metrics: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
 
 
 def run(request: Request) -> int:
-    """Do what was asked and return the exit code: 0, or 3 if the solver diverged."""
+    """Run the request and return the exit code: 0, or 3 if the solver diverged."""
     started = datetime.now(UTC)
     if request.threads is not None:
         torch.set_num_threads(request.threads)
-    device = pick_device(request.device)
+    device = select_device(request.device)
     chosen = request.solver or Spec(DEFAULT_SOLVER)
     solver = build_solver(chosen)
     given = read_input(request)
@@ -93,7 +93,7 @@ def build_solver(spec: Spec) -> Solver:
     """Return the solver with its options.
 
     Raises:
-        ValueError: an unknown name or option, or a name that stands for no solver.
+        ValueError: an unknown name or option, or an object that is no solver.
     """
     found = solvers[spec.name]
     if not (inspect.isclass(found) and issubclass(found, Solver)):
@@ -104,7 +104,7 @@ def build_solver(spec: Spec) -> Solver:
 
 
 def build_operator(request: Request, given: Input) -> Operator:
-    """Return the forward operator, for a clean image with `--simulate` and else for a measurement."""
+    """Return the forward operator, for a clean image with `--simulate`, else for a measurement."""
     options = dict(request.operator.options)
     shape = tuple(given.image.shape[1:])
     name = request.operator.name
@@ -115,7 +115,7 @@ def build_operator(request: Request, given: Input) -> Operator:
 
 
 def _sinogram_options(request: Request, options: dict[str, object], shape: tuple[int, ...]) -> dict[str, object]:
-    """Return the operator's options with those of the command line among them."""
+    """Return the operator's options together with those of the command line."""
     for key, option, value in (
         ("angles", "--angles", request.angles),
         ("pixel_size", "--pixel-size", request.pixel_size),
@@ -136,13 +136,13 @@ def _sinogram_options(request: Request, options: dict[str, object], shape: tuple
             f"{request.image}: sinogram: expected {len(angles)} rows, one for each angle, "
             f"got {shape[-2]} rows of {shape[-1]} detectors; {hint}"
         )
-    # A count stays one: how far it reaches, half a turn or a whole one, is up to the operator.
+    # A count is kept, because the operator decides whether it covers half a turn or a whole one.
     count = request.angles.strip().isdigit()
     return {**options, "angles": int(request.angles) if count else angles}
 
 
 def build_problem(request: Request, operator: Operator, given: Input) -> Problem:
-    """Return the problem: simulated from the clean image, or of the measurement as it is."""
+    """Return the problem: simulated from the clean image, or of the given measurement."""
     assert request.noise is not None
     noise: Noise = make_noise(request.noise, given.image, given.known)
     if request.simulate:
@@ -155,7 +155,7 @@ def build_problem(request: Request, operator: Operator, given: Input) -> Problem
 def describe(
     request: Request, solver: Solver, problem: Problem, given: Input, device: torch.device
 ) -> list[tuple[str, str]]:
-    """Return what is going to be done, as lines of a name and a text."""
+    """Return a description of the run, as lines of a name and a text."""
     *_, h, w = given.image.shape
     kind = {1: "gray", 3: "colour"}.get(given.image.shape[1], "")
     role = "clean, to be corrupted" if request.simulate else "the measurement"
@@ -177,7 +177,7 @@ def describe(
     ]
     notes = list(given.notes)
     if is_approximate(request.noise or "auto"):
-        notes.append(f"{request.noise}: the Gaussian noise nearest to it, by the variance of what was measured")
+        notes.append(f"{request.noise}: its Gaussian approximation, with the variance at the measured values")
     elif solver.approximates and not problem.noise.is_gaussian:
         notes.append(f"{type(solver).__name__} weights its squares by the Gaussian noise nearest to this one")
     return lines + [("note", note) for note in notes]
@@ -193,21 +193,21 @@ def solve(
     truth: Tensor | None = None,
     batch_size: int | None = None,
 ) -> Answer:
-    """Run the solver with a progress bar and, where the truth is known, grade what it found."""
+    """Run the solver with a progress bar and, if the truth is known, compute its metrics."""
     result = solver(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=True)
-    floor = find_floor(problem, quick=truth is None)
+    baseline = find_baseline(problem, quick=truth is None)
     if truth is None:
-        return Answer(problem, solver, result, floor)
+        return Answer(problem, solver, result, baseline)
     truth = truth.to(result.samples)
-    return Answer(problem, solver, result, floor, truth, grade(problem, result, truth, floor))
+    return Answer(problem, solver, result, baseline, truth, grade(problem, result, truth, baseline))
 
 
-def find_floor(problem: Problem, *, quick: bool) -> tuple[str, Tensor] | None:
-    """Return what the measurement says without a prior, and its name.
+def find_baseline(problem: Problem, *, quick: bool) -> tuple[str, Tensor] | None:
+    """Return the name and the image of the estimate without a prior.
 
     Args:
         problem: the problem.
-        quick: whether to go without, rather than iterate for minutes on a large image for one panel of the figure.
+        quick: whether to omit it for a large image, instead of iterating for minutes for one panel of the figure.
     """
     operator = problem.operator
     if not isinstance(operator, LinearOperator):
@@ -221,19 +221,19 @@ def find_floor(problem: Problem, *, quick: bool) -> tuple[str, Tensor] | None:
 
 
 def grade(
-    problem: Problem, result: Reconstruction, truth: Tensor, floor: tuple[str, Tensor] | None
+    problem: Problem, result: Reconstruction, truth: Tensor, baseline: tuple[str, Tensor] | None
 ) -> dict[str, dict[str, float]]:
-    """Return PSNR and SSIM of the measurement, the floor, the mean and the average sample, and the samples' coverage.
+    """Return PSNR and SSIM of the measurement, the baseline, the mean and the average sample, and the coverage.
 
-    Images are clipped to [0, 1] first, as they are when they are written.
+    Images are clipped to [0, 1] first, as in the written files.
     """
     samples = result.samples[0]
     table: dict[str, dict[str, float]] = {}
     same_shape = problem.measurement.shape == truth.shape
     if same_shape:
         table["measurement"] = _scores(problem.measurement, truth)
-    if floor is not None and not (same_shape and torch.equal(floor[1], problem.measurement)):
-        table[floor[0]] = _scores(floor[1], truth)
+    if baseline is not None and not (same_shape and torch.equal(baseline[1], problem.measurement)):
+        table[baseline[0]] = _scores(baseline[1], truth)
     table["mean"] = _scores(result.mean, truth)
     table["average sample"] = _scores(samples, truth)
     if result.samples.shape[1] > 1:
@@ -252,7 +252,7 @@ def _scores(x: Tensor, truth: Tensor) -> dict[str, float]:
 def build_record(
     request: Request, answer: Answer, given: Input, started: datetime, device: torch.device
 ) -> dict[str, Any]:
-    """Return all that `result.json` says, but for the files."""
+    """Return the content of `result.json`, without the list of files."""
     result, problem = answer.result, answer.problem
     return {
         "status": result.status,
@@ -302,15 +302,15 @@ def _sha256(path: Path) -> str:
 
 
 def panels(answer: Answer) -> list[Panel]:
-    """Return the panels of one answer: the truth if known, measurement, floor, mean, spread and the samples."""
+    """Return the panels of one answer: the truth if known, measurement, baseline, mean, spread and the samples."""
     result, y = answer.result, answer.problem.measurement[0]
     out = [] if answer.truth is None else [Panel("clean", answer.truth[0])]
     if is_picture(y):
         white = measurement_white(y, answer.problem.operator)
         out.append(Panel("measurement", y / white, _caption(answer, "measurement")))
-    told = (answer.problem.measurement, result.mean)
-    if answer.floor is not None and not any(torch.equal(answer.floor[1], x) for x in told):
-        name, image = answer.floor
+    shown = (answer.problem.measurement, result.mean)
+    if answer.baseline is not None and not any(torch.equal(answer.baseline[1], x) for x in shown):
+        name, image = answer.baseline
         out.append(Panel(name, image[0], _caption(answer, name)))
     if not has_spread(result):
         return [*out, Panel("reconstruction", result.mean[0], _caption(answer, "mean"))]
@@ -333,7 +333,7 @@ def _caption(answer: Answer, name: str) -> str:
 
 
 def write(request: Request, answer: Answer, record: dict[str, Any]) -> None:
-    """Write all files, whole or not at all."""
+    """Write all files atomically."""
     shown = panels(answer)
     rows = [shown[i : i + _PANELS] for i in range(0, min(len(shown), 2 * _PANELS), _PANELS)]
     noise = answer.problem.noise
@@ -346,16 +346,16 @@ def write(request: Request, answer: Answer, record: dict[str, Any]) -> None:
 
 
 def report(request: Request, answer: Answer) -> None:
-    """Print the table, the time and where the files are."""
+    """Print the table, the time and the place of the files."""
     result = answer.result
     if answer.metrics:
         terminal.scores({"": answer.metrics})
     if result.samples.shape[1] == 1:
-        terminal.line("A single sample has no spread: std.png is black. Ask for more with --samples.")
+        terminal.line("A single sample has no spread, so std.png is black. Draw more with --samples.")
     elif not bool(result.std.any()):
-        terminal.line("All samples are equal: this solver draws none, and std.png is black.")
+        terminal.line("All samples are equal, because this solver gives one estimate; std.png is black.")
     terminal.line(f"{result.seconds:.1f} s, {result.nfe} network evaluations for each sample.")
     terminal.line(f"Figure: {request.out / 'comparison.png'}")
-    terminal.line("Also there: mean.png, std.png, sample_*.png, result.npz (arrays), result.json (how it was made)")
+    terminal.line("Also written: mean.png, std.png, sample_*.png, result.npz (arrays), result.json (record of the run)")
     if result.status != "ok":
         terminal.error(f"{result.status}: {result.message}")
