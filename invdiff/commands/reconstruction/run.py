@@ -177,7 +177,7 @@ def describe(
     ]
     notes = list(given.notes)
     if is_approximate(request.noise or "auto"):
-        notes.append(f"{request.noise}: its Gaussian approximation, with the variance at the measured values")
+        notes.append(f"{request.noise}: the Gaussian noise nearest to it, by the variance of what was measured")
     elif solver.approximates and not problem.noise.is_gaussian:
         notes.append(f"{type(solver).__name__} weights its squares by the Gaussian noise nearest to this one")
     return lines + [("note", note) for note in notes]
