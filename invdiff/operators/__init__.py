@@ -29,6 +29,9 @@ physics
 `builders` makes them from names and options; `numerics` is their linear algebra.
 """
 
+if __name__ != "invdiff.operators":  # by the link of that name at the top of the repository
+    raise ImportError("operators: the folder here is a link into the package; import invdiff.operators")
+
 from .base import LinearOperator, Operator, Spectrum
 from .blurs.blur import Blur
 from .blurs.kernels import gaussian_kernel, motion_kernel, uniform_kernel

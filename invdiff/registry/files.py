@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from .names import unknown
@@ -53,19 +55,48 @@ def load_from_file(spec: str) -> Any:
     path = Path(path_text)
     if not path.is_file():
         raise ValueError(f"{spec!r}: no file {path_text!r}; expected path/to/file.py:Name")
-    module_name = f"{_MODULE}{path.stem}_{abs(hash(path.resolve()))}"
-    if module_name not in sys.modules:
-        module_spec = importlib.util.spec_from_file_location(module_name, path)
-        assert module_spec is not None and module_spec.loader is not None
-        module = importlib.util.module_from_spec(module_spec)
-        sys.modules[module_name] = module
-        try:
-            module_spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
-            del sys.modules[module_name]
-            raise ValueError(f"{path_text}: fails to import: {type(error).__name__}: {error}") from error
-    module = sys.modules[module_name]
+    module = importlib.import_module(own) if (own := own_module(path)) else _module_of(path)
     if not hasattr(module, name):
-        public = [k for k, v in vars(module).items() if getattr(v, "__module__", None) == module_name]
+        public = [k for k, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__]
         raise ValueError(f"{path_text}: {unknown('name', name, public)}")
     return getattr(module, name)
+
+
+def own_module(path: Path) -> str:
+    """Return the name of the module of this package that a file is, by whatever links the path goes; "" for others.
+
+    Raises:
+        ValueError: the file belongs to another copy of this package.
+    """
+    file, package = path.resolve(), Path(__file__).resolve().parents[1]
+    folders = [p for p in file.parents if p.name == package.name and (p / "registry" / "files.py").is_file()]
+    if not folders:
+        return ""
+    if folders[0] != package:
+        raise ValueError(
+            f"{path}: expected a file of the {package.name} that runs, in {package.parent}, got one of the copy in "
+            f"{folders[0].parent}; install that one with pip install -e, or copy the file elsewhere"
+        )
+    parts = file.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _module_of(path: Path) -> ModuleType:
+    """Return the module of a file that belongs to no package; it is loaded once.
+
+    Raises:
+        ValueError: it fails to import.
+    """
+    name = f"{_MODULE}{path.stem}_{abs(hash(path.resolve()))}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise ValueError(f"{path}: fails to import: {type(error).__name__}: {error}") from error
+    return module

@@ -1,5 +1,8 @@
 """Posterior solvers, one paper a file: `solver(problem, prior, samples=4, seed=0)` gives a `Reconstruction`."""
 
+if __name__ != "invdiff.solvers":  # by the link of that name at the top of the repository
+    raise ImportError("solvers: the folder here is a link into the package; import invdiff.solvers")
+
 from .ald import ScoreALD
 from .base import Solver, make_solver, parameters
 from .common.run import Run
