@@ -18,8 +18,10 @@ class Reconstruction:
         nfe: evaluations of the prior's network for one sample.
         seconds: wall time.
         status: "ok", or "diverged": the samples are then the last finite states.
-        message: what happened and what to change, if the status is not "ok".
-        trace: figures of each step, by name, `(steps,)` each, averaged over the samples.
+        message: what happened and what to change, if the status is not "ok"; with "ok", a linear solve that stopped at
+            its limit with a relative residual of more than a tenth.
+        trace: figures of each step, by name, `(steps,)` each, averaged over the samples; for a step with iterative
+            linear solves, `solve_iterations` and `solve_residual`, the largest.
         log_evidence: estimate of `log p(y)` of each image, `(B,)`, where the solver gives one.
         estimate: the posterior mean, `(B, C, H, W)`, where the solver has a better one than the mean over samples.
         vjps: products with the transposed Jacobian of the prior's network, for one sample.

@@ -344,6 +344,24 @@ def test_divergence_is_told(run: Run, photo: Path, tmp_path: Path) -> None:
     assert got["solver"]["options"] == {"gain": 1e9}
 
 
+def test_a_linear_solve_that_stopped_early_is_told(run: Run, photo: Path, tmp_path: Path) -> None:
+    source = tmp_path / "mine.py"
+    source.write_text(
+        "import torch\n"
+        "from invdiff.operators import LinearOperator\n"
+        "class Fading(LinearOperator):\n"
+        "    def __init__(self, in_shape):\n"
+        "        self.in_shape = self.out_shape = in_shape\n"
+        "        self.gain = torch.logspace(0, -4, in_shape[1] * in_shape[2]).reshape(in_shape[1:])\n"
+        "    def forward(self, x):\n"
+        "        return self.gain.to(x) * x\n"
+    )
+    got = run(photo, "--operator", f"{source}:Fading", "--noise", "0.01", "--simulate", "--solver", "mcg:steps=3")
+    assert got["status"] == "ok"
+    assert "stopped at its limit of 20 iterations with a relative residual of" in got["message"]
+    assert f"Note: {got['message']}" in got["out"].splitlines()
+
+
 def test_earlier_results(run: Run, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--operator", "identity", "--noise", "0.1"]
     folder = run(photo, *options, "--samples", "3")["folder"]

@@ -49,6 +49,7 @@ from .inpainting import Inpainting, box_mask, random_mask
 from .jpeg import JPEG
 from .mri import MRI, cartesian_mask
 from .nonlinear import GammaCurve, HighDynamicRange, NonlinearBlur, PhaseRetrieval
+from .numerics.linalg import Outcome, watch_solves
 from .sensing import CompressedSensing
 from .tomography.fan_beam import FanBeamTomography
 from .tomography.parallel import Projection, Tomography
@@ -77,6 +78,7 @@ __all__ = [
     "NonlinearBlur",
     "NonlinearStack",
     "Operator",
+    "Outcome",
     "PhaseRetrieval",
     "Projection",
     "Scaled",
@@ -96,4 +98,5 @@ __all__ = [
     "tile_weights",
     "to_deepinv",
     "uniform_kernel",
+    "watch_solves",
 ]

@@ -16,38 +16,16 @@ from __future__ import annotations
 import abc
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from .numerics.constants import Movable, linear
+from .numerics.constants import Movable, followed, linear
 from .numerics.linalg import conjugate_gradients, least_squares
 from .numerics.norms import largest_singular_value
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """Singular value decomposition `A = U diag(s) V^T` as fast transforms.
-
-    `V` is an isometry from coefficients to images, square or thin: `Vt(V(c)) = c`. `U` is an isometry from the
-    coefficients with `s > 0` to measurements. Coefficients have the shape of `s`, with the batch axis in front.
-
-    Attributes:
-        s: singular values, non-negative, in any shape and order.
-        V: coefficients `(B, *s.shape)` -> images `(B, *in_shape)`.
-        Vt: images -> coefficients.
-        U: coefficients -> measurements `(B, *out_shape)`.
-        Ut: measurements -> coefficients.
-    """
-
-    s: Tensor
-    V: Callable[[Tensor], Tensor]
-    Vt: Callable[[Tensor], Tensor]
-    U: Callable[[Tensor], Tensor]
-    Ut: Callable[[Tensor], Tensor]
+from .spectrum import Spectrum as Spectrum  # the name by which operators import it
 
 
 def _moved(value: Any, device: torch.device | str) -> Any:
@@ -56,17 +34,6 @@ def _moved(value: Any, device: torch.device | str) -> Any:
     if isinstance(value, tuple) and any(isinstance(v, (Tensor, Movable, Operator)) for v in value):
         return tuple(_moved(v, device) for v in value)
     return value
-
-
-def _followed(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor | None:
-    """Return `forward(x)` for an `x` that requires a gradient, or `None` where autograd cannot follow."""
-    try:
-        y = forward(x)
-    except RuntimeError as error:  # of x.numpy()
-        if "requires grad" not in str(error):
-            raise
-        return None
-    return y if y.requires_grad else None
 
 
 class Operator(abc.ABC):
@@ -147,7 +114,7 @@ class Operator(abc.ABC):
         """
         with torch.inference_mode(False), torch.enable_grad():
             x = torch.full((1, *self.in_shape), 0.5, dtype=like.dtype, device=like.device, requires_grad=True)
-            return _followed(self.forward, x) is not None
+            return followed(self.forward, x) is not None
 
     @property
     def observed(self) -> Tensor | None:
@@ -277,7 +244,7 @@ class LinearOperator(Operator):
         self._check(x, self.in_shape, "an image", "x")
         if not (self._writes_adjoint and x.requires_grad and torch.is_grad_enabled()):
             return self.forward(x)
-        y = _followed(self.forward, x)
+        y = followed(self.forward, x)
         return linear(x, lambda z: self.forward(z.detach()), self.adjoint) if y is None else y
 
     def differentiable(self, like: Tensor) -> bool:
@@ -299,7 +266,7 @@ class LinearOperator(Operator):
         with torch.inference_mode(False), torch.enable_grad():
             y = y.clone() if y.is_inference() else y  # autograd does not accept tensors of inference mode
             x = torch.zeros((y.shape[0], *self.in_shape), dtype=y.dtype, device=y.device, requires_grad=True)
-            if (out := _followed(self.forward, x)) is None:
+            if (out := followed(self.forward, x)) is None:
                 raise TypeError(
                     f"{type(self).__name__}: forward: expected torch operations, whose gradient is the adjoint, got an "
                     "output without a gradient; write forward without detach and numpy, or define adjoint(self, y)"
@@ -332,13 +299,12 @@ class LinearOperator(Operator):
         """Return `A^+ y`, the least-squares solution of least norm, `(B, *in_shape)`.
 
         Closed form with a spectrum (singular values below 1e-6 of the largest count as zero), else conjugate gradients
-        for least squares from zero, up to a relative residual of 1e-6 or 1000 iterations.
+        for least squares from zero, up to a relative residual of 1e-6 or 1000 iterations. `watch_solves` tells how they
+        ended.
         """
         self._check(y, self.out_shape, "a measurement", "y")
         if (f := self.svd) is not None:
-            s = f.s.to(y)
-            keep = s > 1e-6 * s.max() if s.numel() else s > 0
-            return f.V(f.Ut(y) * torch.where(keep, 1 / torch.where(keep, s, 1), 0))
+            return f.pinv(y)
         return least_squares(self.forward, self.adjoint, y).x
 
     def norm(self) -> float:
@@ -359,6 +325,9 @@ class LinearOperator(Operator):
     def solve(self, b: Tensor, rho: Tensor | float) -> Tensor:
         """Return `(A^T A + rho I)^{-1} b`, `(B, *in_shape)`.
 
+        Closed form with a spectrum, else conjugate gradients from zero, up to a relative residual of 1e-6 or 1000
+        iterations. `watch_solves` tells how they ended.
+
         Args:
             b: right-hand sides, `(B, *in_shape)`.
             rho: positive weights, a scalar or one for each image, `(B,)`.
@@ -370,10 +339,7 @@ class LinearOperator(Operator):
                 f"{type(self).__name__}.solve: rho: expected positive numbers, got {rho}; use pinv for rho = 0"
             )
         if (f := self.svd) is not None:
-            s = f.s.to(b)
-            rs = r.reshape(-1, *[1] * s.ndim)
-            out = f.V(f.Vt(b) * (1 / (s**2 + rs) - 1 / rs))
-            return out + b / r.reshape(-1, *[1] * (b.ndim - 1))
+            return f.solve(b, r)
         rb = r.reshape(-1, *[1] * (b.ndim - 1))
         return conjugate_gradients(lambda v: self.normal(v) + rb * v, b).x
 
@@ -387,12 +353,9 @@ class LinearOperator(Operator):
             rho: positive weights, a scalar or one for each image, `(B,)`.
         """
         self._check(y, self.out_shape, "a measurement", "y")
-        f = self.svd
-        if f is None:
-            return self.solve(self.adjoint(y), rho)
-        s = f.s.to(y)
-        r = torch.as_tensor(rho, dtype=y.dtype, device=y.device).reshape(-1, *[1] * s.ndim)
-        return f.V(f.Ut(y) * (s / (s**2 + r)))
+        if (f := self.svd) is not None:
+            return f.tikhonov(y, torch.as_tensor(rho, dtype=y.dtype, device=y.device))
+        return self.solve(self.adjoint(y), rho)
 
     def __matmul__(self, other: Any) -> Any:
         """Return the composition `x -> self(other(x))`, linear if `other` is."""

@@ -31,9 +31,10 @@ from ..whitening import whitened
 from .common.divergence import describe_divergence
 from .common.noise_models import solve_white, white_problems
 from .common.progress import Progress, progress_bar
-from .common.run import Run
+from .common.run import Run, Unsolved
 from .common.search import Ranges
 
+UNSOLVED = 0.1  # relative residual of a linear solve from which on it is worth a word
 BATCH_VALUES = 2**22  # pixel values that are worked on at once, unless the caller says how many samples
 
 NEEDS = {
@@ -193,13 +194,14 @@ class Solver(metaclass=SolverType):
         stacked = torch.cat(parts) if parts else y.new_zeros((0, *shape))
         drawn = stacked.reshape(len(problem), clouds * self.cloud, *shape)
         failure = next((r.failure for r in runs if r.failure), "")
+        unsolved = max((r.unsolved for r in runs if r.unsolved), default=None)
         return Reconstruction(
             samples=drawn[:, :samples],
             nfe=round(sum(r.evaluated for r in runs) / max(1, len(problem) * samples)),
             vjps=round(sum(r.products for r in runs) / max(1, len(problem) * samples)),
             seconds=time.perf_counter() - begin,
-            status="diverged" if failure else "ok",
-            message=failure,
+            status="diverged" if failure or (unsolved and not math.isfinite(unsolved.residual)) else "ok",
+            message=failure or self._describe_unsolved(unsolved),
             trace=_gather_trace(runs),
             log_evidence=_gather_evidence(runs, len(problem)),
         )
@@ -231,6 +233,18 @@ class Solver(metaclass=SolverType):
         lower = f"{self.lower}={getattr(self, self.lower)}" if self.lower else ""
         if not run.failure:
             run.failure = describe_divergence(run, type(self).__name__, lower, good, where, state, i)
+
+    def _describe_unsolved(self, unsolved: Unsolved | None) -> str:
+        """Return a line about a linear solve whose residual matters, else ""."""
+        if unsolved is None or unsolved.residual <= UNSOLVED:
+            return ""
+        name = type(self).__name__
+        if not math.isfinite(unsolved.residual):
+            return f"{name}: a linear solve {unsolved.text}; check the values of the measurement and of the operator"
+        return (
+            f"{name}: a linear solve {unsolved.text} with a relative residual of {unsolved.residual:.2g}; check how "
+            "well the samples fit the measurement"
+        )
 
     @classmethod
     def unmet(cls, problem: Problem) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from ..loop import choose, divergence_bound, image_of, inside, iterate, zeros_of
+from ..operators.numerics.linalg import watch_solves
 from ..priors.base import Prior
 from ..problem import Problem
 from .base import Solver
@@ -89,4 +90,10 @@ def repeat(solver: Solver, run: Run, state: S, step: Callable[[Run, S, int], S],
     def diverged(good: Tensor, before: S, i: int) -> None:
         solver.note_divergence(run, good, f"at step {i + 1} of {steps}", before, i)
 
-    return iterate(lambda x, i: step(run, x, i), state, steps, bound=bound, diverged=diverged, advance=run.advance)
+    def watched(before: S, i: int) -> S:
+        with watch_solves() as solves:
+            after = step(run, before, i)
+        run.record_solves(solves, f"at step {i + 1} of {steps}")
+        return after
+
+    return iterate(watched, state, steps, bound=bound, diverged=diverged, advance=run.advance)

@@ -124,6 +124,7 @@ class MMPS(IterativeSolver):
             run.problem.residual(point),
             tolerance=self.tolerance,
             max_iterations=self.iterations,
+            truncates=True,
         )
         return point + lifted(solution.x)
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..operators.base import LinearOperator
+from ..operators.numerics.linalg import watch_solves
 from .base import Solver
 from .common.run import Run
 
@@ -36,4 +37,7 @@ class PseudoInverse(Solver):
         """Return `A^+ y`."""
         operator = run.problem.operator
         assert isinstance(operator, LinearOperator)
-        return operator.pinv(run.problem.measurement)
+        with watch_solves() as solves:
+            x = operator.pinv(run.problem.measurement)
+        run.record_solves(solves, "of the pseudo-inverse")
+        return x

@@ -359,3 +359,5 @@ def report(request: Request, answer: Answer) -> None:
     terminal.line("Also written: mean.png, std.png, sample_*.png, result.npz (arrays), result.json (record of the run)")
     if result.status != "ok":
         terminal.error(f"{result.status}: {result.message}")
+    elif result.message:
+        terminal.line(f"Note: {result.message}")

@@ -93,3 +93,14 @@ def linear(x: Tensor, f: Callable[[Tensor], Tensor], ft: Callable[[Tensor], Tens
     """Return `f(x)` for a linear map of batches `f` with adjoint `ft`, differentiable to any order."""
     out: Tensor = _Linear.apply(x, f, ft)
     return out
+
+
+def followed(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor | None:
+    """Return `forward(x)` for an `x` that requires a gradient, or `None` where autograd cannot follow."""
+    try:
+        y = forward(x)
+    except RuntimeError as error:  # of x.numpy()
+        if "requires grad" not in str(error):
+            raise
+        return None
+    return y if y.requires_grad else None

@@ -3,33 +3,84 @@
 Conjugate gradients solve `M x = b` for a symmetric, positive semi-definite map `M`, from `x = 0`: the iterates stay in
 the span of `b, M b, M^2 b, ...`, so on normal equations the limit is the solution of least norm. Least squares `min ||A
 x - y||^2 + rho ||x||^2` take the same steps without forming `A^T A`, which keeps twice the digits.
+
+A function that returns only the solutions, such as `operator.pinv`, reports how its iterations ended to `watch_solves`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Solution:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """How an iterative solve ended.
+
+    Attributes:
+        iterations: number that the slowest image took.
+        residual: relative residual `||M x - b|| / ||b||` of each image, `(B,)`, as the iteration carries it along; of
+            the normal equations for least squares.
+        status: "converged" if every image reached the tolerance, "limit" if the iterations ran out, "breakdown" if the
+            map was found not to be positive, "diverged" if a residual is not finite.
+        tolerance: relative residual that was asked for.
+        max_iterations: largest number of iterations that was allowed.
+        truncates: whether to stop early, at that limit or at a breakdown, is part of the method that called.
+    """
+
+    iterations: int
+    residual: Tensor
+    status: str
+    tolerance: float
+    max_iterations: int
+    truncates: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Solution(Outcome):
     """The result of an iterative solve.
 
     Attributes:
         x: the solutions, `(B, ...)`.
-        iterations: number that the slowest image took.
-        residual: relative residual `||M x - b|| / ||b||` of each image, `(B,)`.
-        status: "converged" if every image reached the tolerance, "limit" if the iterations ran out, "breakdown" if the
-            map was found not to be positive.
     """
 
     x: Tensor
-    iterations: int
-    residual: Tensor
-    status: str
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the solve ended, without the solutions."""
+        facts = {f.name: getattr(self, f.name) for f in fields(Outcome)}
+        return Outcome(**{**facts, "residual": self.residual.detach()})
+
+
+_watching: ContextVar[tuple[list[Outcome], ...]] = ContextVar("watching", default=())
+
+
+@contextmanager
+def watch_solves() -> Iterator[list[Outcome]]:
+    """Collect how each iterative solve of the `with` block ended, in the order in which they end.
+
+    Solves in closed form are no iterations and leave nothing.
+
+    Example:
+        >>> from invdiff.operators import LinearOperator
+        >>> operator = LinearOperator.from_function(lambda x: x.cumsum(-1), (1, 4, 40))
+        >>> with watch_solves() as solves:
+        ...     x = operator.solve(torch.ones(1, 1, 4, 40), 1e-3)
+        >>> [(s.status, s.iterations < 50, bool(s.residual.max() <= s.tolerance)) for s in solves]
+        [('converged', True, True)]
+    """
+    outcomes: list[Outcome] = []
+    token = _watching.set((*_watching.get(), outcomes))
+    try:
+        yield outcomes
+    finally:
+        _watching.reset(token)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -43,6 +94,7 @@ def conjugate_gradients(
     tolerance: float = 1e-6,
     max_iterations: int = 1000,
     preconditioner: Callable[[Tensor], Tensor] | None = None,
+    truncates: bool = False,
 ) -> Solution:
     """Solve `M x = b` for each image of a batch.
 
@@ -52,6 +104,7 @@ def conjugate_gradients(
         tolerance: relative residual at which an image stops.
         max_iterations: largest number of iterations.
         preconditioner: an approximation of `M^{-1}`, symmetric and positive definite; default: the identity.
+        truncates: whether to stop early is part of the method, and no fault.
 
     Returns:
         The solutions and how the iteration ended.
@@ -88,7 +141,7 @@ def conjugate_gradients(
         rz = new
         active = active & (rr > target)
         k += 1
-    return _ended(x, k, rr, _dot(b, b), status)
+    return _ended(x, k, rr, _dot(b, b), status, tolerance, max_iterations, truncates)
 
 
 def least_squares(
@@ -99,6 +152,7 @@ def least_squares(
     rho: Tensor | float = 0.0,
     tolerance: float = 1e-6,
     max_iterations: int = 1000,
+    truncates: bool = False,
 ) -> Solution:
     """Minimise `||A x - y||^2 + rho ||x||^2` for each image of a batch, from zero (CGLS).
 
@@ -112,6 +166,7 @@ def least_squares(
         tolerance: relative residual of the normal equations, `||A^T (y - A x) - rho x|| / ||A^T y||`, at which an image
             stops.
         max_iterations: largest number of iterations.
+        truncates: whether to stop early is part of the method, and no fault.
 
     Returns:
         The solutions, of least norm if there are many, and how the iteration ended.
@@ -147,11 +202,27 @@ def least_squares(
         gamma = new
         active = active & (gamma > target)
         k += 1
-    return _ended(x, k, gamma, first, status)
+    return _ended(x, k, gamma, first, status, tolerance, max_iterations, truncates)
 
 
-def _ended(x: Tensor, k: int, squared: Tensor, start: Tensor, status: str) -> Solution:
-    if not bool(torch.isfinite(squared).all()):
+def _ended(
+    x: Tensor, k: int, power: Tensor, start: Tensor, status: str, tolerance: float, limit: int, truncates: bool
+) -> Solution:
+    """Return the solution, and tell all that watch how it came about."""
+    if not bool(torch.isfinite(power).all()):
         status = "diverged"
     norm = start.sqrt()
-    return Solution(x, k, (squared.sqrt() / torch.where(norm > 0, norm, 1)).to(x.dtype), status)
+    solution = Solution(
+        x=x,
+        iterations=k,
+        residual=(power.sqrt() / torch.where(norm > 0, norm, 1)).to(x.dtype),
+        status=status,
+        tolerance=tolerance,
+        max_iterations=limit,
+        truncates=truncates,
+    )
+    if watching := _watching.get():
+        outcome = solution.outcome
+        for outcomes in watching:
+            outcomes.append(outcome)
+    return solution

@@ -73,7 +73,7 @@ def solve_white(
         vjps=round(math.fsum(r.vjps for r in results) / len(results)),
         seconds=math.fsum(r.seconds for r in results),
         status=bad.status,
-        message=bad.message,
+        message=bad.message or next((r.message for r in results if r.message), ""),
         trace={n: torch.stack([r.trace[n][: steps[n]] for r in results]).mean(0) for n in names},
         log_evidence=torch.cat(known) if len(known) == len(results) else None,
         estimate=torch.cat(estimates) if len(estimates) == len(results) else None,

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ...noise import Gaussian
 from ...operators.base import LinearOperator
+from ...operators.numerics.linalg import Outcome
 from ...priors.base import Prior
 from ...problem import Problem
 from ...streams import Streams
 from .singular import DataLevels, NormalizedData, SingularData
+
+
+class Unsolved(NamedTuple):
+    """A linear solve that ended before its tolerance.
+
+    Attributes:
+        residual: the largest relative residual; infinite for one that diverged.
+        text: where and how it ended.
+    """
+
+    residual: float
+    text: str
+
+
+_ENDS = {
+    "limit": "stopped at its limit of {} iterations",
+    "breakdown": "broke down, for its map is not positive",
+    "diverged": "left the range of numbers",
+}
 
 
 @dataclass
@@ -34,6 +56,7 @@ class Run:
         evaluated: how many images the prior has denoised.
         products: how many images went back through the prior, in products with its transposed Jacobian.
         failure: what diverged first, and what to change; "" if nothing has.
+        unsolved: the linear solve that ended with the largest residual; none if all reached their tolerance.
         advance: called after each step, for the progress bar.
     """
 
@@ -46,6 +69,7 @@ class Run:
     evaluated: int = 0
     products: int = 0
     failure: str = ""
+    unsolved: Unsolved | None = None
     advance: Callable[[], None] = lambda: None
 
     @property
@@ -129,6 +153,25 @@ class Run:
     def record(self, name: str, value: Tensor) -> None:
         """Keep a figure of this step, one for each row, `(N,)`."""
         self.trace.setdefault(name, []).append(value.detach())
+
+    def record_solves(self, solves: Sequence[Outcome], where: str) -> None:
+        """Keep how the iterative solves of a step ended: iterations together, and the largest relative residual.
+
+        Args:
+            solves: of the step; none for closed forms.
+            where: at which step, in words.
+        """
+        if not solves or not self.rows:
+            return
+        residuals = [s.residual.double().nan_to_num(nan=math.inf) for s in solves]
+        worst = [r if len(r) == self.rows else r.max().expand(self.rows) for r in residuals]
+        self.record("solve_iterations", worst[0].new_full((self.rows,), sum(s.iterations for s in solves)))
+        self.record("solve_residual", torch.stack(worst).amax(0))
+        for s, r in zip(solves, residuals, strict=True):
+            fine = s.status == "converged" or (s.truncates and s.status != "diverged")
+            largest = 0.0 if fine else float(r.max())
+            if largest > (self.unsolved.residual if self.unsolved else 0.0):
+                self.unsolved = Unsolved(largest, f"{where} {_ENDS[s.status].format(s.max_iterations)}")
 
     def add_evidence(self, log_factor: Tensor) -> None:
         """Multiply the estimate of `p(y)` by a factor, given by its logarithm, `(N,)`."""

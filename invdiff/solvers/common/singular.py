@@ -18,10 +18,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...operators.base import LinearOperator, Spectrum
+from ...operators.base import LinearOperator
+from ...operators.spectrum import SEEN, Spectrum
 from ...problem import Problem
-
-SEEN = 1e-6  # singular values below this share of the largest count as zero where one is divided by
 
 
 class NormalizedData(NamedTuple):

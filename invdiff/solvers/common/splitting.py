@@ -93,7 +93,7 @@ def _gauss_newton(problem: Problem, x: Tensor, v: Tensor, rho: float | Tensor, v
         return torch.autograd.grad(measured, leaf, r, retain_graph=True)[0]
 
     target = problem.residual(x) + forward(x - v)
-    ahead = v + least_squares(forward, adjoint, target, rho=rho, tolerance=1e-3, max_iterations=30).x
+    ahead = v + least_squares(forward, adjoint, target, rho=rho, tolerance=1e-3, max_iterations=30, truncates=True).x
     best = x
     for k in range(4):
         trial = x + 0.5**k * (ahead - x)

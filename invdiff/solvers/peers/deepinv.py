@@ -30,6 +30,7 @@ from ...loop import choose, divergence_bound, inside
 from ...noise import Gaussian
 from ...operators import to_deepinv
 from ...operators.base import LinearOperator, Spectrum
+from ...operators.numerics.linalg import watch_solves
 from ...streams import Streams
 from ..base import Solver
 from ..common.run import Run
@@ -46,8 +47,9 @@ class Peer(Solver):
         zeros = torch.zeros((run.rows, *run.problem.operator.in_shape), dtype=y.dtype, device=y.device)
         if not run.rows:
             return zeros
-        with _OwnStreams(run.streams):
+        with _OwnStreams(run.streams), watch_solves() as solves:
             restored = self.restore(_Denoiser(run), run, noise.std if isinstance(noise, Gaussian) else 0.0)
+        run.record_solves(solves, "of the peer")
         images = restored.detach().to(zeros)
         good = inside(images, divergence_bound(run.prior.std, run.prior.sigma_max))
         if not bool(good.all()):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from invdiff.operators import LinearOperator, Operator
+from invdiff.operators import Blur, LinearOperator, Operator, Tomography, gaussian_kernel, watch_solves
 from invdiff.operators.numerics.linalg import conjugate_gradients, least_squares
 
 
@@ -78,3 +78,54 @@ def test_bad_functions_and_matrices() -> None:
         LinearOperator.from_matrix(torch.ones(4))
     with pytest.raises(ValueError, match="finite"):
         LinearOperator.from_matrix(torch.full((2, 2), float("nan")))
+
+
+class Integral(LinearOperator):
+    """Sums along each row, whose singular values fall like 1 / k; no closed form."""
+
+    in_shape = out_shape = (1, 2, 40)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.cumsum(-1)
+
+
+def test_whoever_watches_hears_how_solves_ended() -> None:
+    a, y = Integral(), random(3, 1, 2, 40, seed=2)
+    with watch_solves() as all_of_them:
+        a.solve(y, 0.1)
+        with watch_solves() as inner:
+            a.pinv(y)
+    a.pinv(y)  # nobody watches
+    assert [s.status for s in all_of_them] == ["converged", "converged"]
+    assert inner == all_of_them[1:]
+    for outcome in all_of_them:
+        assert outcome.residual.shape == (3,)
+        assert 0 < float(outcome.residual.max()) <= outcome.tolerance == 1e-6
+        assert 10 < outcome.iterations < outcome.max_iterations == 1000
+    system = a.normal(a.solve(y, 0.1)) + 0.1 * a.solve(y, 0.1)
+    torch.testing.assert_close(system, y, rtol=0, atol=1e-5)
+
+
+def test_operators_made_of_operators_and_their_own_solves_are_heard_of() -> None:
+    tomography = Tomography((1, 12, 12), angles_deg=[0, 30, 70])
+    zero_border = Blur((1, 12, 12), kernel=torch.rand(3, 3, generator=torch.Generator().manual_seed(0)), border="zero")
+    for a in (Integral().T, 2 * Integral(), Integral() + Integral(), tomography, zero_border):
+        with watch_solves() as solves:
+            a.solve(random(2, *a.in_shape, seed=3), 0.5)
+            a.pinv(random(2, *a.out_shape, seed=4))
+        assert len(solves) == 2, a
+    closed = Blur((1, 12, 12), kernel=gaussian_kernel(1.0), border="circular")
+    with watch_solves() as solves:
+        closed.solve(random(2, 1, 12, 12, seed=3), 0.5)
+    assert solves == []
+
+
+def test_a_limit_is_heard_of() -> None:
+    with watch_solves() as solves:
+        conjugate_gradients(Integral().normal, random(2, 1, 2, 40), max_iterations=3, truncates=True)
+        least_squares(Integral().forward, Integral().adjoint, random(2, 1, 2, 40), max_iterations=2)
+    assert [(s.status, s.iterations, s.max_iterations, s.truncates) for s in solves] == [
+        ("limit", 3, 3, True),
+        ("limit", 2, 2, False),
+    ]
+    assert all(float(s.residual.min()) > s.tolerance for s in solves)
