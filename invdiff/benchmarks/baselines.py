@@ -21,6 +21,7 @@ from ..priors import GaussianPrior, MixturePrior, Prior, StationaryGaussianPrior
 from ..problem import Problem
 from ..reconstruction import Reconstruction
 from ..registry import peers, solvers, unknown
+from ..samplers import Heun
 from ..solvers.base import Solver
 from ..solvers.common.progress import Progress
 from ..solvers.common.run import Run
@@ -72,8 +73,6 @@ class PriorDraws(Solver):
             elif isinstance(prior, GaussianPrior | MixturePrior):
                 x = prior.sample(samples, g)
             else:
-                from ..samplers import Heun
-
                 number = int(torch.randint(2**31, (), generator=g))
                 made = Heun(steps=self.steps)(
                     prior, samples, shape=shape, seed=number, device=y.device, batch_size=batch_size

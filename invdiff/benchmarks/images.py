@@ -16,7 +16,6 @@ import hashlib
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,11 +24,10 @@ from torch import Tensor
 
 from ..images import ARRAYS, load_image
 from ..phantoms import body
+from ..priors import GaussianPrior, MixturePrior, Prior, StationaryGaussianPrior
 from ..registry import unknown
+from ..samplers import Heun
 from ..streams import generator
-
-if TYPE_CHECKING:
-    from ..priors import Prior
 
 PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")
 VALIDATION = ("motorcycle_left", "hubble_deep_field", "ihc", "retina")
@@ -86,15 +84,11 @@ def load_pictures(source: str, count: int | None, *, size: int | None, channels:
 
 def draw(prior: Prior, shape: tuple[int, int, int], index: int) -> Tensor:
     """Return one draw of a prior, `(C, H, W)`; exact for the analytic priors, else by Heun's method in 50 steps."""
-    from ..priors import GaussianPrior, MixturePrior, StationaryGaussianPrior
-
     g = generator(20261122, index)
     if isinstance(prior, StationaryGaussianPrior):
         return prior.sample(1, shape, g)[0]
     if isinstance(prior, GaussianPrior | MixturePrior):
         return prior.sample(1, g)[0]
-    from ..samplers import Heun
-
     return Heun(steps=50)(prior, 1, seed=index, shape=shape).samples[0]
 
 

@@ -1,6 +1,7 @@
 """Noise models: the distribution of a recorded measurement given the clean one, `A(x)`.
 
-- `gaussian`: white Gaussian noise, and one standard deviation for each entry.
+- `base`: the contract, and Gaussian noise with one standard deviation for each entry.
+- `gaussian`: white Gaussian noise.
 - `photons`: Poisson and Poisson-Gaussian noise of cameras, transmission noise of X-rays.
 - `quantized`: quantisation to the levels of a file or a converter.
 - `stacked`: several measurements, each with its own noise.
@@ -9,9 +10,9 @@
 Levels are in the units of the measurement. A published "sigma = 0.05" on [-1, 1] images is 0.025 here.
 """
 
-from .base import Independent, Noise
+from .base import GaussianMap, Independent, Noise
 from .estimate import estimate_noise
-from .gaussian import Gaussian, GaussianMap
+from .gaussian import Gaussian
 from .photons import Poisson, PoissonGaussian, TransmissionPoisson
 from .quantized import Quantized
 from .stacked import StackedNoise

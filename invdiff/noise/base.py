@@ -4,22 +4,22 @@ In most models the entries of a measurement are independent,
 
     log p(y | z) = sum_i log p(y_i | z_i),      E[y_i | z_i] = z_i (or nearly),      Var[y_i | z_i] = v(z_i)
 
-The Gaussian approximation `N(z, v(y))` has the variance `v` at the measured values. Methods that need Gaussian noise
-use it.
+The Gaussian approximation `y ~ N(z, diag(std)^2)`, `std^2 = v(y)`, has the variance `v` at the measured values. Methods
+that need Gaussian noise use it. Noise of unequal levels becomes white if it is rescaled: with `w = s / std`,
+`w y = w A(x) + s n`. See `invdiff.whitening`.
 """
 
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, ClassVar, Self
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from ..checks import is_number, number
-
-if TYPE_CHECKING:
-    from .gaussian import GaussianMap
 
 
 class Noise(abc.ABC):
@@ -87,14 +87,93 @@ class Independent(Noise):
 
     def gaussian(self, y: Tensor) -> GaussianMap:
         """Return Gaussian noise with the variance of each entry at its measured value."""
-        from .gaussian import GaussianMap
-
         if len(y) != 1:
             raise ValueError(
                 f"{type(self).__name__}.gaussian: y: expected one measurement, as the variance depends on it, "
                 f"got {len(y)}; take them one by one"
             )
         return GaussianMap(self.variance(y[0]).sqrt())
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianMap(Independent):
+    """Additive Gaussian noise with a standard deviation for each entry of the measurement.
+
+    Attributes:
+        std: standard deviations in units of the measurement, positive, broadcastable to `(*out_shape)`.
+
+    Raises:
+        TypeError: no floating-point tensor.
+        ValueError: a standard deviation that is not positive and finite.
+
+    Example:
+        >>> GaussianMap(torch.tensor([[0.01, 0.02]]))
+        GaussianMap((1, 2), std 0.01 to 0.02)
+    """
+
+    std: Tensor
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.std, Tensor) or not self.std.is_floating_point():
+            got = f"{self.std.dtype}" if isinstance(self.std, Tensor) else type(self.std).__name__
+            raise TypeError(
+                f"GaussianMap: std: expected a floating-point tensor, got {got}; for one number take Gaussian(std)"
+            )
+        if not bool((self.std > 0).all() & torch.isfinite(self.std).all()) or self.std.numel() == 0:
+            bad = self.std[~((self.std > 0) & torch.isfinite(self.std))].flatten()
+            raise ValueError(
+                "GaussianMap: std: expected positive, finite numbers, "
+                + (f"got {bad[0].item():g}; " if bad.numel() else "got none; ")
+                + "mark what was not measured with a mask, and give exact entries a small std"
+            )
+
+    @property
+    def is_gaussian(self) -> bool:
+        """True."""
+        return True
+
+    def sample(self, clean: Tensor, generator: torch.Generator) -> Tensor:
+        """Return `clean + std n`."""
+        return clean + self.std.to(clean) * normal(clean, generator)
+
+    def log_density(self, y: Tensor, clean: Tensor) -> Tensor:
+        """Return `-(y - clean)^2 / (2 std^2) - log(std sqrt(2 pi))` of each entry."""
+        std = self.std.to(y)
+        return -0.5 * ((y - clean) / std) ** 2 - std.log() - 0.5 * math.log(2 * math.pi)
+
+    def variance(self, clean: Tensor) -> Tensor:
+        """Return `std^2`."""
+        return (self.std.to(clean) ** 2).expand_as(clean)
+
+    def gaussian(self, y: Tensor) -> GaussianMap:
+        """Return this noise."""
+        return self
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise a ValueError unless the map broadcasts to measurements of that shape."""
+        try:
+            fits = torch.broadcast_shapes(self.std.shape, shape) == torch.Size(shape)
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"GaussianMap: std: expected a map that broadcasts to measurements {tuple(shape)}, "
+                f"got {tuple(self.std.shape)}; give one standard deviation for each entry, without the batch axis"
+            )
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return this noise with its map on a device."""
+        return type(self)(self.std.to(device))
+
+    def __repr__(self) -> str:
+        low, high = float(self.std.min()), float(self.std.max())
+        return f"GaussianMap({tuple(self.std.shape)}, std {low:.3g} to {high:.3g})"
+
+
+def normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Return standard normal numbers in the shape, type and place of a tensor, drawn where the generator is."""
+    n = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
+    return n.to(like.device)
 
 
 def finite(owner: str, name: str, value: object, *, positive: bool) -> float:

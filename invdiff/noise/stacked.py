@@ -15,8 +15,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from .base import Independent, Noise
-from .gaussian import Gaussian, GaussianMap
+from .base import GaussianMap, Independent, Noise
+from .gaussian import Gaussian
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,20 @@ from .blurs.blur import Blur
 from .blurs.kernels import gaussian_kernel, motion_kernel, uniform_kernel
 from .blurs.space_varying import SpaceVaryingBlur, tile_weights
 from .color import Demosaic, Grayscale
-from .composed.algebra import Adjoint, Chain, Composition, Scaled, Sum
-from .composed.functions import Function, LinearFunction, Matrix
-from .composed.separable import Separable
-from .composed.stack import NonlinearStack, Stack, stack
+from .composed import (
+    Adjoint,
+    Chain,
+    Composition,
+    Function,
+    LinearFunction,
+    Matrix,
+    NonlinearStack,
+    Scaled,
+    Separable,
+    Stack,
+    Sum,
+    stack,
+)
 from .deepinv.adapters import from_deepinv, to_deepinv
 from .downsample import Downsample
 from .gain import Gain

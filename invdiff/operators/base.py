@@ -97,7 +97,7 @@ class Operator(abc.ABC):
             >>> Operator.from_function(lambda x: x.clamp(max=0.5), (1, 2, 2))(torch.ones(1, 1, 2, 2)).max()
             tensor(0.5000)
         """
-        from .composed.functions import Function
+        from .composed import Function
 
         return Function(f, in_shape, out_shape=out_shape)
 
@@ -136,7 +136,7 @@ class Operator(abc.ABC):
 
     def __matmul__(self, other: Any) -> Any:
         """Return the composition `x -> self(other(x))` of two operators, of which at least one is not linear."""
-        from .composed.algebra import Chain
+        from .composed import Chain
 
         return Chain(self, other) if isinstance(other, Operator) else NotImplemented
 
@@ -209,7 +209,7 @@ class LinearOperator(Operator):
             >>> LinearOperator.from_function(lambda x: x.sum(1, keepdim=True), (3, 2, 2)).out_shape
             (1, 2, 2)
         """
-        from .composed.functions import LinearFunction
+        from .composed import LinearFunction
 
         return LinearFunction(f, in_shape, out_shape=out_shape, adjoint=adjoint)
 
@@ -232,7 +232,7 @@ class LinearOperator(Operator):
             >>> LinearOperator.from_matrix(torch.ones(1, 4), (1, 2, 2))(torch.ones(1, 1, 2, 2))
             tensor([[4.]])
         """
-        from .composed.functions import Matrix
+        from .composed import Matrix
 
         return Matrix(matrix, in_shape, out_shape=out_shape)
 
@@ -287,7 +287,7 @@ class LinearOperator(Operator):
     @property
     def T(self) -> LinearOperator:
         """The adjoint as an operator."""
-        from .composed.algebra import Adjoint
+        from .composed import Adjoint
 
         return Adjoint(self)
 
@@ -359,13 +359,13 @@ class LinearOperator(Operator):
 
     def __matmul__(self, other: Any) -> Any:
         """Return the composition `x -> self(other(x))`, linear if `other` is."""
-        from .composed.algebra import Composition
+        from .composed import Composition
 
         return Composition(self, other) if isinstance(other, LinearOperator) else super().__matmul__(other)
 
     def __add__(self, other: LinearOperator) -> LinearOperator:
         """Return the sum `x -> self(x) + other(x)`."""
-        from .composed.algebra import Sum
+        from .composed import Sum
 
         return Sum(self, other) if isinstance(other, LinearOperator) else NotImplemented
 
@@ -379,7 +379,7 @@ class LinearOperator(Operator):
 
     def __mul__(self, factor: float) -> LinearOperator:
         """Return the scaled operator `x -> factor * self(x)`."""
-        from .composed.algebra import Scaled
+        from .composed import Scaled
 
         return Scaled(self, factor) if isinstance(factor, (int, float)) else NotImplemented
 

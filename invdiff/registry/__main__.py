@@ -22,7 +22,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .. import noise, operators, solvers
 from ..entry import Entry, NoiseEntry, OperatorEntry, SolverEntry
+from ..noise import Noise
+from ..operators import Operator
+from ..solvers import Solver
 
 ROOT = Path(__file__).parent.parent
 WIDTH = 120
@@ -55,11 +59,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def generated() -> dict[Path, str]:
     """Return the text that each generated file should have."""
-    from .. import noise, operators, solvers
-    from ..noise import Noise
-    from ..operators import Operator
-    from ..solvers import Solver
-
     peers_home = f"{solvers.__name__}.peers."
     found = named_classes(solvers, Solver)
     peers = {n: c for n, c in found.items() if c.__module__.startswith(peers_home)}

@@ -25,6 +25,7 @@ from ..operators.base import LinearOperator
 from ..priors.base import Prior, attribute_fault
 from ..problem import Problem
 from ..reconstruction import Reconstruction
+from ..registry import solvers
 from ..specs import build
 from ..streams import Streams, generator
 from ..whitening import whitened
@@ -54,7 +55,12 @@ class SolverType(abc.ABCMeta):
     """The type of solver classes: one that has `levels` and `step`, but names `Solver` as its base, is iterative.
 
     `Solver` had the loop before `IterativeSolver` was a class of its own; what was written then goes on to work.
+
+    Attributes:
+        loop: `IterativeSolver`, as soon as there is that class.
     """
+
+    loop: ClassVar[type | None] = None
 
     def __new__(
         mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, owns_loop: bool = False
@@ -69,13 +75,14 @@ class SolverType(abc.ABCMeta):
             owns_loop: whether this is `IterativeSolver` itself.
         """
         steps = "levels" in namespace or ("step" in namespace and "draw" not in namespace)
-        if steps and not owns_loop:
-            from .iterative import IterativeSolver
-
-            if not any(issubclass(b, IterativeSolver) for b in bases):
-                bases = tuple(IterativeSolver if b is Solver else b for b in bases)
-                bases = bases if IterativeSolver in bases else (*bases, IterativeSolver)
-        return super().__new__(mcls, name, bases, namespace)
+        loop = SolverType.loop
+        if steps and loop is not None and not any(issubclass(b, loop) for b in bases):
+            bases = tuple(loop if b is Solver else b for b in bases)
+            bases = bases if loop in bases else (*bases, loop)
+        made = super().__new__(mcls, name, bases, namespace)
+        if owns_loop:
+            SolverType.loop = made
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,8 +292,6 @@ class Solver(metaclass=SolverType):
 
 
 def _alternatives(problem: Problem) -> str:
-    from ..registry import solvers
-
     able = [n for n, e in solvers.entries().items() if not e.load().unmet(problem)]
     return f"solvers that would do: {', '.join(able)}" if able else "no solver can do this problem"
 

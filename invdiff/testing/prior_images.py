@@ -26,6 +26,7 @@ from torch.nn.functional import interpolate
 from ..images import load_image
 from ..phantoms import body
 from ..priors import Prior
+from ..samplers import Heun
 from ..streams import generator
 from .prior_kind import knows_better
 
@@ -200,8 +201,6 @@ def drawn_samples(prior: Prior, shape: tuple[int, int, int], *, seed: int = 0, n
             f"images: expected some, for this prior cannot draw its own: its highest level {prior.sigma_max:.3g} is "
             f"not far above the deviation {prior.std:.3g} of its images; give --images FOLDER"
         )
-    from ..samplers import Heun
-
     with torch.no_grad():
         result = Heun(steps=18)(prior, n, shape=shape, seed=seed)
     if result.status != "ok":

@@ -40,6 +40,7 @@ from typing import Any
 
 import numpy as np
 
+from ...atomic import atomic_path
 from ...registry import unknown
 from .rows import STATUSES, Cell, Pictures, Row, plain_json
 
@@ -237,8 +238,6 @@ class Store:
             connection.execute("DELETE FROM claims WHERE key = ?", (row.key,))
 
     def _keep(self, row: Row, pictures: Pictures) -> str:
-        from ...atomic import atomic_path
-
         relative = f"{PICTURES}/{row.key[:2]}/{row.key[:24]}.npz"
         try:
             (self.folder / relative).parent.mkdir(parents=True, exist_ok=True)

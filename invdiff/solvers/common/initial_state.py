@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...noise import Gaussian
 from ...operators.base import LinearOperator
+from ...posterior import gaussian_mean
 from ...priors import Prior, photograph_gaussian
 from ...problem import Problem
 from .noise_models import noise_level
@@ -31,8 +32,6 @@ def center(problem: Problem, prior: Prior) -> Tensor:
         return zeros
     if not isinstance(operator, LinearOperator) or operator.in_shape[0] not in (1, 3):
         return zeros + 0.5
-    from ...posterior import gaussian_mean
-
     spread = Gaussian(max(noise_level(problem), 1e-2))
     return gaussian_mean(
         Problem(operator, spread, y, problem.image_index), photograph_gaussian(), tolerance=1e-3, iterations=50
