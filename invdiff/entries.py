@@ -201,6 +201,11 @@ SOLVERS: dict[str, SolverEntry] = {
         needs="linear",
         point=True,
     ),
+    "pixelwise": SolverEntry(
+        "invdiff.solvers:Pixelwise",
+        "reverse diffusion from the measurement, each pixel at its own level",
+        needs="linear gaussian pixelwise",
+    ),
     "pnp": SolverEntry(
         "invdiff.solvers:PlugAndPlay",
         "plug-and-play half-quadratic splitting with the prior as denoiser",
@@ -226,6 +231,11 @@ SOLVERS: dict[str, SolverEntry] = {
         "diffusion with replacement and resampling, for inpainting",
         paper="Lugmayr et al. 2022",
         needs="linear",
+    ),
+    "rmps": SolverEntry(
+        "invdiff.solvers:RMPS",
+        "ancestral steps with the denoiser's error measured on the residual",
+        needs="linear svd gaussian",
     ),
     "score_sde": SolverEntry(
         "invdiff.solvers:ScoreSDE",

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 NEEDS = {
     "linear": "linear operator", "svd": "closed-form SVD", "gaussian": "Gaussian noise", "vjp": "gradients",
+    "pixelwise": "operator on single pixels",
 }  # fmt: skip
 """What a solver may need of a problem, in the words of a listing."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from .noise import Gaussian
-from .operators import Chain, Composition, Gain, Inpainting, LinearOperator, Operator
+from .operators import Chain, Composition, Gain, Identity, Inpainting, LinearOperator, Operator
 from .problem import Problem
 
 
@@ -77,6 +77,6 @@ def weighted(operator: Operator, weights: torch.Tensor) -> Operator:
         weights: `w`, `(*out_shape)`, 0 where nothing is observed.
     """
     gain = Gain(tuple(operator.out_shape), gain=weights)
-    if isinstance(operator, Inpainting):
+    if isinstance(operator, Inpainting | Identity):
         return gain  # which is 0 wherever the mask is 0
     return Composition(gain, operator) if isinstance(operator, LinearOperator) else Chain(gain, operator)

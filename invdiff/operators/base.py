@@ -275,6 +275,11 @@ class LinearOperator(Operator):
         return grad
 
     @property
+    def pixel_gains(self) -> Tensor | None:
+        """`g` of an operator that acts on each pixel by itself, `A x = g * x`; broadcasts to images. Else `None`."""
+        return None
+
+    @property
     def svd(self) -> Spectrum | None:
         """The singular value decomposition as fast transforms, or `None` without a closed form."""
         return None

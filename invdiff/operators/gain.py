@@ -64,6 +64,11 @@ class Gain(LinearOperator):
         return y * self._gain.like(y)
 
     @property
+    def pixel_gains(self) -> Tensor:
+        """The factors."""
+        return self.gain
+
+    @property
     def svd(self) -> Spectrum:
         """The absolute factors, in the basis of the entries."""
         g = self.gain

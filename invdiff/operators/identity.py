@@ -44,6 +44,11 @@ class Identity(LinearOperator):
         return y
 
     @property
+    def pixel_gains(self) -> Tensor:
+        """One."""
+        return torch.ones((1, 1, 1), dtype=torch.float64)
+
+    @property
     def svd(self) -> Spectrum:
         """Ones."""
         return Spectrum(torch.ones((), dtype=torch.float64).expand(self.in_shape), _same, _same, _same, _same)

@@ -104,6 +104,11 @@ class Inpainting(LinearOperator):
         return y * (self._mask.like(y) / (1 + r))
 
     @property
+    def pixel_gains(self) -> Tensor:
+        """The mask, in float64."""
+        return self.mask.double()
+
+    @property
     def svd(self) -> Spectrum:
         """Ones, one for each known pixel; `V` places them in an image."""
         shape = self.in_shape

@@ -25,11 +25,13 @@ from .mgdm import MGDM
 from .mgps import MGPS
 from .mmps import MMPS
 from .pigdm import PiGDM
+from .pixelwise import Pixelwise
 from .pnp import PlugAndPlay
 from .pnpdm import PnPDM
 from .pseudo_inverse import PseudoInverse
 from .reddiff import REDdiff
 from .repaint import RePaint
+from .rmps import RMPS
 from .score_sde import ScoreSDE
 from .sda import SDA
 from .snips import SNIPS
@@ -50,6 +52,7 @@ __all__ = [
     "MGDM",
     "MGPS",
     "MMPS",
+    "RMPS",
     "SDA",
     "SNIPS",
     "TDS",
@@ -60,6 +63,7 @@ __all__ = [
     "Langevin",
     "MCGDiff",
     "PiGDM",
+    "Pixelwise",
     "PlugAndPlay",
     "PnPDM",
     "PseudoInverse",

@@ -31,6 +31,7 @@ from ..streams import Streams, generator
 from ..whitening import whitened
 from .common.divergence import describe_divergence
 from .common.noise_models import solve_white, white_problems
+from .common.pixel_levels import pixel_levels
 from .common.progress import Progress, progress_bar
 from .common.run import Run, Unsolved
 from .common.search import Ranges
@@ -43,6 +44,7 @@ NEEDS = {
     "svd": "an operator with a closed-form singular value decomposition",
     "gaussian": "Gaussian noise",
     "vjp": "an operator whose output has a gradient in its input",
+    "pixelwise": "an operator that acts on each pixel by itself, alike in all channels",
 }
 
 APPROXIMATE = (
@@ -211,6 +213,7 @@ class Solver(metaclass=SolverType):
             message=failure or self._describe_unsolved(unsolved),
             trace=_gather_trace(runs),
             log_evidence=_gather_evidence(runs, len(problem)),
+            estimate=_gather_estimate(runs, len(problem)),
         )
 
     def _noise_levels(self, problem: Problem, prior: Prior) -> tuple[float, ...]:
@@ -264,6 +267,7 @@ class Solver(metaclass=SolverType):
             "svd": isinstance(op, LinearOperator) and op.svd is not None,
             "gaussian": isinstance(problem.noise, Gaussian),
             "vjp": "vjp" not in cls.needs or op.differentiable(problem.measurement),
+            "pixelwise": pixel_levels(problem) is not None,
         }
         return sorted(n for n in cls.needs if not met[n])
 
@@ -302,6 +306,14 @@ def _gather_evidence(runs: list[Run], images: int) -> Tensor | None:
         return None
     rows = torch.cat([r.log_evidence.double().cpu() for r in runs if r.log_evidence is not None]).reshape(images, -1)
     return rows.nan_to_num(nan=-math.inf).logsumexp(1) - math.log(rows.shape[1])  # NaN: of a run that diverged
+
+
+def _gather_estimate(runs: list[Run], images: int) -> Tensor | None:
+    """Return the mean of each image's estimates over its samples, where the solver has some."""
+    if not runs or any(r.estimate is None for r in runs):
+        return None
+    rows = torch.cat([r.estimate for r in runs if r.estimate is not None])
+    return rows.reshape(images, -1, *rows.shape[1:]).mean(1)
 
 
 def _gather_trace(runs: list[Run]) -> dict[str, Tensor]:

@@ -53,6 +53,7 @@ class Run:
         streams: random numbers, one stream for each row.
         trace: figures of each step, by name; `record` adds to it.
         evidence: logarithms of the factors of the estimate of `p(y)`, `(N,)` each; `add_evidence` adds to them.
+        estimate: of the posterior mean, `(N, C, H, W)`, where a solver has one; `add_estimate` sets it.
         evaluated: how many images the prior has denoised.
         products: how many images went back through the prior, in products with its transposed Jacobian.
         failure: what diverged first, and what to change; "" if nothing has.
@@ -66,6 +67,7 @@ class Run:
     streams: Streams
     trace: dict[str, list[Tensor]] = field(default_factory=dict)
     evidence: list[Tensor] = field(default_factory=list)
+    estimate: Tensor | None = None
     evaluated: int = 0
     products: int = 0
     failure: str = ""
@@ -176,6 +178,10 @@ class Run:
     def add_evidence(self, log_factor: Tensor) -> None:
         """Multiply the estimate of `p(y)` by a factor, given by its logarithm, `(N,)`."""
         self.evidence.append(log_factor.detach())
+
+    def add_estimate(self, image: Tensor) -> None:
+        """Keep an estimate of the posterior mean, one for each row, `(N, C, H, W)`; the last one counts."""
+        self.estimate = image.detach()
 
     @property
     def log_evidence(self) -> Tensor | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -86,6 +87,26 @@ class SingularData:
     def rows(self, index: list[int]) -> SingularData:
         """Return the data of some of the rows, by their numbers."""
         return replace(self, d=self.d[index], outside=self.outside[index])
+
+    def bands(self, most: int) -> tuple[Tensor, Tensor]:
+        """Return groups of coefficients with close singular values, equally large, the smallest first.
+
+        Args:
+            most: number of groups; fewer where there are fewer coefficients. What is not seen joins the first.
+
+        Returns:
+            The number of the group of each entry of `s`, flat, and the number of coefficients in each group.
+        """
+        entries = self._order.numel()
+        groups = min(most, entries)
+        band = torch.div(self._order * groups, entries, rounding_mode="floor")
+        repeats = self.d[0].numel() // entries
+        return band, repeats * torch.bincount(band, minlength=groups)
+
+    @cached_property
+    def _order(self) -> Tensor:
+        """The place of each entry of `s` in their rising order, flat."""
+        return self.s.flatten().argsort().argsort()
 
     def misfit(self, x: Tensor) -> Tensor:
         """Return `e = d - s V^T x`, `(N, *coefficients)`, for images `(N, C, H, W)`."""

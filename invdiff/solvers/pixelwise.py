@@ -1,0 +1,141 @@
+r"""Reverse diffusion that starts at the measurement, each pixel at its own noise level.
+
+Where an operator acts on each pixel by itself, `y_i = g_i x_i + s_i n_i`, the measurement is a noisy image already, of
+level `tau_i = s_i / |g_i|` at pixel `i`, infinite where nothing was measured:
+
+    p(x_0 | y) = p(x_0 | z),      z_i = y_i / g_i = x_i + tau_i n_i.
+
+For a denoiser that takes a level for each pixel, the posterior is the prior's own reverse diffusion from `z`: along
+global levels `sigma_T > ... > 0` pixel `i` has the level `l_i = min(sigma_t, tau_i)`, and stays what it was until the
+global level falls below its own. With `D = E[x_0 | x_t]` at these levels and `k = l'^2 / l^2`, pixel by pixel,
+
+    x' = D + k (x - D) + sqrt(l'^2 (1 - k) + (1 - k)^2 c) n,
+
+where `c` is the variance of `x_0` given `x_t`, which a step of finite length must not lose. The state tells it: as
+`x - D` and `D - x_0` are orthogonal, `E (x - D)^2 = l^2 - c`. Nothing is approximated but by the denoiser, by the
+length of the steps and by taking the share `c / l^2` the same for all pixels that move.
+
+The first denoised image is `E[x_0 | y]` itself: it is the estimate that comes with the samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..operators.base import LinearOperator
+from ..priors.base import Prior
+from ..problem import Problem
+from ..schedules import geometric_levels
+from .common.checks import check_count
+from .common.initial_state import center
+from .common.pixel_levels import pixel_levels
+from .common.run import Run
+from .iterative import IterativeSolver
+
+CAUTION = 1 / 64
+"""Variance of the share that is unexplained, around that of white images, before anything is seen, in squares of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixelwise(IterativeSolver):
+    """Reverse diffusion from the measurement, for denoising, masks and noise that differs from pixel to pixel.
+
+    A uniform level (denoising) takes any prior. Levels that differ take one with `noise_maps`.
+
+    Attributes:
+        steps: number of noise levels, and of network evaluations.
+
+    References:
+        Our own. For a uniform level it is the reverse diffusion of DDPM begun in its middle, Denoising Diffusion
+        Probabilistic Models (Ho et al., 2020), https://arxiv.org/abs/2006.11239, algorithm 2; the variance of its steps
+        is that of Analytic-DPM (Bao et al., 2022), https://arxiv.org/abs/2201.06503, theorem 1, measured on the state.
+
+    Example:
+        >>> Pixelwise(steps=20).evaluations
+        20
+    """
+
+    steps: int = 30
+
+    name: ClassVar[str] = "pixelwise"
+    summary: ClassVar[str] = "reverse diffusion from the measurement, each pixel at its own level"
+    needs: ClassVar[frozenset[str]] = frozenset({"linear", "gaussian", "pixelwise"})
+
+    def __post_init__(self) -> None:
+        check_count(self, "steps")
+
+    def levels(self, problem: Problem, prior: Prior) -> Tensor:
+        """Return geometric levels from the highest of the pixels down to what the prior can be trusted with, and 0.
+
+        Raises:
+            ValueError: levels that differ from pixel to pixel, and a prior without maps.
+        """
+        tau = pixel_levels(problem)
+        assert tau is not None
+        high, low = float(tau.max()), float(tau.min())
+        if low < high and not getattr(prior, "noise_maps", False):
+            raise ValueError(
+                f"Pixelwise: prior: expected one that takes a noise level for each pixel (noise_maps), for levels from "
+                f"{low:.3g} to {high:.3g}, got {type(prior).__name__}; take another solver, such as daps"
+            )
+        top = min(high, prior.sigma_max)
+        # Below a tenth of the noise of the cleanest pixel one step takes what is left.
+        return geometric_levels(self.steps, min(max(prior.sigma_min, low / 10), 0.99 * top), top)
+
+    def start(self, run: Run) -> Tensor:
+        """Return `z` where it is cleaner than the highest level, noise around the centre elsewhere."""
+        tau, z = self._data(run)
+        c = center(run.problem, run.prior)
+        return torch.where(tau <= run.levels[0], z, c + run.levels[0] * run.randn(c))
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        """Denoise at the levels of the pixels, and take those above the next level down to it."""
+        tau, _ = self._data(run)
+        level, level_next = (tau.clamp(max=s) for s in run.levels[i : i + 2])
+        uniform = bool((level == level.flatten()[0]).all())
+        x0 = run.denoise(x, float(level.flatten()[0]) if uniform else level.expand(1, 1, *x.shape[-2:]))
+        if i == 0:
+            run.add_estimate(x0)
+        k = (level_next / level) ** 2
+        moves = k < 1
+        spread = level_next**2 * (1 - k) + (1 - k) ** 2 * unexplained(x - x0, level, moves, run.prior.std)
+        return torch.where(moves, x0 + k * (x - x0) + spread.sqrt() * run.randn(x), x)
+
+    def _data(self, run: Run) -> tuple[Tensor, Tensor]:
+        """Return `tau`, which broadcasts to images, and `z`, `(N, C, H, W)`, 0 where nothing was measured."""
+        tau, y, operator = pixel_levels(run.problem), run.problem.measurement, run.problem.operator
+        assert tau is not None and isinstance(operator, LinearOperator) and operator.pixel_gains is not None
+        g = operator.pixel_gains.to(y)
+        return tau.to(y)[None], torch.where(g == 0, 0, y / torch.where(g == 0, 1, g))
+
+
+def unexplained(residual: Tensor, level: Tensor, moves: Tensor, std: float) -> Tensor:
+    """Return `c`, the variance of `x_0` given `x_t` at each pixel, from the pixels that move.
+
+    Args:
+        residual: `x - D`, `(N, C, H, W)`.
+        level: `l`, broadcasts to it.
+        moves: where it counts, broadcasts to it.
+        std: standard deviation of the data; white images would have `1 / c = 1 / l^2 + 1 / std^2`.
+
+    Returns:
+        At most what white images have, like `residual`.
+    """
+    share = level**2 / (level**2 + std**2)
+    white = level**2 * (1 - share)
+    keep = moves.expand_as(residual)
+    count = keep.flatten(1).sum(1).clamp(min=1)
+    wide = [-1, *[1] * (residual.ndim - 1)]
+
+    def average(v: Tensor) -> Tensor:
+        return ((v * keep).flatten(1).sum(1) / count).reshape(wide)
+
+    seen = 1 - average((residual / level) ** 2)  # of c / l^2, with variance 2 / count
+    expected = average((1 - share).expand_as(residual))
+    trust = 1 / (1 + 2 / count.reshape(wide) / (CAUTION * expected**2))
+    ratio = (expected + trust * (seen - expected)).clamp(min=0) / expected
+    return white * ratio.clamp(max=1)
