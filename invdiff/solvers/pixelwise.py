@@ -44,7 +44,8 @@ CAUTION = 1 / 64
 class Pixelwise(IterativeSolver):
     """Reverse diffusion from the measurement, for denoising, masks and noise that differs from pixel to pixel.
 
-    A uniform level (denoising) takes any prior. Levels that differ take one with `noise_maps`.
+    Levels that differ want a prior with `noise_maps`. Any other prior is shown the state with noise added up to the
+    highest level, which hides from it what the cleaner pixels say: the samples are then approximate.
 
     Attributes:
         steps: number of noise levels, and of network evaluations.
@@ -69,41 +70,44 @@ class Pixelwise(IterativeSolver):
         check_count(self, "steps")
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return geometric levels from the highest of the pixels down to what the prior can be trusted with, and 0.
-
-        Raises:
-            ValueError: levels that differ from pixel to pixel, and a prior without maps.
-        """
+        """Return geometric levels from the highest of the pixels down to what the prior can be trusted with, and 0."""
         tau = pixel_levels(problem)
         assert tau is not None
-        high, low = float(tau.max()), float(tau.min())
-        if low < high and not getattr(prior, "noise_maps", False):
-            raise ValueError(
-                f"Pixelwise: prior: expected one that takes a noise level for each pixel (noise_maps), for levels from "
-                f"{low:.3g} to {high:.3g}, got {type(prior).__name__}; take another solver, such as daps"
-            )
-        top = min(high, prior.sigma_max)
+        top = min(float(tau.max()), prior.sigma_max)
+        if top == 0:  # without noise the measurement is the image
+            return torch.zeros(1, dtype=torch.float64)
         # Below a tenth of the noise of the cleanest pixel one step takes what is left.
-        return geometric_levels(self.steps, min(max(prior.sigma_min, low / 10), 0.99 * top), top)
+        return geometric_levels(self.steps, min(max(prior.sigma_min, float(tau.min()) / 10), 0.99 * top), top)
 
     def start(self, run: Run) -> Tensor:
         """Return `z` where it is cleaner than the highest level, noise around the centre elsewhere."""
         tau, z = self._data(run)
+        top = run.levels[0]
+        if bool((tau <= top).all()):
+            return z.clone()
         c = center(run.problem, run.prior)
-        return torch.where(tau <= run.levels[0], z, c + run.levels[0] * run.randn(c))
+        return torch.where(tau <= top, z, c + top * run.randn(c))
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Denoise at the levels of the pixels, and take those above the next level down to it."""
+        sigma, sigma_next = run.levels[i], run.levels[i + 1]
         tau, _ = self._data(run)
-        level, level_next = (tau.clamp(max=s) for s in run.levels[i : i + 2])
-        uniform = bool((level == level.flatten()[0]).all())
-        x0 = run.denoise(x, float(level.flatten()[0]) if uniform else level.expand(1, 1, *x.shape[-2:]))
+        level = tau.clamp(max=sigma)
+        x0 = self._denoise(run, x, level, sigma)
         if i == 0:
             run.add_estimate(x0)
-        k = (level_next / level) ** 2
-        moves = k < 1
-        spread = level_next**2 * (1 - k) + (1 - k) ** 2 * unexplained(x - x0, level, moves, run.prior.std)
+        moves = level > sigma_next
+        k = torch.where(moves, sigma_next / level.clamp(min=torch.finfo(level.dtype).tiny), 1) ** 2
+        spread = sigma_next**2 * (1 - k) + (1 - k) ** 2 * unexplained(x - x0, level, moves, run.prior.std)
         return torch.where(moves, x0 + k * (x - x0) + spread.sqrt() * run.randn(x), x)
+
+    def _denoise(self, run: Run, x: Tensor, level: Tensor, sigma: float) -> Tensor:
+        """Return `E[x_0 | x]`, with a level for each pixel if the prior takes them, else with noise up to one level."""
+        if bool((level == sigma).all()):
+            return run.denoise(x, sigma)
+        if run.prior.noise_maps:
+            return run.denoise(x, level.expand(1, 1, *x.shape[-2:]))
+        return run.denoise(x + (sigma**2 - level**2).clamp(min=0).sqrt() * run.randn(x), sigma)
 
     def _data(self, run: Run) -> tuple[Tensor, Tensor]:
         """Return `tau`, which broadcasts to images, and `z`, `(N, C, H, W)`, 0 where nothing was measured."""
@@ -134,7 +138,7 @@ def unexplained(residual: Tensor, level: Tensor, moves: Tensor, std: float) -> T
     def average(v: Tensor) -> Tensor:
         return ((v * keep).flatten(1).sum(1) / count).reshape(wide)
 
-    seen = 1 - average((residual / level) ** 2)  # of c / l^2, with variance 2 / count
+    seen = 1 - average((residual / level.clamp(min=torch.finfo(level.dtype).tiny)).where(keep, 0) ** 2)  # of c / l^2, with variance 2 / count
     expected = average((1 - share).expand_as(residual))
     trust = 1 / (1 + 2 / count.reshape(wide) / (CAUTION * expected**2))
     ratio = (expected + trust * (seen - expected)).clamp(min=0) / expected

@@ -110,6 +110,8 @@ class RMPS(IterativeSolver):
             std: standard deviation of the data.
         """
         white = 1 / (1 / sigma**2 + 1 / std**2)
+        if not data.s.numel():
+            return e
         band, count = data.bands(self.bands)
         s2, e2 = (banded(v, data.s, band, count) for v in ((data.s**2).expand_as(e[:1]), e.square()))
         expected, prior = EXPECTED[0] * white, (EXPECTED[1] * white) ** 2

@@ -121,7 +121,7 @@ class Run:
         assert isinstance(self.problem.noise, Gaussian)
         return self.problem.noise.std
 
-    def denoise(self, x: Tensor, sigma: float) -> Tensor:
+    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """Return `E[x_0 | x_sigma = x]`; count the evaluation, and each product with its transposed Jacobian.
 
         Raises:
