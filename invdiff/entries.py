@@ -204,6 +204,7 @@ SOLVERS: dict[str, SolverEntry] = {
     "pixelwise": SolverEntry(
         "invdiff.solvers:Pixelwise",
         "reverse diffusion from the measurement, each pixel at its own level",
+        paper="after Ho et al. 2020, Bao et al. 2022",
         needs="linear gaussian pixelwise",
     ),
     "pnp": SolverEntry(
@@ -235,6 +236,7 @@ SOLVERS: dict[str, SolverEntry] = {
     "rmps": SolverEntry(
         "invdiff.solvers:RMPS",
         "ancestral steps with the denoiser's error measured on the residual",
+        paper="after Kawar et al. 2022, Rozet et al. 2024",
         needs="linear svd gaussian",
     ),
     "score_sde": SolverEntry(

@@ -26,11 +26,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_count
 from ..operators.base import LinearOperator
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
-from .common.checks import check_count
 from .common.initial_state import center
 from .common.pixel_levels import pixel_levels
 from .common.run import Run
@@ -63,6 +63,7 @@ class Pixelwise(IterativeSolver):
     steps: int = 30
 
     name: ClassVar[str] = "pixelwise"
+    paper: ClassVar[str] = "after Ho et al. 2020, Bao et al. 2022"
     summary: ClassVar[str] = "reverse diffusion from the measurement, each pixel at its own level"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "gaussian", "pixelwise"})
 
@@ -138,7 +139,8 @@ def unexplained(residual: Tensor, level: Tensor, moves: Tensor, std: float) -> T
     def average(v: Tensor) -> Tensor:
         return ((v * keep).flatten(1).sum(1) / count).reshape(wide)
 
-    seen = 1 - average((residual / level.clamp(min=torch.finfo(level.dtype).tiny)).where(keep, 0) ** 2)  # of c / l^2, with variance 2 / count
+    level = level.clamp(min=torch.finfo(level.dtype).tiny)
+    seen = 1 - average((residual / level).where(keep, 0) ** 2)  # of c / l^2, with variance 2 / count
     expected = average((1 - share).expand_as(residual))
     trust = 1 / (1 + 2 / count.reshape(wide) / (CAUTION * expected**2))
     ratio = (expected + trust * (seen - expected)).clamp(min=0) / expected

@@ -28,11 +28,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import check_count
 from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import karras_levels
-from .common.checks import check_count
 from .common.levels import level_range
 from .common.run import Run
 from .common.singular import SingularData
@@ -68,6 +68,7 @@ class RMPS(IterativeSolver):
     bands: int = 16
 
     name: ClassVar[str] = "rmps"
+    paper: ClassVar[str] = "after Kawar et al. 2022, Rozet et al. 2024"
     summary: ClassVar[str] = "ancestral steps with the denoiser's error measured on the residual"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "svd", "gaussian"})
 

@@ -1,7 +1,4 @@
-"""The noise level of each pixel of a measurement that is a noisy image.
-
-    y_i = g_i x_i + s n_i,      tau_i = s / |g_i|
-"""
+"""The noise level of each pixel of a measurement that is a noisy image, `y_i = g_i x_i + s n_i`: `s / |g_i|`."""
 
 from __future__ import annotations
 
