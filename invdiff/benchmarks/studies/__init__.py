@@ -1,1 +1,1 @@
-"""The programs that make the tables of docs/: python -m invdiff.benchmarks.studies NAME."""
+"""The programs that write the tables of docs/: `python -m invdiff.benchmarks.studies NAME`."""

@@ -1,4 +1,4 @@
-"""`python -m invdiff.benchmarks.studies NAME`: the programs that make the tables of docs/."""
+"""`python -m invdiff.benchmarks.studies NAME`: the programs that write the tables of docs/."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the study that the first argument names with the others."""
+    """Run the study of the first argument with the other arguments."""
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"python -m invdiff.benchmarks.studies NAME [OPTIONS]; NAME is one of {', '.join(NAMES)}")

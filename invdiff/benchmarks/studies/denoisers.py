@@ -1,9 +1,9 @@
-"""Gaussian denoising of photographs, side by side with classical denoisers, and what one evaluation costs.
+"""Gaussian denoising of photographs, compared with classical denoisers, and the cost of one evaluation.
 
     python -m invdiff.benchmarks.studies denoisers [--prior photo] [--photos FOLDER] [--limit N] [--json FILE]
 
-Every method sees the same noisy images (seeded, not clipped). Classical methods are given the true noise level, as the
-prior is. PSNR is that of the result clipped to [0, 1], its mean over images in dB.
+Every method gets the same noisy images (seeded, not clipped). Classical methods get the true noise level, as the prior
+does. PSNR is that of the result, clipped to [0, 1]; the table has its mean over images in dB.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def skimage_photographs(side: int = 256) -> list[Array]:
 
 
 def folder_photographs(folder: Path, limit: int | None, side: int = 256) -> list[Array]:
-    """Return the central squares (or less, where smaller) of evenly chosen images of a folder.
+    """Return the central squares (or smaller ones) of evenly spaced images of a folder.
 
     Raises:
         FileNotFoundError: if the folder holds no images.
@@ -86,7 +86,7 @@ def _centre(image: Array, side: int) -> Array:
 
 
 def find_prior(name_or_path: str) -> Prior:
-    """Return an embedded prior, one exported to a path, or what `load_prior` finds."""
+    """Return an embedded prior, an exported one, or another prior of `load_prior`."""
     if name_or_path in embedded.names():
         return embedded.load(name_or_path)
     return NetworkPrior.load(name_or_path) if Path(name_or_path).exists() else load_prior(name_or_path)
@@ -104,7 +104,7 @@ def prior_method(prior: Prior) -> Method:
 
 
 def classical_methods() -> dict[str, Method]:
-    """Return BM3D (where the package `bm3d` is installed), and scikit-image's wavelets and non-local means."""
+    """Return BM3D (if the package `bm3d` is installed), and scikit-image's wavelets and non-local means."""
     from skimage.restoration import denoise_nl_means, denoise_wavelet
 
     def wavelet(noisy: Array, sigma: float) -> Array:
@@ -154,7 +154,7 @@ def psnr(image: Array, clean: Array) -> float:
 
 
 def cost(prior: NetworkPrior, side: int = 256, repeats: int = 7) -> dict[str, float]:
-    """Return milliseconds and shares of the matrix peak of one evaluation at `(C, side, side)`.
+    """Return milliseconds, and fractions of the matrix peak, of one evaluation at `(C, side, side)`.
 
     The peak is the throughput of a 2048x2048 matrix product in the same type, on the same threads, in the same run.
     """
@@ -209,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--prior", default="photo", help="name or path of a prior of colour images")
     parser.add_argument("--photos", type=Path, help="folder of held-out photographs")
-    parser.add_argument("--limit", type=int, help="how many of them, evenly chosen")
+    parser.add_argument("--limit", type=int, help="number of photographs, evenly spaced")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--no-peers", action="store_true", help="leave the classical denoisers out")
     parser.add_argument("--no-cost", action="store_true", help="leave the timing out")

@@ -1,9 +1,9 @@
-"""How wrong is each solver: its samples against exact posteriors, as a table.
+"""The error of each solver: its samples compared with exact posteriors, as a table.
 
     python -m invdiff.benchmarks.studies exact_grades [--solvers dps,mcgdiff] [--out docs/grades.md]
 
 The suite `exact` runs solvers with their defaults on `invdiff.testing.exact_problems`. The suite `mcgdiff` is the study
-`mixture`. Every solver sees the same problems, so that their differences are paired.
+`mixture`. Every solver sees the same problems, so their differences are paired.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import torch
 
 from ... import registry
 from ...solvers import Solver
@@ -25,7 +27,7 @@ from .mixture import STEPS, Say
 
 SUITES = ("exact", "mcgdiff")
 FEWER = {"dip": (4, ("modes", "mixture"))}
-"""Most samples, and problems left out: `dip` trains a network for each sample, and these are vectors, not images."""
+"""Largest number of samples, and omitted problems: `dip` trains a network for each sample, and needs images."""
 
 
 def grade_all(
@@ -35,14 +37,14 @@ def grade_all(
     """Grade solvers on exact problems; the first row of the table is its head.
 
     Args:
-        solvers: by the names that the table has.
-        samples: how many samples of each image.
+        solvers: by their names in the table.
+        samples: number of samples of each image.
         seed: non-negative integer.
-        problems: by name; those of `exact_problems` unless given.
-        say: called with a line for each row, as it is done.
+        problems: by name; by default those of `exact_problems`.
+        say: called with a line for each finished row.
 
     Returns:
-        A row for each solver and problem that has what the solver needs; for those of `FEWER`, as many as it says.
+        A row for each solver and each problem that meets its needs, with the exceptions of `FEWER`.
     """
     head = ["solver", "problem", "bias", "variance", "50 %", "90 %", "distance", "floor", "nfe", "seconds", "status"]
     table = [head]
@@ -61,7 +63,7 @@ def grade_all(
 
 
 def _left_out(solvers: dict[str, Solver], problems: dict[str, ExactProblem]) -> list[str]:
-    """Take away the solvers that can do none of the problems, and return why, one line each."""
+    """Remove the solvers that can do none of the problems, and return the reasons, one line each."""
     reasons = []
     for name, solver in list(solvers.items()):
         unmet = [solver.unmet(problem) for problem, _ in problems.values()]
@@ -72,7 +74,7 @@ def _left_out(solvers: dict[str, Solver], problems: dict[str, ExactProblem]) -> 
 
 
 def chosen(names: str | None, suite: str) -> list[str]:
-    """Return the names of the solvers that a comma-separated list asks for.
+    """Return the names of the solvers in a comma-separated list.
 
     Raises:
         ValueError: an unknown suite or solver.
@@ -89,18 +91,18 @@ def run(
     d_x: Sequence[int] = (8, 80, 800), d_y: Sequence[int] = (1, 2, 4), out: Path | None = None,
     problems: dict[str, ExactProblem] | None = None, say: Say = print,
 ) -> Table:  # fmt: skip
-    """Run a suite, say each row as it is done, and write the table.
+    """Run a suite, report each finished row, and write the table.
 
     Args:
         suite: one of `SUITES`.
-        solvers: names with commas between; all, or those of the paper, unless given.
+        solvers: names with commas between; by default all, or those of the paper.
         samples: of each image, for the suite `exact`.
-        seeds: how many problems in each cell, for the suite `mcgdiff`.
+        seeds: number of problems in each cell, for the suite `mcgdiff`.
         steps: noise levels, of which the last is 0, for the suite `mcgdiff`.
         d_x: dimensions of x, for the suite `mcgdiff`.
         d_y: dimensions of y, for the suite `mcgdiff`.
-        out: Markdown file to write; none unless given.
-        problems: for the suite `exact`, by name; those of `exact_problems` unless given.
+        out: Markdown file to write; by default none.
+        problems: for the suite `exact`, by name; by default those of `exact_problems`.
         say: called with each line.
 
     Raises:
@@ -119,12 +121,16 @@ def run(
             say(reason)
         table = grade_all(made, samples=samples, problems=problems, say=say)
         note = (
-            f"Defaults on problems with a closed-form posterior; at least {samples} samples of each image. Bias of the "
-            "mean and distance (sliced Wasserstein-1) are in posterior standard deviations, less chance; variance 1, "
-            "coverage 50 % and 90 %, and a distance at its floor are those of a perfect solver. `dip`, which trains a "
-            "network for each sample, draws 4 of each image, and vectors are no problem for it."
+            f"Solvers with their defaults, on problems with a closed-form posterior; at least {samples} samples of "
+            "each image. Bias of the mean and distance (sliced Wasserstein-1) are in posterior standard deviations; "
+            "the bias is corrected for the finite number of samples. A perfect solver has variance 1, coverage 50 % "
+            "and 90 %, and a distance at its floor. Particle methods have few independent samples here, and their bias "
+            "includes the error from that. "
+            f"Seconds are those of {torch.get_num_threads()} thread(s). "
+            f"Made by `invdiff grade --samples {samples} --out docs/grades.md`. `dip` trains a network for each "
+            "sample: it draws 4 samples of each image, and the problems with vectors are omitted."
         )
-        page = markdown_page("How wrong is each solver", note, markdown_table(table))
+        page = markdown_page("The errors of solvers", note, markdown_table(table))
     else:
         table = mixture.mixture_suite(names, d_x=d_x, d_y=d_y, seeds=seeds, steps=steps, say=say)
         page = mixture.page(table, seeds, steps)
@@ -136,7 +142,8 @@ def run(
 def main(argv: Sequence[str] | None = None) -> int:
     """Grade solvers on the exact problems, from the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m invdiff.benchmarks.studies exact_grades", description="How wrong is each solver."
+        prog="python -m invdiff.benchmarks.studies exact_grades",
+        description="The errors of solvers against exact posteriors.",
     )
     parser.add_argument("--solvers", help="names with commas between")
     parser.add_argument("--samples", type=int, default=256, help="of each image")

@@ -1,18 +1,18 @@
-"""The mixture of 25 Gaussians on which MCGDiff was published, as its authors run it.
+"""The experiment of MCGDiff's paper with a mixture of 25 Gaussians, with its authors' settings.
 
     python -m invdiff.benchmarks.studies mixture [--solvers mcgdiff,dps] [--seeds 20] [--d-x 8 80] [--d-y 1 2 4]
 
     x ~ sum_k w_k N(m_k, I) in d_x dimensions,   m = (-8 i, -8 j) repeated, i, j in -2..2
     y = A x + sigma_y n,   A = U diag(s) V^T in d_y rows,   s and sigma_y / max(s) uniform in (0, 1)
 
-Every solver draws 2000 samples with the same number of network evaluations, for the same random problems, and is judged
-by the sliced Wasserstein-1 distance to exact samples: mean and 1.96 standard errors over the problems.
+Every solver draws 2000 samples with the same number of network evaluations, for the same random problems, and the
+result is the sliced Wasserstein-1 distance to exact samples: mean and 1.96 standard errors over the problems.
 
-Three things decide what MCGDiff reaches here, and all are taken from the authors' program. Its chain has DDPM's rates
-in the wrong order, from 2e-2 down to 1e-4, so that 3 of 20 levels stand above sigma = 40, where the modes of d_x = 80
-are told apart; with the rates in order there are 2, with levels uniform in `1 / sqrt(1 + sigma^2)` there is 1.
-Its kappa is a share of `1 + tau^2`, in units in which the data's standard deviation would be one. And its problems: the
-weights `w` are drawn once, the rest from seeds that the program states.
+Three properties of the authors' program determine the result of MCGDiff here. Its chain has DDPM's rates in reverse
+order, from 2e-2 down to 1e-4, so 3 of 20 levels are above sigma = 40, where the modes of d_x = 80 separate; with the
+rates in order there are 2, with levels uniform in `1 / sqrt(1 + sigma^2)` there is 1. Its kappa is a fraction of `1 +
+tau^2`, in units in which the data's standard deviation would be one. In its problems the weights `w` are drawn once,
+and the rest from seeds that the program states.
 
 References:
     Monte Carlo Guided Diffusion for Bayesian Linear Inverse Problems (Cardoso et al., 2024),
@@ -55,15 +55,16 @@ PUBLISHED = {
 }  # fmt: skip
 """MCGDiff in the paper: mean and 1.96 standard errors over 20 problems, by (d_x, d_y)."""
 
-SEED = 67280421310721  # of torch before anyone sets another: the authors' program draws the weights with it
+SEED = 67280421310721  # torch's default seed, with which the authors' program draws the weights
 Say = Callable[[str], None]
 
 
 def published_problem(d_x: int, d_y: int, index: int) -> ExactProblem:
     """Return one of the problems of the authors' program, in float64.
 
-    Operator, noise and measurement come from its seeds, number by number. The weights are those that it draws first,
-    for d_x = 800; for the other two dimensions it draws others, after all that 800 took, and these are used again here.
+    Operator, noise and measurement are those of its seeds, number by number. The weights are those that it draws first,
+    for d_x = 800. For the other two dimensions it draws others later, which cannot be reproduced; the first weights are
+    used for all dimensions here.
 
     Args:
         d_x: 8, 80 or 800.
@@ -71,7 +72,7 @@ def published_problem(d_x: int, d_y: int, index: int) -> ExactProblem:
         index: of the problem; the paper has 0 to 19.
 
     Raises:
-        ValueError: other dimensions.
+        ValueError: any other dimensions.
     """
     if (d_x, d_y) not in PUBLISHED:
         raise ValueError(f"published_problem: expected d_x of 8, 80, 800 and d_y of 1, 2, 4, got {d_x} and {d_y}")
@@ -83,7 +84,7 @@ def published_problem(d_x: int, d_y: int, index: int) -> ExactProblem:
     u, _, vt = torch.linalg.svd(torch.randn((d_y, d_x), generator=g), full_matrices=False)
     s = torch.rand(d_y, generator=g).sort(descending=True).values
     k = torch.multinomial(weights, 1, replacement=True, generator=g)
-    x = (means + torch.randn((25, d_x), generator=g))[k[0]]  # a draw of each component, of which one is taken
+    x = (means + torch.randn((25, d_x), generator=g))[k[0]]  # a draw of each component, of which one is used
     std = float(torch.rand(1, generator=g) * s.max())
     y = u @ (s * (vt @ x)) + std * torch.randn(d_y, generator=g)
     operator = MatrixOperator(u.double(), s.double(), vt.double().T)
@@ -94,8 +95,8 @@ def published_problem(d_x: int, d_y: int, index: int) -> ExactProblem:
 def authors_levels(steps: int, sigma_min: float = 0.0, sigma_max: float = 0.0) -> Tensor:
     """Return the levels of the authors' program, in units in which the data's standard deviation would be one.
 
-    Of the chain's 999 levels those are taken at which `alpha = 1 / sqrt(1 + sigma^2)` has fallen far enough to reach
-    0.01 with the levels that there are, and at the end as many as are left, in equal steps of time.
+    Of the chain's 999 levels the program selects those at which `alpha = 1 / sqrt(1 + sigma^2)` has decreased enough to
+    reach 0.01 with the given number of levels; the remaining levels at the end are in equal steps of time.
 
     Args:
         steps: number of positive levels.
@@ -119,13 +120,13 @@ def authors_levels(steps: int, sigma_min: float = 0.0, sigma_max: float = 0.0) -
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedMCGDiff(MCGDiff):
-    """MCGDiff as its authors run it on the mixture: their levels, transitions, potentials and resampling.
+    """MCGDiff with its authors' settings for the mixture: levels, transitions, potentials and resampling.
 
     Differs:
-        The authors' two programs weigh a particle one step later than the paper, or the freed coefficients once more
-        at the end; this is the paper's. On 20 problems of d_x = 80 and d_y = 1, 2 all three give the same within chance
-        (1.38, 1.22, 1.21 and 1.38, 0.79, 0.66). Levels are moved onto the `tau_i`, as in the paper; the program means
-        to, but takes a place among sorted distances for a time.
+        The authors' two programs weight a particle one step later than the paper, or weight the freed coefficients
+        again at the end; this class follows the paper. On 20 problems of d_x = 80 and d_y = 1, 2 all three give the
+        same within chance (1.38, 1.22, 1.21 and 1.38, 0.79, 0.66). Levels are moved onto the `tau_i`, as in the paper;
+        the program intends this, but uses an index of sorted distances as a time.
     """
 
     steps: int = STEPS - 1
@@ -173,7 +174,7 @@ class Cell:
 
 
 def mixture_solver(name: str, prior: Prior, steps: int = STEPS) -> Solver:
-    """Return a solver as the experiment runs it.
+    """Return a solver with its settings for the experiment.
 
     Args:
         name: `mcgdiff` as published, `mcgdiff-ours` with this package's defaults, or another solver, with its own.
@@ -202,7 +203,7 @@ def mixture_cell(
         d_y: dimension of y.
         seeds: of the problems.
         steps: noise levels, of which the last is 0.
-        samples: how many are drawn, and compared with as many exact ones.
+        samples: number of samples, which are compared with as many exact ones.
         make: from the name, the prior and the steps to the solver.
         problems: from the two dimensions and a seed to a problem; `testing.mixture_problem` draws weights each time.
     """
@@ -253,11 +254,11 @@ def mixture_suite(
 
 
 EXTRA = ("floor", "prior", "mcgdiff-ours")
-"""Names that are no solvers of the registry."""
+"""Names that are not solvers of the registry."""
 
 
 def chosen(names: str | None) -> list[str]:
-    """Return the names that a comma-separated list asks for; the floor and MCGDiff unless given.
+    """Return the names in a comma-separated list; by default the floor and MCGDiff.
 
     Raises:
         ValueError: an unknown solver.
@@ -270,7 +271,7 @@ def listed(names: str, extra: Sequence[str] = ()) -> list[str]:
 
     Args:
         names: the list.
-        extra: names that are allowed beside those of the registry.
+        extra: allowed names in addition to those of the registry.
 
     Raises:
         ValueError: no name, or an unknown one.
@@ -295,7 +296,7 @@ def page(table: Table, seeds: int, steps: int) -> str:
     note = (
         f"Sliced Wasserstein-1 distance to the exact posterior: mean and 1.96 standard errors over {seeds} "
         f"problems of the authors (the same for every solver), {SAMPLES} samples, {steps} levels of which the last "
-        "is 0; particles in two clouds."
+        "is 0; particles in two sets."
     )
     return markdown_page("Mixture of 25 Gaussians", note, markdown_table(table))
 

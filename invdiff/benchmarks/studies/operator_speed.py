@@ -1,13 +1,13 @@
-"""Our operators beside those of deepinv, in one run: medians of interleaved repeats, and how exact they are.
+"""The operators compared with those of deepinv in one run: medians of interleaved repeats, and accuracy.
 
     python -m invdiff.benchmarks.studies operator_speed [--threads 1 2] [--repeats 7] [--quick]
         [--out FILE.md] [--only tomography blur downsample memory accuracy] [--rows FILE.json]
 
-The whole takes minutes, most of them deepinv's. `--only` measures a part, and `--rows` keeps what was measured in a
-file, so that several short runs on a quiet machine make one table.
+A complete run takes minutes, mostly in deepinv. `--only` measures a part, and `--rows` keeps the results in a file, so
+several short runs on an idle machine can make one table.
 
-Each operation is warmed up once (where matrices are built and transforms planned), then both libraries take turns. A
-slow operation is repeated less often, at least twice.
+Each operation runs once before the timing (which builds matrices and plans transforms), then both libraries alternate.
+A slow operation is repeated less often, at least twice.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TIMED = ("tomography", "blur", "downsample")
 GROUPS = (*TIMED, "memory", "accuracy")
 
 PATIENCE = 20.0
-"""Seconds after which an operation is not repeated again."""
+"""Time in seconds after which an operation is not repeated."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Pair:
     """One operation in both libraries.
 
     Attributes:
-        name: what is done.
-        ours: does it with our operator.
-        theirs: does it with deepinv's.
+        name: of the operation.
+        ours: the operation with this package.
+        theirs: the operation with deepinv.
         note: appended to the row, computed after the timing.
     """
 
@@ -71,7 +71,7 @@ class Row:
 
 
 def measure(pair: Pair, repeats: int, threads: int) -> Row:
-    """Time both sides of a pair in turns."""
+    """Time both sides of a pair alternately."""
     torch.set_num_threads(threads)
     sides = (pair.ours, pair.theirs)
     for side in sides:
@@ -91,11 +91,11 @@ def measure(pair: Pair, repeats: int, threads: int) -> Row:
 
 
 def operator_pairs(quick: bool = False, only: Sequence[str] = TIMED) -> Iterator[Pair]:
-    """Yield the pairs of the speed table, operators made when their turn comes.
+    """Yield the pairs of the speed table; operators are made when needed.
 
     Args:
         quick: small sizes.
-        only: the groups of `TIMED` that are wanted.
+        only: the selected groups of `TIMED`.
     """
     import deepinv
 
@@ -155,7 +155,7 @@ def dot_test(forward: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Te
 
 
 def accuracy(quick: bool = False) -> list[tuple[str, str, str]]:
-    """Return what is checked, and what came out, ours and theirs."""
+    """Return the names of the checks and the results of both libraries."""
     import deepinv
 
     n, views = (64, 30) if quick else (256, 180)
@@ -187,7 +187,7 @@ def accuracy(quick: bool = False) -> list[tuple[str, str, str]]:
 
 
 def _offset(profiles: Tensor) -> str:
-    """Return how far the centroids of two opposite profiles of a symmetric image are from the middle, in pixels."""
+    """Return the offset of the centroids of two opposite profiles of a symmetric image from the middle, in pixels."""
     t = torch.arange(profiles.shape[1], dtype=torch.float64) - (profiles.shape[1] - 1) / 2
     centroids = (profiles.double() * t).sum(1) / profiles.double().sum(1)
     return f"{float(centroids.abs().mean()):.2f}"
@@ -217,7 +217,7 @@ def memory(side: str, n: int, views: int) -> tuple[float, float]:
 
 
 def _memory_apart(side: str, n: int, views: int) -> str:
-    """Run `memory` in a process of its own, whose peak is not that of others."""
+    """Run `memory` in a separate process, so its peak is independent of others."""
     code = f"from {__name__} import memory; print(*memory({side!r}, {n}, {views}))"
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -228,7 +228,7 @@ def _memory_apart(side: str, n: int, views: int) -> str:
 
 
 def measured(only: Sequence[str], threads: Sequence[int], repeats: int, quick: bool) -> list[dict[str, object]]:
-    """Measure some groups, and return what came out, one record for each line of a table."""
+    """Measure some groups, and return one record for each line of the table."""
     records: list[dict[str, object]] = []
     for pair in operator_pairs(quick, only):
         for count in threads:
@@ -246,7 +246,7 @@ def measured(only: Sequence[str], threads: Sequence[int], repeats: int, quick: b
 
 
 def merged(old: list[dict[str, object]], new: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Return the records of both, new ones in the place of old ones of the same name and threads."""
+    """Return the records of both; new ones replace old ones of the same name and threads."""
     by_key = {(r["name"], r.get("threads")): r for r in [*old, *new]}
     return list(by_key.values())
 
@@ -256,8 +256,8 @@ def table(records: Sequence[dict[str, Any]], repeats: int) -> str:
     import deepinv
 
     note = (
-        f"`python -m invdiff.benchmarks.studies operator_speed`: medians in milliseconds of up to {repeats} repeats in "
-        f"turns, float32, CPU. torch {torch.__version__}, deepinv {deepinv.__version__}, "
+        f"`python -m invdiff.benchmarks.studies operator_speed`: medians in milliseconds of up to {repeats} "
+        f"alternating repeats, float32, CPU. torch {torch.__version__}, deepinv {deepinv.__version__}, "
         f"Python {platform.python_version()}, {os.cpu_count()} cores."
     )
     speed = [["operation", "threads", "invdiff, ms", "deepinv, ms", "ratio", ""]]
@@ -271,7 +271,7 @@ def table(records: Sequence[dict[str, Any]], repeats: int) -> str:
 
 
 def _place(name: str) -> tuple[int, str]:
-    """Return where a line stands: by group, then by operation in the order forward, adjoint, others."""
+    """Return the sort key of a line: by group, then by operation in the order forward, adjoint, others."""
     group = next(i for i, g in enumerate(TIMED) if name.startswith(g))
     operator, _, operation = name.rpartition(": ")
     order = ["A", "A^T", "filtered back-projection"]
@@ -288,7 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=7, help="most repeats of each operation")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="measure these groups")
-    parser.add_argument("--rows", type=Path, help="JSON file that keeps what was measured, of earlier runs as well")
+    parser.add_argument("--rows", type=Path, help="JSON file that keeps the results, also those of earlier runs")
     parser.add_argument("--out", type=Path, help="write the table to this file, too")
     chosen = parser.parse_args(arguments)
     with warnings.catch_warnings():

@@ -1,12 +1,12 @@
-"""All samplers side by side, on a mixture whose law is known.
+"""All samplers compared on a known mixture.
 
-The distance is the sliced Wasserstein distance between samples of a sampler and exact ones, the mean over directions
+The distance is the sliced Wasserstein distance between samples of a sampler and exact samples, the mean over directions
 `u` of
 
     W_1(u . x, u . y) = mean_i |(u . x)_(i) - (u . y)_(i)|,     values in order,
 
-in units of the standard deviation of the mixture. Two exact sets of the same size are apart by the floor, for want of
-samples; no sampler can be told from a perfect one below it.
+in units of the standard deviation of the mixture. The floor is the distance of two exact sets of the same size, which
+is not 0 for a finite number of samples. A sampler below the floor is indistinguishable from a perfect one.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Row:
     """One line of the table.
 
     Attributes:
-        sampler: what was run.
+        sampler: its label.
         nfe: evaluations of the denoiser for one sample.
         distance: sliced Wasserstein distance, in standard deviations of the data.
-        weight: share of samples in the heavier mode.
+        weight: fraction of samples in the heavier mode.
         seconds: wall time.
     """
 
@@ -91,7 +91,7 @@ def contestants(low: float, high: float) -> dict[str, Sampler]:
 
 
 def compare(n: int = 4000, seed: int = 0, directions: int = 200) -> list[Row]:
-    """Return the table, after the floor: exact samples, as many.
+    """Return the table; its first row is the floor, with the same number of exact samples.
 
     Args:
         n: samples of each sampler.
@@ -125,15 +125,16 @@ def to_markdown(rows: list[Row]) -> str:
 
 
 def to_page(rows: list[Row], n: int, seed: int) -> str:
-    """Return the table with what it says and the command that makes it."""
+    """Return the page: the command, an explanation, and the table."""
     head = f"""# Samplers on a mixture of two modes
 
 `python -m invdiff.benchmarks.studies samplers --n {n} --seed {seed} --out docs/samplers.md`
 
 {n} samples of each sampler from a mixture of two modes of weights 0.7 and 0.3 over two pixels, whose scores are exact.
-Distance is sliced Wasserstein-1 to exact samples, in standard deviations of the mixture; below the floor, the distance
-of two exact sets, none can be told from a perfect sampler. Heavier mode is the share of samples in the mode of weight
-0.7. Evaluations are those of the denoiser for one sample; seconds are those of a busy machine, for all samples.
+Distance is the sliced Wasserstein-1 distance to exact samples, in standard deviations of the mixture. The floor is the
+distance of two exact sets; a sampler below it is indistinguishable from a perfect one. Heavier mode is the fraction of
+samples in the mode of weight 0.7. Evaluations are those of the denoiser for one sample; seconds are those of a busy
+machine, for all samples.
 
 """
     return head + to_markdown(rows)

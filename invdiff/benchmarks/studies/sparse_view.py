@@ -1,11 +1,11 @@
-"""Sparse-view CT of held-out slices, side by side with filtered back-projection and total variation.
+"""Sparse-view CT of held-out slices, compared with filtered back-projection and total variation.
 
     python -m invdiff.benchmarks.studies sparse_view --slices FOLDER [--limit N] [--prior ct] [--solvers tv dps diffpir]
 
 The measurement is `y = A x + n` of parallel rays at `views` angles over half a turn, with `n` Gaussian at 1 % of the
 root mean square of the clean sinogram; it is seeded by the slice, and the same for every method. PSNR is that of the
 result clipped to [0, 1], its mean over slices in dB. `FBP + TV` is scikit-image's `denoise_tv_chambolle` of the
-filtered back-projection at the best of `WEIGHTS` for that very set of slices: a peer that was told the truth.
+filtered back-projection with the best of `WEIGHTS` for the same slices, so its weight is chosen with the truth.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Row:
 
 
 def folder_slices(folder: Path, limit: int | None, pattern: str = "*.png") -> Tensor:
-    """Return evenly chosen grey images of a folder, `(N, 1, H, W)` in [0, 1].
+    """Return evenly spaced grey images of a folder, `(N, 1, H, W)` in [0, 1].
 
     Raises:
         FileNotFoundError: the folder holds no such image.
@@ -139,8 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m invdiff.benchmarks.studies sparse_view", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--slices", type=Path, required=True, help="folder of held-out slices, PNG")
-    parser.add_argument("--pattern", default="*.png", help="which files of it")
-    parser.add_argument("--limit", type=int, help="how many, evenly chosen")
+    parser.add_argument("--pattern", default="*.png", help="pattern of its files")
+    parser.add_argument("--limit", type=int, help="number of slices, evenly spaced")
     parser.add_argument("--prior", default="ct", help="name or path of a prior of grey images")
     parser.add_argument("--views", type=int, default=30, help="angles over half a turn")
     parser.add_argument("--solvers", nargs="*", default=["tv", "dps", "diffpir"], help="name or name:option=value,...")

@@ -1,21 +1,21 @@
-"""What a solver step costs beside the bare network evaluations that it makes.
+"""The cost of a solver step compared with its network evaluations alone.
 
     python -m invdiff.benchmarks.studies step_cost [--solvers dps,diffpir] [--tasks inpainting,deblurring] [--threads 1]
         [--rows cost.json] [--out docs/cost.md] [--alone]
 
-A prior that takes notes stands between the solver and the network: which evaluations a step made, on how many images,
-with or without a graph, and how many vector-Jacobian products went back through it. After each step the same
-evaluations are made again, bare, on the same shapes, so that steps and bare evaluations alternate in one run:
+A recording prior between the solver and the network counts the evaluations of a step, their images, whether they record
+a graph, and their vector-Jacobian products. After each step the same evaluations are repeated alone, on the same
+shapes, so steps and bare evaluations alternate in one run:
 
     step 1 | bare 1 | step 2 | bare 2 | ...            over = median_i (step_i - bare_i) / median_i bare_i
 
-A step is timed from outside, between two calls of the progress function: the base class's own work is part of it. The
-first step holds the start and is left out, as is what comes after the last; both are reported apart. A step without
-an evaluation (a walk back up in noise) counts to the next one that has some.
+A step is timed between two calls of the progress function, so it includes the work of the base class. The first step,
+which includes the initial state, and the work after the last step are excluded and reported separately. A step without
+an evaluation (a return to a higher level) is added to the next step with one.
 
-With `--alone` a product with a number stands in the network's place, and `bare` is what the network would take for the
-same evaluations, timed once: a few milliseconds of work are then not sought in the noise of half a second, but what
-the network does to the processor's caches is not seen.
+With `--alone` a multiplication replaces the network, and `bare` is the time of the network for the same evaluations,
+measured once. A few milliseconds of work are then not hidden by the noise of half a second, but the effect of the
+network on the processor's caches is not measured.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ from ...solvers import Solver, make_solver
 from ...streams import generator
 from ..results.markdown import markdown_page, markdown_table, write_page
 
-BOUND = 0.03  # what a step may cost beyond its evaluations
+BOUND = 0.03  # allowed cost of a step beyond its evaluations
 SIDE = 256
-STEPS = 10  # of which the first is left out
+STEPS = 10  # the first is excluded
 ALONE_STEPS = 40  # without the network
 OPTIONS: dict[str, dict[str, int]] = {
     "mmps": {"steps": 4}, "dcps": {"blocks": 2}, "pnpdm": {"inner": 2},
     "mcgdiff": {"particles": 2}, "fps": {"particles": 2}, "tds": {"particles": 2}, "twisted": {"particles": 2},
 }  # fmt: skip
-"""What differs from the defaults and `STEPS`: two particles, for any number of them cost the same each."""
-WITHOUT = ("pinv", "tv", "dip")  # ask no prior: there is nothing to compare with
+"""What differs from the defaults and `STEPS`: two particles, because the cost per particle is constant."""
+WITHOUT = ("pinv", "tv", "dip")  # no evaluations of the prior, so nothing to compare with
 
 
 @dataclasses.dataclass
 class Evaluation:
-    """One call of the denoiser: how many images, at which level, with a graph or not, and how often back through it."""
+    """One call of the denoiser: number of images, level, whether it records a graph, and number of products."""
 
     rows: int
     sigma: float
@@ -63,11 +63,11 @@ class Evaluation:
     products: int = 0
 
 
-class NotedPrior(Prior):
-    """A prior that notes each evaluation, and each product with the transposed Jacobian.
+class RecordingPrior(Prior):
+    """A prior that records each evaluation, and each product with the transposed Jacobian.
 
     Args:
-        prior: the prior that does the work.
+        prior: the recorded prior.
     """
 
     def __init__(self, prior: Prior) -> None:
@@ -76,7 +76,7 @@ class NotedPrior(Prior):
         self.sigma_min, self.sigma_max = prior.sigma_min, prior.sigma_max
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """Return the prior's own answer, and note what it took."""
+        """Return the prior's result, and record the evaluation."""
         note = Evaluation(len(x), float(torch.as_tensor(sigma).max()), x.requires_grad and torch.is_grad_enabled())
         self.notes.append(note)
         out = self.prior.denoise(x, sigma)
@@ -85,15 +85,15 @@ class NotedPrior(Prior):
             def count(gradient: Tensor) -> None:
                 note.products += 1
 
-            out.register_hook(count)  # called once for each pass back through the network
+            out.register_hook(count)  # called once for each backward pass
         return out
 
 
 class StandIn(Prior):
-    """The denoiser of a white Gaussian in another prior's place: `E[x_0 | x_sigma = x]`, in one pass over the image.
+    """The denoiser of a white Gaussian that replaces another prior: `E[x_0 | x_sigma = x]`, in one pass over the image.
 
     Args:
-        prior: whose shape and range it has.
+        prior: the replaced prior, for its shape and range.
     """
 
     def __init__(self, prior: Prior) -> None:
@@ -101,12 +101,12 @@ class StandIn(Prior):
         self.sigma_min, self.sigma_max = prior.sigma_min, prior.sigma_max
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """Return `x` shrunk towards 0."""
+        """Return the posterior mean, a multiple of `x`."""
         return x * (self.std**2 / (self.std**2 + float(sigma) ** 2))
 
 
 def repeat(prior: Prior, x: Tensor, notes: Sequence[Evaluation]) -> None:
-    """Make evaluations again, bare, on repetitions of the image `x`, `(1, C, H, W)`."""
+    """Repeat evaluations alone, on copies of the image `x`, `(1, C, H, W)`."""
     for note in notes:
         rows = x.expand(note.rows, -1, -1, -1)
         if not note.graph:
@@ -122,7 +122,7 @@ def repeat(prior: Prior, x: Tensor, notes: Sequence[Evaluation]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one solver costs on one task; times are seconds, medians over the steps.
+    """The cost of one solver on one task; times are in seconds, medians over the steps.
 
     Attributes:
         solver: name.
@@ -133,9 +133,9 @@ class Cost:
         bare: the evaluations alone.
         step: the solver's step.
         over: median of the differences of the two, over the median of the bare ones.
-        before: what came before the first step.
-        after: what came after the last one.
-        steps: how many were timed.
+        before: time before the first step.
+        after: time after the last step.
+        steps: number of timed steps.
     """
 
     solver: str
@@ -152,19 +152,19 @@ class Cost:
 
 
 def measure(name: str, solver: Solver, task: str, problem: Problem, prior: Prior) -> Cost:
-    """Return what a solver costs on a problem.
+    """Return the cost of a solver on a problem.
 
     Args:
         name: of the solver, for the table.
-        solver: which asks the prior at least once.
+        solver: one that evaluates the prior.
         task: name of the problem, for the table.
         problem: one image.
         prior: the bare prior.
 
     Raises:
-        ValueError: the solver never asks the prior, or takes fewer than two steps with an evaluation.
+        ValueError: the solver never evaluates the prior, or takes fewer than two steps with an evaluation.
     """
-    noted = NotedPrior(prior)
+    noted = RecordingPrior(prior)
     x = torch.rand((1, *problem.operator.in_shape), generator=generator(1)).to(problem.measurement)
     steps: list[float] = []
     bare: list[float] = []
@@ -204,7 +204,7 @@ def measure(name: str, solver: Solver, task: str, problem: Problem, prior: Prior
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """What a prior takes for one image, seconds: `forward` without a graph, `product` for a product and its graph."""
+    """Times of a prior for one image in seconds: `forward` without a graph, `product` for a product and its graph."""
 
     forward: float
     product: float
@@ -225,7 +225,7 @@ class Network:
         return cls(times[0], times[1] - times[0])
 
     def instead(self, row: Cost) -> Cost:
-        """Return the cost of a solver beside this network, from its cost beside a stand-in that takes no time."""
+        """Return the cost of a solver with this network, from its cost with a stand-in of negligible time."""
         bare, work = row.forward * self.forward + row.products * self.product, row.over * row.bare
         return dataclasses.replace(row, bare=bare, step=bare + work, over=work / bare)
 
@@ -233,7 +233,7 @@ class Network:
 def problems(names: Sequence[str], prior: Prior, side: int = SIDE) -> dict[str, Problem]:
     """Return the problems of some tasks, one image each, float32, noise 0.05.
 
-    - "inpainting": two thirds of the pixels missing, at random. The operator costs next to nothing.
+    - "inpainting": two thirds of the pixels missing, at random. The cost of the operator is negligible.
     - "deblurring": a Gaussian blur of 3 pixels with circular borders, a product in Fourier space.
     - "superresolution": a quarter of the pixels on each axis, bicubic.
 
@@ -261,15 +261,15 @@ def measure_all(
     solvers: Iterable[str], tasks: Sequence[str], prior: Prior, *, side: int = SIDE, network: Network | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Cost]:  # fmt: skip
-    """Return the cost of each solver on each task that has what the solver needs.
+    """Return the cost of each solver on each task that meets its needs.
 
     Args:
         solvers: names of the registry.
         tasks: see `problems`.
         prior: the bare prior.
         side: of the square images.
-        network: in whose place the prior stands, where it does.
-        say: called with a line for each row, as it is done.
+        network: the network that the prior replaces, if it is a stand-in.
+        say: called with a line for each finished row.
     """
     rows = []
     made = problems(tasks, prior, side)
@@ -299,14 +299,14 @@ def cells(row: Cost) -> list[str]:
 
 
 def markdown(rows: Sequence[Cost]) -> str:
-    """Return the page: what was measured, and a table with the dearest solver first."""
+    """Return the page: an explanation, and the table with the largest overhead first."""
     over = [r for r in rows if r.over > BOUND]
     note = (
-        f"What a solver step costs beside the bare network evaluations that it makes: the `photo` prior at 3 x {SIDE} "
-        f"x {SIDE}, float32, on a CPU with torch {torch.__version__}. Evaluations, and products with the transposed "
-        "Jacobian, are counted for one step; step and bare evaluations alternate in one run, times are medians, and "
-        "`over` is the median of their differences over the bare time. `before` is what comes before the first step "
-        "beside that step, `after` what comes after the last one. Particle methods have two particles. Made by "
+        f"The cost of a solver step compared with its network evaluations alone, for the `photo` prior at 3 x {SIDE} x "
+        f"{SIDE}, float32, on a CPU with torch {torch.__version__}. Evaluations, and products with the transposed "
+        "Jacobian, are counted for one step. Steps and bare evaluations alternate in one run, and times are medians. "
+        "`over` is the median of their differences over the bare time. `before` is the time before the first step, "
+        "`after` the time after the last one. Particle methods have two particles. Made by "
         "`python -m invdiff.benchmarks.studies step_cost`."
     )
     count = f"{len(rows) - len(over)} of {len(rows)} rows are within {100 * BOUND:g} %."
@@ -315,10 +315,10 @@ def markdown(rows: Sequence[Cost]) -> str:
 
 
 def add_rows(path: Path, rows: Sequence[Cost]) -> list[Cost]:
-    """Return the rows of a file with new ones in the place of old ones of the same name, and write them back.
+    """Merge new rows into those of a file, in place of old ones of the same name, write the file, and return all.
 
     Raises:
-        ValueError: the file holds something else.
+        ValueError: the file has other content.
     """
     try:
         old = [Cost(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
@@ -336,12 +336,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m invdiff.benchmarks.studies step_cost", description="The cost of a step."
     )
-    parser.add_argument("--solvers", default=",".join(known), help="names with commas between; all unless given")
+    parser.add_argument("--solvers", default=",".join(known), help="names with commas between; by default all")
     parser.add_argument("--tasks", default="inpainting,deblurring,superresolution", help="names with commas between")
     parser.add_argument("--prior", default="photo", help="name or path")
     parser.add_argument("--side", type=int, default=SIDE, help="of the square images")
     parser.add_argument("--threads", type=int, help="CPU threads")
-    parser.add_argument("--alone", action="store_true", help="leave the network out; time it once and apart")
+    parser.add_argument("--alone", action="store_true", help="exclude the network; time it once, separately")
     parser.add_argument("--rows", type=Path, help="JSON file that the rows are added to")
     parser.add_argument("--out", type=Path, help="Markdown file to write")
     args = parser.parse_args(argv)
@@ -363,7 +363,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 [name], tasks, prior, side=args.side, network=network, say=lambda text: print(text, flush=True)
             )
             if args.rows:
-                rows = add_rows(args.rows, rows)  # at once: what was measured is not lost if a later one fails
+                rows = add_rows(args.rows, rows)  # at once, so that no result is lost if a later solver fails
         if args.out:
             write_page(args.out, markdown(rows))
     except (ValueError, OSError) as error:

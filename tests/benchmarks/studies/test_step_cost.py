@@ -56,19 +56,19 @@ def test_work_beside_the_evaluations_is_seen(share: float) -> None:
 
 
 def test_evaluations_and_products_are_counted() -> None:
-    noted = cost.NotedPrior(Slow())
+    noted = cost.RecordingPrior(Slow())
     DPS(steps=3)(problem(), noted)
     assert [(n.rows, n.graph, n.products) for n in noted.notes] == [(1, True, 1)] * 3
-    noted = cost.NotedPrior(Slow())
+    noted = cost.RecordingPrior(Slow())
     DiffPIR(steps=3)(problem(), noted, samples=2)
     assert [(n.rows, n.graph, n.products) for n in noted.notes] == [(2, False, 0)] * 3
-    noted = cost.NotedPrior(Slow())
+    noted = cost.RecordingPrior(Slow())
     MMPS(steps=2, iterations=1, order=1)(problem(), noted)
     assert [(n.rows, n.graph, n.products) for n in noted.notes] == [(1, True, 2)] * 2
 
 
 def test_evaluations_are_repeated_one_by_one() -> None:
-    noted = cost.NotedPrior(Slow())
+    noted = cost.RecordingPrior(Slow())
     wanted = [cost.Evaluation(2, 0.5, False), cost.Evaluation(1, 0.25, True, 3)]
     cost.repeat(noted, torch.zeros(1, 1, 8, 8), wanted)
     assert noted.notes == wanted
