@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..checks import number
 from .base import Operator
-from .blurs.blur import Blur, Border
+from .blurs.blur import Blur
+from .blurs.borders import Border
 from .shapes import image_shape
 
 TOE = 1e-3

@@ -14,7 +14,8 @@ from torch import Tensor
 from ..base import LinearOperator
 from ..numerics.constants import Constant
 from ..shapes import image_shape
-from .blur import Blur, Border
+from .blur import Blur
+from .borders import Border
 
 
 class SpaceVaryingBlur(LinearOperator):

@@ -13,7 +13,8 @@ from torch import Tensor
 from ...checks import integer, number
 from ...registry import unknown
 from ..base import Operator
-from ..blurs.blur import Blur, Border
+from ..blurs.blur import Blur
+from ..blurs.borders import Border
 from ..blurs.kernels import gaussian_kernel, motion_kernel, uniform_kernel
 from ..blurs.space_varying import SpaceVaryingBlur, tile_weights
 from ..downsample import Downsample

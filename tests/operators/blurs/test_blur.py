@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from invdiff.operators import Blur, gaussian_kernel, motion_kernel, uniform_kernel
-from invdiff.operators.blurs.blur import Border, convolution_matrix
+from invdiff.operators.blurs.borders import Border, convolution_matrix
 
 MODES = {"circular": "wrap", "reflect": "reflect", "zero": "constant", "valid": "constant"}
 
