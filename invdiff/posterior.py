@@ -39,7 +39,7 @@ from .whitening import whitened
 
 
 class ExactPosterior:
-    """The posterior of a Gaussian or mixture prior, in closed form, in float64.
+    """The posterior of a Gaussian or mixture prior, in closed form, in float64 on the CPU.
 
     Args:
         problem: a linear operator, Gaussian noise (one level, or one for each entry), and measurements `(B, ...)`.
@@ -65,7 +65,7 @@ class ExactPosterior:
     """
 
     def __init__(self, problem: Problem, prior: Prior) -> None:
-        problem, log_volume = _white(problem)
+        problem, log_volume = _white(problem.to("cpu"))
         operator = problem.operator
         assert isinstance(operator, LinearOperator) and isinstance(problem.noise, Gaussian)
         self.shape = operator.in_shape

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from .numerics.constants import Movable, followed, linear
+from .numerics.constants import Movable, device_of, followed, linear
 from .numerics.linalg import conjugate_gradients, least_squares
 from .numerics.norms import largest_singular_value
 from .spectrum import Spectrum as Spectrum  # the name by which operators import it
@@ -320,7 +320,8 @@ class LinearOperator(Operator):
         """
         if (f := self.svd) is not None:
             return float(f.s.max()) if f.s.numel() else 0.0
-        return largest_singular_value(self.normal, tuple(self.in_shape)).value
+        device = device_of(self) or torch.device("cpu")
+        return largest_singular_value(self.normal, tuple(self.in_shape), device=device).value
 
     @cached_property
     def spectral_norm(self) -> float:

@@ -63,6 +63,20 @@ class Constant(Movable):
         self.value, self._cast = value, {}
 
 
+def device_of(value: Any) -> torch.device | None:
+    """Return the device of the first tensor that an operator holds, at any depth; `None` if it holds none.
+
+    Args:
+        value: the operator, or one of its attributes.
+    """
+    if isinstance(value, Tensor):
+        return value.device
+    if isinstance(value, Constant):
+        return value.value.device
+    held = value if isinstance(value, tuple) else vars(value).values() if hasattr(value, "in_shape") else ()
+    return next((d for v in held if (d := device_of(v)) is not None), None)
+
+
 class _Linear(torch.autograd.Function):
     """The map `f`, whose derivative is its adjoint `ft`."""
 
