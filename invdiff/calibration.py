@@ -46,6 +46,7 @@ from torch import Tensor
 
 from . import __version__
 from .atomic import atomic_path
+from .errors import UserError
 from .reconstruction import Reconstruction
 
 FORMAT = "invdiff.calibration/1"
@@ -139,7 +140,7 @@ class Calibration:
         count = sum(len(t) for t in truths)
         if count < needed:
             how = "on average" if confidence is None else f"with confidence {confidence:g}"
-            raise ValueError(
+            raise UserError(
                 f"calibration: expected at least {needed} images for level {level:g} {how}, got {count}; give more "
                 "images, or ask for less"
             )
@@ -181,7 +182,7 @@ class Calibration:
             middle = (low + high) // 2
             low, high = (low, middle) if enough(middle) else (middle + 1, high)
         if low == len(factors):
-            raise ValueError(
+            raise UserError(
                 f"calibration: expected a factor of at most {factors[-1]:g} to be enough for level {level:g}, none "
                 f"is with {n} images; give more of them (at least {images_needed(level, confidence)})"
             )
@@ -199,7 +200,7 @@ class Calibration:
             ValueError: another operator, noise, prior, solver, number of samples, size or version.
         """
         if self.setting is not None and (found := self.setting.differences(setting)):
-            raise ValueError(
+            raise UserError(
                 f"calibration: expected the setting that it was made for, got another one: {'; '.join(found)}; "
                 "calibrate anew (invdiff calibrate)"
             )
@@ -240,7 +241,7 @@ class Calibration:
             return cls(**record, setting=setting)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             why = " ".join(str(error).split())[:120]
-            raise ValueError(f"calibration: {file.name}: expected what invdiff calibrate writes: {why}") from error
+            raise UserError(f"calibration: {file.name}: expected what invdiff calibrate writes: {why}") from error
 
 
 def half_width(result: Reconstruction, level: float) -> Tensor:
@@ -304,4 +305,4 @@ def check_probabilities(level: float, confidence: float | None) -> None:
     """
     for name, value in (("level", level), ("confidence", confidence)):
         if value is not None and not 0 < value < 1:
-            raise ValueError(f"calibration: {name}: expected a probability in (0, 1), got {value}; such as 0.9")
+            raise UserError(f"calibration: {name}: expected a probability in (0, 1), got {value}; such as 0.9")

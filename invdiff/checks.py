@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .errors import UserError
+
 
 def is_number(value: object) -> bool:
     """Return whether a value is an integer or a float; a truth value is neither."""
@@ -43,7 +45,7 @@ def number(
         2.0
         >>> number("DPS: eta", 2.0, 0, 1)
         Traceback (most recent call last):
-        ValueError: DPS: eta: expected a number in [0, 1], got 2.0
+        invdiff.errors.UserError: DPS: eta: expected a number in [0, 1], got 2.0
     """
     if is_number(value) and math.isfinite(value) and low <= value <= high and not (positive and value <= 0):
         return float(value)
@@ -53,7 +55,7 @@ def number(
         else:
             bound = " > 0" if positive else f" >= {low:g}" if low > -math.inf else ""
             expected = f"a finite number{bound}"
-    raise ValueError(f"{where}: expected {expected}, got {value!r}" + (f"; {hint}" if hint else ""))
+    raise UserError(f"{where}: expected {expected}, got {value!r}" + (f"; {hint}" if hint else ""))
 
 
 def integer(
@@ -64,7 +66,7 @@ def integer(
     Example:
         >>> integer("DPS: seed", -1, 0)
         Traceback (most recent call last):
-        ValueError: DPS: seed: expected an integer >= 0, got -1
+        invdiff.errors.UserError: DPS: seed: expected an integer >= 0, got -1
     """
     whole = isinstance(value, int) and not isinstance(value, bool)
     if whole and (low is None or value >= low) and (high is None or value <= high):
@@ -72,7 +74,7 @@ def integer(
     if not expected:
         bound = "" if low is None else f" >= {low}" if high is None else f" from {low} to {high}"
         expected = f"an integer{bound}"
-    raise ValueError(f"{where}: expected {expected}, got {value!r}" + (f"; {hint}" if hint else ""))
+    raise UserError(f"{where}: expected {expected}, got {value!r}" + (f"; {hint}" if hint else ""))
 
 
 def check_number(owner: Any, name: str, low: float, high: float = math.inf, *, positive: bool = False) -> None:

@@ -1,7 +1,7 @@
 """The command line: its commands, errors and exit codes.
 
-Exit codes: 0 done, 1 an error inside invdiff or out of memory, 2 bad input (one line on standard error, nothing
-written), 3 the solver diverged (results are written and say so), 130 interrupted (nothing written).
+Exit codes: 0 done, 1 a fault of invdiff or out of memory, 2 bad input (both in one line on standard error), 3 the
+solver diverged (results are written and say so), 130 interrupted (nothing written).
 
 The options of a command are declared in its module of `commands`. These modules, and their imports at the top, do not
 import torch, so help and listings are fast.
@@ -15,7 +15,9 @@ import shlex
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,9 +35,11 @@ from .commands.sample import sample
 from .commands.score import score
 from .commands.train import train
 from .commands.tune import tune
-from .registry import in_file_of_user
+from .errors import UserError
+from .registry import in_file_of_user, is_foreign
 
 INTERRUPTED = 130
+_SHOWN = 300  # characters of a message
 
 app = typer.Typer(
     name="invdiff",
@@ -59,9 +63,9 @@ def _common(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
-    traceback: Annotated[bool, typer.Option("--traceback", help="Show Python's traceback on errors.")] = False,
+    show: Annotated[bool, typer.Option("--traceback", help="Show Python's traceback on errors.")] = False,
 ) -> None:
-    del traceback  # `main` reads the flag itself, so that it also applies to errors of parsing
+    del show  # `main` reads the flag itself, so that it also applies to errors of parsing
 
 
 for _command in (reconstruct, demo, sample, train, check, grade, tune, bench, report, score):
@@ -97,23 +101,20 @@ def main(argv: list[str] | None = None) -> int:
             return 2
         if show:
             raise
-        known = _bad_input(failure)
-        if known is None:
-            raise
-        code, text = known
+        code, text = _ending(failure)
         terminal.error(text)
     if code == INTERRUPTED:
         return _interrupted()
     return code if isinstance(code, int) else 0
 
 
-def _bad_input(failure: Exception) -> tuple[int, str] | None:
-    """Return the exit code and the message for errors of the user, `None` for all others."""
+def _ending(failure: Exception) -> tuple[int, str]:
+    """Return the exit code and the message for an error: 2 for those of the user, else 1."""
     if callable(tell := getattr(failure, "format_message", None)):  # typer's own: unknown option, missing argument, ...
         path = getattr(getattr(failure, "ctx", None), "command_path", "invdiff")
         return 2, f"{tell().rstrip('.')}; see: {path} --help"
     extra = isinstance(failure, ImportError) and "pip install" in str(failure)  # an extra that is not installed
-    if extra or isinstance(failure, ValueError | TypeError):
+    if extra or isinstance(failure, UserError):
         return 2, str(failure)
     if isinstance(failure, OSError):
         named = f"{failure.filename}: {failure.strerror}" if failure.filename and failure.strerror else str(failure)
@@ -121,10 +122,23 @@ def _bad_input(failure: Exception) -> tuple[int, str] | None:
     crowded = isinstance(failure, RuntimeError) and "can't allocate memory" in str(failure)  # torch's on a CPU
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError" or crowded:
         return 1, "out of memory; lower --samples, --batch-size or the number of steps, or take a smaller image"
-    if place := in_file_of_user(failure):
-        why = f": {failure}" if str(failure) else ""
-        return 2, f"{place}: {type(failure).__name__}{why}; see all of it with: invdiff --traceback ..."
-    return None
+    what = type(failure).__name__ + (f": {failure}" if str(failure) else "")
+    if is_foreign(failure):
+        if isinstance(failure, ValueError | TypeError):
+            return 2, str(failure)
+        return 2, f"{in_file_of_user(failure) or _place(failure)}: {what}; see all of it with: invdiff --traceback ..."
+    return 1, (
+        f"a fault of invdiff, not of what it was given: {' '.join(what.split())[:_SHOWN]} (at {_place(failure)}); "
+        "please report it with what the same command prints after: invdiff --traceback ..."
+    )
+
+
+def _place(failure: Exception) -> str:
+    """Return file and line of the innermost code of a failure that is this package's, or of any code."""
+    frames = traceback.extract_tb(failure.__traceback__)
+    ours = [f for f in frames if Path(f.filename).is_relative_to(Path(__file__).parent)]
+    last = (ours or frames)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"
 
 
 def _interrupted() -> int:

@@ -19,6 +19,7 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .atomic import atomic_path
+from .errors import UserError
 
 Mode = Literal["gray", "rgb"]
 Array = NDArray[np.float32]
@@ -81,7 +82,7 @@ def load_image_and_mask(
         color, alpha = _split_alpha(_pixels(path))
     check_finite(color, path)
     if color.size and (peak := float(np.abs(color).max())) > _PLAUSIBLE:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected intensities in [0, 1], got values up to {peak:.4g}; divide by the white level"
         )
     known = None
@@ -91,7 +92,7 @@ def load_image_and_mask(
         marked = _of_color(color, missing_color, tolerance, path)
         known = ~marked if known is None else known & ~marked
     if known is not None and not known.any():
-        raise ValueError(f"{path}: expected some known pixels, got none: all are transparent or of the marker's colour")
+        raise UserError(f"{path}: expected some known pixels, got none: all are transparent or of the marker's colour")
     if mode == "gray" and color.shape[2] == 3:
         color = (color @ _GRAY)[..., None]
     elif mode == "rgb" and color.shape[2] == 1:
@@ -127,7 +128,7 @@ def load_mask(path: str | Path, *, invert: bool = False) -> Tensor:
     known = ~bright if invert else bright
     if not known.any():
         hint = "leave --mask-invert out" if invert else "paint known pixels white, or invert it with --mask-invert"
-        raise ValueError(f"{path}: mask: expected some known pixels, got none; {hint}")
+        raise UserError(f"{path}: mask: expected some known pixels, got none; {hint}")
     return torch.from_numpy(known)
 
 
@@ -154,8 +155,8 @@ def load_array(path: str | Path, *, complex_valued: bool = False) -> Array:
         if str(error).startswith(str(path)):
             raise
         if "pickle" in str(error) and not str(error).startswith("Object arrays"):  # its message for any other file
-            raise ValueError(f"{path}: cannot be read as a numpy array: it is none, or damaged") from error
-        raise ValueError(f"{path}: cannot be read as a numpy array: {_first_line(error)}") from error
+            raise UserError(f"{path}: cannot be read as a numpy array: it is none, or damaged") from error
+        raise UserError(f"{path}: cannot be read as a numpy array: {_first_line(error)}") from error
     if complex_valued and array.dtype.kind == "c":
         return np.stack([array.real, array.imag]).astype(np.float32)
     return _scaled(array, path)
@@ -182,7 +183,7 @@ def save_image(x: Tensor, path: str | Path, *, bits: int = 8) -> None:
     if bits not in (8, 16):
         raise ValueError(f"save_image: bits: expected 8 or 16, got {bits}")
     if bits == 16 and (array.shape[2] != 1 or suffix not in (".png", ".tif", ".tiff")):
-        raise ValueError(
+        raise UserError(
             f"save_image: bits: 16 are for gray images in png or tif, got {array.shape[2]} channels and {suffix!r}; "
             "use .npy to keep more than 8 bits"
         )
@@ -195,7 +196,7 @@ def write_picture(picture: Image.Image, path: str | Path) -> None:
     suffix = Path(path).suffix.lower()
     known = Image.registered_extensions()
     if suffix not in known or known[suffix] not in Image.SAVE:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected a name that ends in an image format such as .png, got {suffix or 'no ending'!r}"
         )
     options: dict[str, int] = {"quality": 95} if known[suffix] in ("JPEG", "WEBP") else {}
@@ -208,7 +209,7 @@ def check_finite(array: Array, path: str | Path) -> None:
     bad = ~np.isfinite(array)
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(
+        raise UserError(
             f"{path}: expected finite values, got {int(bad.sum())} NaN or infinite, the first at {where}; "
             "set them to any number and mark them as missing with --operator inpainting --mask"
         )
@@ -221,7 +222,7 @@ def _check_is_file(path: str | Path) -> None:
     if not p.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if p.is_file() and p.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty (0 bytes)")
+        raise UserError(f"{path}: the file is empty (0 bytes)")
 
 
 def _first_line(error: BaseException) -> str:
@@ -241,17 +242,17 @@ def _pixels(path: str | Path) -> Array:
     except UnidentifiedImageError as error:
         if Path(path).suffix.lower() in (".tif", ".tiff"):
             return _tiff(path)
-        raise ValueError(
+        raise UserError(
             f"{path}: not an image that can be read; expected PNG, JPEG, TIFF, WebP, BMP, .npy or the like"
         ) from error
     except Image.DecompressionBombError as error:
-        raise ValueError(
+        raise UserError(
             f"{path}: the image is too large: {_first_line(error)}; make it smaller or cut it into pieces"
         ) from error
     except PermissionError:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
-        raise ValueError(f"{path}: the image cannot be read, it may be damaged: {_first_line(error)}") from error
+        raise UserError(f"{path}: the image cannot be read, it may be damaged: {_first_line(error)}") from error
     return _convert(picture, path)
 
 
@@ -262,7 +263,7 @@ def _tiff(path: str | Path) -> Array:
     try:
         array = np.asarray(tifffile.imread(path, key=0))
     except Exception as error:  # its errors have no common base class
-        raise ValueError(f"{path}: not a TIFF that can be read: {_first_line(error)}") from error
+        raise UserError(f"{path}: not a TIFF that can be read: {_first_line(error)}") from error
     return _channels_last(_scaled(array, path), path)
 
 
@@ -301,7 +302,7 @@ def _scaled(array: NDArray[Any], path: str | Path, *, white: int | None = None) 
         # Arithmetic turns 8- and 16-bit images into integers of 32 or 64 bits.
         by_type = {"uint8": 255, "uint16": 65535}.get(array.dtype.name, 255 if high <= 255 else 65535)
         return (array.astype(np.float64) / (white or by_type)).astype(np.float32)
-    raise ValueError(
+    raise UserError(
         f"{path}: expected floats, or integers of 8 or 16 bits, got {array.dtype}"
         + (f" in [{low}, {high}]" if array.dtype.kind in "ui" else "")
         + "; convert it to floats in [0, 1]"
@@ -317,9 +318,7 @@ def _channels_last(array: Array, path: str | Path) -> Array:
     elif array.ndim == 3 and array.shape[0] in (1, 3):
         array = array.transpose(1, 2, 0)
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or array.size == 0:
-        raise ValueError(
-            f"{path}: expected shape (H, W), (H, W, C), (C, H, W) or (1, C, H, W), C = 1 or 3, got {shape}"
-        )
+        raise UserError(f"{path}: expected shape (H, W), (H, W, C), (C, H, W) or (1, C, H, W), C = 1 or 3, got {shape}")
     return array
 
 
@@ -329,18 +328,18 @@ def _split_alpha(array: Array) -> tuple[Array, Array | None]:
 
 def _of_color(color: Array, marker: str, tolerance: int, path: str | Path) -> NDArray[np.bool_]:
     if tolerance < 0:
-        raise ValueError(f"missing-tolerance: expected levels in [0, 255], got {tolerance}")
+        raise UserError(f"missing-tolerance: expected levels in [0, 255], got {tolerance}")
     try:
         rgb = ImageColor.getrgb(marker)[:3]
     except ValueError as error:
-        raise ValueError(f"missing-color: expected a colour such as '#ff00ff' or 'magenta', got {marker!r}") from error
+        raise UserError(f"missing-color: expected a colour such as '#ff00ff' or 'magenta', got {marker!r}") from error
     levels = np.rint(np.clip(color, 0, 1) * 255).astype(np.int16)
     distance = np.abs(levels - np.array(rgb, dtype=np.int16)).max(axis=2)  # gray broadcasts over the three
     marked: NDArray[np.bool_] = distance <= tolerance
     if not marked.any():
         nearest = levels[np.unravel_index(int(distance.argmin()), distance.shape)]
         shown = "#" + "".join(f"{v:02x}" for v in np.broadcast_to(nearest, 3))
-        raise ValueError(
+        raise UserError(
             f"{path}: missing-color: no pixel has the colour {marker!r}; the nearest is {shown}, {int(distance.min())} "
             "levels off; JPEG changes colours: raise --missing-tolerance, or save as PNG"
         )
@@ -372,6 +371,6 @@ def _pick_array(names: list[str], path: str | Path) -> str:
     for name in ("measurement", "image"):
         if name in names:
             return name
-    raise ValueError(
+    raise UserError(
         f"{path}: expected one array, or one called 'measurement' or 'image', got {', '.join(names) or 'none'}"
     )

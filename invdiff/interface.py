@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+from .errors import UserError
 from .priors import load_prior
 from .priors.base import Prior
 from .problem import Problem
@@ -63,10 +64,10 @@ def reconstruct(
     if isinstance(solver, str):
         cls = solvers[solver]
         if not (inspect.isclass(cls) and issubclass(cls, Solver)):
-            raise ValueError(f"{solver!r}: expected a subclass of invdiff.solvers.Solver, got {cls!r}")
+            raise UserError(f"{solver!r}: expected a subclass of invdiff.solvers.Solver, got {cls!r}")
         solver = make_solver(cls, options)
     elif options:
-        raise ValueError(
+        raise UserError(
             f"reconstruct: {sorted(options)[0]!r}: options go with a solver given by name; "
             f"set them on the {type(solver).__name__} object"
         )

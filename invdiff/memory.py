@@ -6,6 +6,8 @@ import math
 import os
 from collections.abc import Iterable
 
+from .errors import UserError
+
 BYTES = 4
 """Bytes of one value in float32."""
 
@@ -22,15 +24,15 @@ def check_fits(what: str, sizes: Iterable[int], advice: str) -> None:
         ValueError: it does not fit.
 
     Example:
-        >>> check_fits("samples", (10**9, 3, 512, 512), "ask for fewer")
+        >>> check_fits("n", (10**9, 512, 512), "ask for fewer")
         Traceback (most recent call last):
         ...
-        ValueError: samples: expected what fits in the memory, got 1000000000 x 3 x 512 x 512 values; ask for fewer
+        invdiff.errors.UserError: n: expected what fits in the memory, got 1000000000 x 512 x 512 values; ask for fewer
     """
     known = tuple(sizes)
     if BYTES * math.prod(known) > _memory():
         shape = " x ".join(map(str, known))
-        raise ValueError(f"{what}: expected what fits in the memory, got {shape} values; {advice}")
+        raise UserError(f"{what}: expected what fits in the memory, got {shape} values; {advice}")
 
 
 def _memory() -> float:

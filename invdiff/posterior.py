@@ -29,6 +29,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .errors import NotApplicable
 from .noise import Gaussian
 from .operators.base import LinearOperator
 from .operators.numerics.linalg import conjugate_gradients
@@ -80,7 +81,7 @@ class ExactPosterior:
         self._conditioned = [_Conditioned.on(at, root, self._noise) for root in roots]
         ranks = sorted({len(c.t) for c in self._conditioned})
         if self._noise == 0 and len(ranks) > 1:
-            raise ValueError(
+            raise NotApplicable(
                 f"exact posterior: noise: expected a positive level where the prior's components have measurements of "
                 f"different rank, got 0 and ranks {ranks}; give a small level"
             )
@@ -180,9 +181,9 @@ def gaussian_mean(
 def _white(problem: Problem) -> tuple[Problem, float]:
     """Return the problem with whitened noise, and the term that this adds to `log p(y)`."""
     if not isinstance(problem.operator, LinearOperator):
-        raise ValueError(f"exact posterior: operator: expected a LinearOperator, got {problem.operator!r}")
+        raise NotApplicable(f"exact posterior: operator: expected a LinearOperator, got {problem.operator!r}")
     if not problem.noise.is_gaussian:
-        raise ValueError(
+        raise NotApplicable(
             f"exact posterior: noise: expected Gaussian, got {problem.noise!r}; problem.gaussian() has the nearest one"
         )
     white = whitened(problem)
@@ -265,7 +266,7 @@ def _components(prior: Prior, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, l
             coefficients=lambda x: (std * prior.analyse(x.reshape(-1, *shape))).flatten(1),
         )
         return torch.ones(1, dtype=torch.float64), mean.expand(shape).reshape(1, -1), [root]
-    raise ValueError(f"exact posterior: prior: expected a Gaussian or mixture prior, got {type(prior).__name__}")
+    raise NotApplicable(f"exact posterior: prior: expected a Gaussian or mixture prior, got {type(prior).__name__}")
 
 
 def _dense_root(variance: Tensor, q: Tensor | None) -> _Root:

@@ -12,6 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .errors import UserError, UserTypeError
 from .noise import Gaussian, Independent, Noise, StackedNoise
 from .operators.base import Operator
 from .operators.composed.stack import NonlinearStack, Stack
@@ -42,12 +43,12 @@ class Problem:
 
     def __post_init__(self) -> None:
         if not isinstance(self.operator, Operator):
-            raise TypeError(
+            raise UserTypeError(
                 f"Problem: operator: expected an invdiff Operator, got {type(self.operator).__name__}; "
                 "wrap a function with Operator.from_function"
             )
         if not isinstance(self.noise, Noise):
-            raise TypeError(
+            raise UserTypeError(
                 f"Problem: noise: expected a Noise such as Gaussian(std=0.025), got {type(self.noise).__name__}"
             )
         y = self.measurement
@@ -55,7 +56,7 @@ class Problem:
         self.noise.check(tuple(self.operator.out_shape))
         if not bool(torch.isfinite(y).all()):
             bad = int((~torch.isfinite(y)).sum())
-            raise ValueError(
+            raise UserError(
                 f"Problem: measurement: expected finite numbers, got {bad} NaN or infinite; "
                 "mark missing pixels with a mask instead"
             )
@@ -181,7 +182,7 @@ def noise_for(operator: Operator, noise: Noise | float | Sequence[Noise | float]
         return Gaussian(noise)
     if isinstance(noise, Sequence) and isinstance(operator, Stack | NonlinearStack):
         return StackedNoise.of(noise, [tuple(a.out_shape) for a in operator.operators])
-    raise TypeError(
+    raise UserTypeError(
         f"noise: expected a Noise or a standard deviation, or one for each operator of a stack, "
         f"got {type(noise).__name__} for {operator!r}"
     )

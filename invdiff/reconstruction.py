@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .errors import UserError
+
 
 @dataclass(frozen=True)
 class Reconstruction:
@@ -74,10 +76,10 @@ class Reconstruction:
             tensor([[[[1.3660]]]])
         """
         if not 0 < level < 1:
-            raise ValueError(f"interval: level: expected a probability in (0, 1), got {level}; such as 0.9")
+            raise UserError(f"interval: level: expected a probability in (0, 1), got {level}; such as 0.9")
         count = self.samples.shape[1]
         if count < 2:
-            raise ValueError("interval: expected at least 2 samples, got 1; draw more of them (samples=4)")
+            raise UserError("interval: expected at least 2 samples, got 1; draw more of them (samples=4)")
         from scipy.stats import t
 
         wider = 1 + 1 / count if self.estimate is None else 1.0

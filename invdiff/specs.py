@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from inspect import Parameter
 from typing import Any, TypeVar
 
+from .errors import UserError
 from .registry import unknown
 
 T = TypeVar("T")
@@ -62,17 +63,17 @@ def parse_spec(text: str) -> Spec:
     else:
         name, _, rest = text.partition(":")
     if not name.strip():
-        raise ValueError(f"{text!r}: expected a name, as in 'blur:sigma=3', got none")
+        raise UserError(f"{text!r}: expected a name, as in 'blur:sigma=3', got none")
     options: dict[str, object] = {}
     for part in _split(rest) if rest.strip() else ():
         key, equals, value = part.partition("=")
         key = key.strip()
         if key.isidentifier() and not equals:
-            raise ValueError(f"{text!r}: expected a value, as in {key}=true or {key}=3, got {part.strip()!r} alone")
+            raise UserError(f"{text!r}: expected a value, as in {key}=true or {key}=3, got {part.strip()!r} alone")
         if not equals or not key.isidentifier() or not value.strip():
-            raise ValueError(f"{text!r}: expected options as key=value, separated by commas, got {part.strip()!r}")
+            raise UserError(f"{text!r}: expected options as key=value, separated by commas, got {part.strip()!r}")
         if key in options:
-            raise ValueError(f"{text!r}: option {key!r} is given twice; leave one out")
+            raise UserError(f"{text!r}: option {key!r} is given twice; leave one out")
         options[key] = parse_value(value)
     return Spec(name.strip(), options, text)
 
@@ -189,7 +190,7 @@ def build(
         'blur'
         >>> build(Spec, {"nam": "blur"})
         Traceback (most recent call last):
-        ValueError: unknown parameter of Spec 'nam'; did you mean 'name'?
+        invdiff.errors.UserError: unknown parameter of Spec 'nam'; did you mean 'name'?
     """
     where = where or Where(target.__name__)
     known = _known(target, options, where, len(first))
@@ -204,10 +205,10 @@ def _known(target: Callable[..., Any], options: Mapping[str, Any], where: Where,
     if not any(p.kind is p.VAR_KEYWORD for p in found):
         for key in options:
             if key not in known:
-                raise ValueError(where.unknown(key, known))
+                raise UserError(where.unknown(key, known))
     for key, p in known.items():
         if p.default is p.empty and key not in options:
-            raise ValueError(where.missing(key))
+            raise UserError(where.missing(key))
     return known
 
 
@@ -216,12 +217,12 @@ def _value(target: Callable[..., Any], key: str, value: Any, parameter: Paramete
     choices: Choices = getattr(target, "choices", {})
     if isinstance(value, str) and key in choices:
         if value not in choices[key]:
-            raise ValueError(f"{where.at(key)}: {unknown(key, value, choices[key])}")
+            raise UserError(f"{where.at(key)}: {unknown(key, value, choices[key])}")
         return choices[key][value]
     inside, table = where.inside(key), _table(target, key)
     if inside is not None and table is not None:
         if not isinstance(value, Mapping):
-            raise ValueError(f"{where.at(key)}: expected a table, got {value!r}; write [{where.at(key)}]")
+            raise UserError(f"{where.at(key)}: expected a table, got {value!r}; write [{where.at(key)}]")
         return build(table, value, inside)
     return value if parameter is None else _converted(value, parameter.annotation, where.at(key))
 
@@ -244,7 +245,7 @@ def _converted(value: Any, annotation: Any, where: str) -> Any:
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     if text.startswith("tuple["):
         if not isinstance(value, list | tuple):
-            raise ValueError(f"{where}: expected a list, got {value!r}")
+            raise UserError(f"{where}: expected a list, got {value!r}")
         return tuple(value)
     names = [name.strip() for name in text.split("|")]
     if not set(names) <= set(PLAIN):
@@ -253,7 +254,7 @@ def _converted(value: Any, annotation: Any, where: str) -> Any:
         return value
     if "float" in names and type(value) is int:
         return float(value)
-    raise ValueError(f"{where}: expected {' or '.join(n for n in names if n != 'None')}, got {value!r}")
+    raise UserError(f"{where}: expected {' or '.join(n for n in names if n != 'None')}, got {value!r}")
 
 
 def _split(text: str) -> list[str]:

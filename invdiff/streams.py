@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .errors import UserError
+
 
 def generator(*key: int) -> torch.Generator:
     """Return a CPU generator seeded by a tuple of non-negative integers.
@@ -22,7 +24,7 @@ def generator(*key: int) -> torch.Generator:
         True
     """
     if any(k < 0 for k in key):
-        raise ValueError(f"seed: expected non-negative integers, got {key}")
+        raise UserError(f"seed: expected non-negative integers, got {key}")
     state = np.random.SeedSequence([len(key), *key]).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))
 

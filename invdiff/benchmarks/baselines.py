@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ..errors import NotApplicable, UserError
 from ..posterior import ExactPosterior
 from ..priors import GaussianPrior, MixturePrior, Prior, StationaryGaussianPrior
 from ..problem import Problem
@@ -46,7 +47,9 @@ class Measurement(Solver):
         y, shape = run.problem.measurement, run.problem.operator.in_shape
         factors = [a / b for a, b in zip(shape[1:], y.shape[2:], strict=False)]
         if y.ndim != 4 or y.shape[1] != shape[0] or min(factors) < 1 or max(factors) > 1.25 * min(factors):
-            raise ValueError(f"Measurement: expected one that is a picture of the image, got {run.problem.operator!r}")
+            raise NotApplicable(
+                f"Measurement: expected one that is a picture of the image, got {run.problem.operator!r}"
+            )
         return y if y.shape[1:] == shape else interpolate(y, size=shape[1:], mode="bicubic", align_corners=False)
 
 
@@ -101,7 +104,7 @@ class ExactDraws(Solver):
         every = problem.measurement[:1].numel()
         count = every if observed is None else int(observed.expand(problem.operator.out_shape).sum())
         if count > LARGEST:
-            raise ValueError(
+            raise NotApplicable(
                 f"ExactDraws: expected at most {LARGEST} measured entries, got {count}; use smaller images"
             )
         begin, y = time.perf_counter(), problem.measurement
@@ -126,10 +129,10 @@ def solver_class(name: str) -> type[Solver]:
     if name in BASELINES:
         return BASELINES[name]
     if ".py:" not in name and name not in solvers:
-        raise ValueError(unknown("solver", name, [*BASELINES, *solvers, *peers]))
+        raise UserError(unknown("solver", name, [*BASELINES, *solvers, *peers]))
     found = solvers[name]
     if not (isinstance(found, type) and issubclass(found, Solver)):
-        raise ValueError(f"{name!r}: expected a subclass of invdiff.solvers.Solver, got {found!r}")
+        raise UserError(f"{name!r}: expected a subclass of invdiff.solvers.Solver, got {found!r}")
     return found
 
 

@@ -22,6 +22,7 @@ import torch
 from PIL import Image as PillowImage
 from torch import Tensor
 
+from ..errors import UserError
 from ..images import ARRAYS, load_image
 from ..phantoms import body
 from ..priors import GaussianPrior, MixturePrior, Prior, StationaryGaussianPrior
@@ -67,18 +68,18 @@ def load_pictures(source: str, count: int | None, *, size: int | None, channels:
         FileNotFoundError: a folder without images.
     """
     if source not in BUILT_IN and not Path(source).is_dir():
-        raise ValueError(f"data: {unknown('source', source, BUILT_IN)}, or name a folder of images")
+        raise UserError(f"data: {unknown('source', source, BUILT_IN)}, or name a folder of images")
     if source not in BUILT_IN:
         return _folder(Path(source), count, size, channels)
     if count is None or size is None:
-        raise ValueError(f"data: source {source!r}: expected the options images and size, got none")
+        raise UserError(f"data: source {source!r}: expected the options images and size, got none")
     if source == "prior":
         return [Picture(f"draw-{i:03d}", i, draw(prior, (channels, size, size), i)) for i in range(count)]
     if source == "phantoms":
         return [Picture(f"phantom-{i:03d}", i, body(size, i).expand(channels, -1, -1)) for i in range(count)]
     names = PHOTOGRAPHS if source == "photographs" else VALIDATION
     if count > (most := len(names) * len(_BOXES)):
-        raise ValueError(f"data: images: expected at most {most} {source}, got {count}; give a folder of images")
+        raise UserError(f"data: images: expected at most {most} {source}, got {count}; give a folder of images")
     return [_wheel(names[i % len(names)], i // len(names), i, size, channels) for i in range(count)]
 
 
@@ -102,7 +103,7 @@ def _wheel(name: str, box: int, number: int, size: int, channels: int) -> Pictur
     square = _square(image)
     top, left, side = (round(v * square.shape[1]) for v in _BOXES[box])
     if side < size:
-        raise ValueError(f"data: size: expected at most {side}, the pixels of {name!r} there, got {size}; choose fewer")
+        raise UserError(f"data: size: expected at most {side}, the pixels of {name!r} there, got {size}; choose fewer")
     cut = square[:, top : top + side, left : left + side]
     return Picture(name if box == 0 else f"{name}-{box}", number, _resized(cut, size))
 
@@ -112,7 +113,7 @@ def _folder(folder: Path, count: int | None, size: int | None, channels: int) ->
     if not files:
         raise FileNotFoundError(f"{folder}: expected image files such as .png or .jpg, found none")
     if count is not None and count > len(files):
-        raise ValueError(f"{folder}: expected at least {count} images, found {len(files)}; ask for fewer")
+        raise UserError(f"{folder}: expected at least {count} images, found {len(files)}; ask for fewer")
     out = []
     for file in files[:count]:
         image = load_image(file, mode="gray" if channels == 1 else "rgb")[0].float()

@@ -14,6 +14,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from ..errors import UserError
 from ..metrics import (
     check_lpips,
     coverage,
@@ -105,7 +106,7 @@ def _ssim_gaussian(o: Outcome) -> float | None:
 def _residual(o: Outcome) -> float | None:
     try:
         return float(data_residual(o.problem, o.result.samples))
-    except ValueError:  # noise without a variance
+    except UserError:  # noise without a variance
         return None
 
 
@@ -161,7 +162,7 @@ def check_names(names: Iterable[str]) -> None:
     names = list(names)
     for name in names:
         if name not in METRICS:
-            raise ValueError(unknown("metric", name, METRICS))
+            raise UserError(unknown("metric", name, METRICS))
     if "lpips" in names:
         check_lpips()
 

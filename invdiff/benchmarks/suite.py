@@ -46,6 +46,7 @@ from typing import Any
 import tomli_w
 
 from ..checks import integer
+from ..errors import UserError
 from ..registry import unknown
 from ..solvers.base import Solver
 from ..specs import build, canonical, parse_spec
@@ -76,13 +77,13 @@ class Data:
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
-            raise ValueError(f"data: channels: expected 1 or 3, got {self.channels!r}")
+            raise UserError(f"data: channels: expected 1 or 3, got {self.channels!r}")
         for name in ("images", "size"):
             value = getattr(self, name)
             if value is not None:
                 integer(f"data: {name}", value, 1)
         if not isinstance(self.source, str):
-            raise ValueError(f"data: source: expected text, got {self.source!r}")
+            raise UserError(f"data: source: expected text, got {self.source!r}")
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Suite:
         for name in ("tasks", "solvers"):
             values = getattr(self, name)
             if not isinstance(values, tuple | list) or not values or not all(isinstance(v, str) for v in values):
-                raise ValueError(f"suite {self.name!r}: {name}: expected a list of names, got {values!r}")
+                raise UserError(f"suite {self.name!r}: {name}: expected a list of names, got {values!r}")
             object.__setattr__(self, name, tuple(dict.fromkeys(canonical(parse_spec(v)) for v in values)))
         for name in ("samples", "seeds"):
             integer(f"suite {self.name!r}: {name}", getattr(self, name), 1)
@@ -153,7 +154,7 @@ class Suite:
         for task, solvers in self.parameters.items():
             make_task(task)
             if not isinstance(solvers, Mapping) or not all(isinstance(v, Mapping) for v in solvers.values()):
-                raise ValueError(f"suite {self.name!r}: expected tables [parameters.TASK.SOLVER], got {solvers!r}")
+                raise UserError(f"suite {self.name!r}: expected tables [parameters.TASK.SOLVER], got {solvers!r}")
             for solver, options in solvers.items():
                 spec = parse_spec(solver)
                 build(solver_class(spec.name), {**spec.options, **options})
@@ -161,7 +162,7 @@ class Suite:
         object.__setattr__(self, "parameters", spelled)
         for solvers in self.studies.values():
             if not isinstance(solvers, Mapping) or not all(isinstance(v, Mapping) for v in solvers.values()):
-                raise ValueError(f"suite {self.name!r}: expected tables [studies.TASK.SOLVER], got {solvers!r}")
+                raise UserError(f"suite {self.name!r}: expected tables [studies.TASK.SOLVER], got {solvers!r}")
 
     @property
     def hash(self) -> str:
@@ -219,12 +220,10 @@ def load_suite(name_or_path: str | Path) -> Suite:
     if text.endswith(".toml"):
         file = Path(text)
         if not file.is_file():
-            raise ValueError(
-                f"{text}: no such file; expected a suite in TOML, or one of {', '.join(built_in_suites())}"
-            )
+            raise UserError(f"{text}: no such file; expected a suite in TOML, or one of {', '.join(built_in_suites())}")
         return parse_suite(file.read_text(encoding="utf-8"), where=text)
     if text not in built_in_suites():
-        raise ValueError(f"{unknown('suite', text, built_in_suites())}, or name a file that ends in .toml")
+        raise UserError(f"{unknown('suite', text, built_in_suites())}, or name a file that ends in .toml")
     return parse_suite((_folder() / f"{text}.toml").read_text(encoding="utf-8"), where=f"suite {text!r}")
 
 
@@ -241,29 +240,29 @@ def parse_suite(text: str, *, where: str = "suite") -> Suite:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{where}: expected TOML: {error}") from error
+        raise UserError(f"{where}: expected TOML: {error}") from error
     known = {f.name: f for f in dataclasses.fields(Suite)}
     for key in table:
         if key not in known:
-            raise ValueError(f"{where}: {unknown('key', key, known)}")
+            raise UserError(f"{where}: {unknown('key', key, known)}")
     for name, f in known.items():
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and name not in table:
-            raise ValueError(f"{where}: {name}: expected in every suite, got none")
+            raise UserError(f"{where}: {name}: expected in every suite, got none")
     for name in ("name", "prior", "description"):
         if not isinstance(table.get(name, ""), str):
-            raise ValueError(f"{where}: {name}: expected text, got {table[name]!r}")
+            raise UserError(f"{where}: {name}: expected text, got {table[name]!r}")
     for name in ("data", "parameters", "studies"):
         if not isinstance(table.get(name, {}), dict):
-            raise ValueError(f"{where}: {name}: expected a table [{name}], got {table[name]!r}")
+            raise UserError(f"{where}: {name}: expected a table [{name}], got {table[name]!r}")
     data = table.pop("data", {})
     columns = [f.name for f in dataclasses.fields(Data)]
     for key in data:
         if key not in columns:
-            raise ValueError(f"{where}: {unknown('key of [data]', key, columns)}")
+            raise UserError(f"{where}: {unknown('key of [data]', key, columns)}")
     try:
         return Suite(**table, data=Data(**data))
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise UserError(f"{where}: {error}") from error
 
 
 def _folder() -> Any:

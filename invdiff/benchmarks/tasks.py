@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_number, integer
+from ..errors import UserError
 from ..noise import Gaussian
 from ..operators import (
     Blur,
@@ -101,7 +102,7 @@ def make_task(spec: Spec | str) -> Task:
     s = parse_spec(spec) if isinstance(spec, str) else spec
     cls = tasks[s.name]
     if not (isinstance(cls, type) and issubclass(cls, Task)):
-        raise ValueError(f"task {s.name!r}: expected a subclass of invdiff.benchmarks.tasks.Task, got {cls!r}")
+        raise UserError(f"task {s.name!r}: expected a subclass of invdiff.benchmarks.tasks.Task, got {cls!r}")
     made: Task = build(cls, s.options)
     return made
 
@@ -137,7 +138,7 @@ class BoxInpainting(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (0 < self.box < 1 and self.margin >= 0 and self.box + 2 * self.margin <= 1):
-            raise ValueError(
+            raise UserError(
                 "BoxInpainting: box, margin: expected shares of the image with box + 2 margin <= 1, "
                 f"got {self.box} and {self.margin}"
             )
@@ -168,7 +169,7 @@ class RandomInpainting(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.missing < 1:
-            raise ValueError(f"RandomInpainting: missing: expected a share in [0, 1), got {self.missing}")
+            raise UserError(f"RandomInpainting: missing: expected a share in [0, 1), got {self.missing}")
 
     def operator(self, shape: Shape, generator: torch.Generator) -> Operator:
         """Return the operator with a random mask."""
@@ -277,7 +278,7 @@ class LimitedAngleCT(_ParallelBeam):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.degrees <= 180:
-            raise ValueError(f"LimitedAngleCT: degrees: expected an angle in (0, 180], got {self.degrees}")
+            raise UserError(f"LimitedAngleCT: degrees: expected an angle in (0, 180], got {self.degrees}")
 
     def _degrees(self) -> float:
         return self.degrees

@@ -16,6 +16,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import UserError
 from ..registry import is_weights, priors
 from ..specs import parse_spec, split_specs
 from . import terminal
@@ -101,7 +102,7 @@ def run(options: Options) -> int:
     for name in ("size", "samples", "seeds", "workers", "threads"):
         check_at_least(f"--{name}", getattr(options, name), 1)
     if options.scheduler is not None and options.workers != 1:
-        raise ValueError("--workers: goes without --scheduler, whose workers are started by themselves; leave it out")
+        raise UserError("--workers: goes without --scheduler, whose workers are started by themselves; leave it out")
     if options.export is not None:
         check_kind(options.export)
     suite = chosen(options)
@@ -144,7 +145,7 @@ def chosen(options: Options) -> Suite:
     count = int(options.images) if options.images is not None and folder is None else None
     check_at_least("--images", count, 1)
     if folder is not None and not os.path.isdir(folder):
-        raise ValueError(f"--images: expected a number or a folder, got {folder!r}; there is no such folder")
+        raise UserError(f"--images: expected a number or a folder, got {folder!r}; there is no such folder")
     from ..benchmarks.suite import load_suite
 
     suite = load_suite(options.suite)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import UserError
 from ..memory import check_fits
 from ..registry import unknown
 from ..specs import parse_spec
@@ -76,15 +77,15 @@ class CheckRequest:
 
         if self.kind not in KINDS:
             hint = "; solvers are graded: invdiff grade" if self.kind.startswith("solver") else ""
-            raise ValueError(unknown("kind of thing to check", self.kind, KINDS) + hint)
+            raise UserError(unknown("kind of thing to check", self.kind, KINDS) + hint)
         for option, given in (("--images", self.images), ("--out", self.out), ("--samples", self.samples or None)):
             if self.kind != "prior" and given is not None:
-                raise ValueError(f"{option}: goes with check prior, got check {self.kind}; leave it out")
+                raise UserError(f"{option}: goes with check prior, got check {self.kind}; leave it out")
         check_at_least("--seed", self.seed, 0)
         check_at_least("--samples", self.samples, 0)
         check_at_least("--threads", self.threads, 1)
         if self.shape is not None and min(self.shape) < 1:
-            raise ValueError(f"--shape: expected three positive integers C H W, got {' '.join(map(str, self.shape))}")
+            raise UserError(f"--shape: expected three positive integers C H W, got {' '.join(map(str, self.shape))}")
         if self.shape is not None:
             check_fits("--shape", self.shape, "choose a smaller one")
         if self.out is not None:

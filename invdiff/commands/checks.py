@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import integer
+from ..errors import UserError
 from ..registry import Registry, unknown
 
 RESULT = "result.json"
@@ -15,7 +16,7 @@ RESULT = "result.json"
 def check_name(registry: Registry[Any], name: str) -> None:
     """Raise a ValueError with the nearest known name, unless the name is known or refers to a file."""
     if ".py:" not in name and name not in registry:
-        raise ValueError(unknown(registry.kind, name, registry))
+        raise UserError(unknown(registry.kind, name, registry))
 
 
 def check_exists(path: Path) -> None:

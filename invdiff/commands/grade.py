@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from ..errors import UserError
 from ..registry import operators
 from ..specs import Spec, parse_spec
 from . import terminal
@@ -46,14 +47,14 @@ def grade(
     check_at_least("--threads", threads, 1)
     for option, value in (("--shape", shape), ("--noise", noise)):
         if operator is None and value is not None:
-            raise ValueError(f"{option}: goes with --operator, got none; add --operator, or leave it out")
+            raise UserError(f"{option}: goes with --operator, got none; add --operator, or leave it out")
     spec = None if operator is None else parse_spec(operator)
     if spec is not None:
         if suite != "exact":
-            raise ValueError(f"--operator: goes with the suite exact, got {suite}; leave one out")
+            raise UserError(f"--operator: goes with the suite exact, got {suite}; leave one out")
         check_name(operators, spec.name)
         if parse_noise(noise or NOISE) is None:
-            raise ValueError("--noise auto: estimates the noise of a measurement, got none; give a standard deviation")
+            raise UserError("--noise auto: estimates the noise of a measurement, got none; give a standard deviation")
     if out is not None and not out.parent.is_dir():  # checked before hours of work
         raise FileNotFoundError(f"--out: no folder {str(out.parent)!r}; make it first")
     if out is not None and out.is_dir():

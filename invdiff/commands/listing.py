@@ -10,6 +10,7 @@ import typer
 
 from .. import registry
 from ..entry import Entry, NoiseEntry, OperatorEntry, SolverEntry
+from ..errors import UserError
 from ..registry import Registry, unknown
 from . import terminal
 
@@ -41,7 +42,7 @@ def run(kind: str | None, *, options: bool = False, as_json: bool = False) -> No
         ValueError: an unknown kind.
     """
     if kind is not None and kind not in KINDS:
-        raise ValueError(unknown("kind", kind, KINDS))
+        raise UserError(unknown("kind", kind, KINDS))
     kinds = KINDS if kind is None else (kind,)
     if as_json:
         found = {k: [record(k, name, e, options=options) for name, e in entries(k).items()] for k in kinds}

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import UserError
 from ..memory import check_fits
 from ..registry import is_weights, priors
 from ..specs import parse_spec
@@ -60,7 +61,7 @@ def sample(
     from .devices import select_device
 
     if out.suffix.lower() not in Image.registered_extensions():
-        raise ValueError(f"--out: expected an image file such as sheet.png, got {out.name!r}; name one")
+        raise UserError(f"--out: expected an image file such as sheet.png, got {out.name!r}; name one")
     if threads is not None:
         torch.set_num_threads(threads)
     spec = parse_spec(sampler)

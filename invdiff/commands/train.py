@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import UserError
 from . import terminal
 from .arguments import RUN, Device, Threads, text
 from .checks import check_at_least
@@ -59,7 +60,7 @@ def train(
     from ..training.process_group import ProcessGroup
 
     if config is not None and recipe is not None:
-        raise ValueError("train: expected --config or --recipe, got both; give one of them")
+        raise UserError("train: expected --config or --recipe, got both; give one of them")
     settings = TrainConfig.from_toml(config) if config is not None else TrainConfig.from_recipe(recipe or "photo")
     target = _device(device)
     ProcessGroup(0, workers).share(settings.data.batch)
@@ -98,7 +99,7 @@ def _device(name: str) -> torch.device:
     try:
         return torch.device(name)
     except RuntimeError:
-        raise ValueError(f"--device: expected auto, cpu, cuda or cuda:N, got {name!r}") from None
+        raise UserError(f"--device: expected auto, cpu, cuda or cuda:N, got {name!r}") from None
 
 
 @dataclasses.dataclass(frozen=True)

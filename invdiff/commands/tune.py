@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from ..errors import UserError
 from ..specs import parse_spec, split_specs
 from . import terminal
 from .arguments import Seed, Threads, text
@@ -51,7 +52,7 @@ def tune(
     if out is None:
         out = Path(f"{Path(suite).stem}-{spec.name.replace('.', '-')}.toml")
     if out.suffix != ".toml":
-        raise ValueError(f"--out: expected a file that ends in .toml, got {str(out)!r}")
+        raise UserError(f"--out: expected a file that ends in .toml, got {str(out)!r}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out: no folder {str(out.parent)!r}; make it first")
     check_writable(out.parent)
@@ -106,14 +107,14 @@ def _images(text: str) -> tuple[str | None, int]:
     if not colon:
         folder, number = ("", text) if text.isdigit() else (text, "4")
     if not number.isdigit() or int(number) < 1:
-        raise ValueError(f"--images: expected a number, FOLDER or FOLDER:number, got {text!r}")
+        raise UserError(f"--images: expected a number, FOLDER or FOLDER:number, got {text!r}")
     return folder or None, int(number)
 
 
 def _range(text: str, parse: Callable[[str], T]) -> tuple[str, T]:
     name, equals, rest = text.partition("=")
     if not equals or not name:
-        raise ValueError(f"--range: expected parameter=low:high or parameter=low:high:log, got {text!r}")
+        raise UserError(f"--range: expected parameter=low:high or parameter=low:high:log, got {text!r}")
     return name, parse(rest)
 
 

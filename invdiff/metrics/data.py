@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from ..noise import Independent
 from ..problem import Problem
 
@@ -43,7 +44,7 @@ def data_residual(problem: Problem, x: Tensor) -> Tensor:
         )
     noise = problem.noise
     if not isinstance(noise, Independent):
-        raise ValueError(
+        raise UserError(
             f"data_residual: problem: expected noise that tells its variance, got {type(noise).__name__}; derive its "
             "class from invdiff.noise.Independent"
         )
@@ -55,7 +56,7 @@ def data_residual(problem: Problem, x: Tensor) -> Tensor:
             clean = problem.operator(samples[:, s].to(y))
             variance = noise.variance(clean.double())[:, keep]
             if not bool((variance > 0).all()):
-                raise ValueError(
+                raise UserError(
                     f"data_residual: problem: expected noise, got {noise!r}, without any; "
                     "compare A(x) with the measurement itself"
                 )

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..checks import is_number, number
+from ..errors import NotApplicable, UserError, UserTypeError
 
 
 class Noise(abc.ABC):
@@ -57,7 +58,7 @@ class Noise(abc.ABC):
         Raises:
             ValueError: this model has none.
         """
-        raise ValueError(
+        raise NotApplicable(
             f"{type(self).__name__}: it has no Gaussian approximation; define its `gaussian`, or choose a solver that "
             "needs no Gaussian noise"
         )
@@ -116,12 +117,12 @@ class GaussianMap(Independent):
     def __post_init__(self) -> None:
         if not isinstance(self.std, Tensor) or not self.std.is_floating_point():
             got = f"{self.std.dtype}" if isinstance(self.std, Tensor) else type(self.std).__name__
-            raise TypeError(
+            raise UserTypeError(
                 f"GaussianMap: std: expected a floating-point tensor, got {got}; for one number take Gaussian(std)"
             )
         if not bool((self.std > 0).all() & torch.isfinite(self.std).all()) or self.std.numel() == 0:
             bad = self.std[~((self.std > 0) & torch.isfinite(self.std))].flatten()
-            raise ValueError(
+            raise UserError(
                 "GaussianMap: std: expected positive, finite numbers, "
                 + (f"got {bad[0].item():g}; " if bad.numel() else "got none; ")
                 + "mark what was not measured with a mask, and give exact entries a small std"
@@ -156,7 +157,7 @@ class GaussianMap(Independent):
         except RuntimeError:
             fits = False
         if not fits:
-            raise ValueError(
+            raise UserError(
                 f"GaussianMap: std: expected a map that broadcasts to measurements {tuple(shape)}, "
                 f"got {tuple(self.std.shape)}; give one standard deviation for each entry, without the batch axis"
             )
@@ -184,5 +185,5 @@ def finite(owner: str, name: str, value: object, *, positive: bool) -> float:
         ValueError: another number; the message names class, parameter, what was expected and what came.
     """
     if not is_number(value):
-        raise TypeError(f"{owner}: {name}: expected a number, got {type(value).__name__}")
+        raise UserTypeError(f"{owner}: {name}: expected a number, got {type(value).__name__}")
     return number(f"{owner}: {name}", value, 0, positive=positive)

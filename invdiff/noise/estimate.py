@@ -18,6 +18,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..errors import UserError
+
 WEIGHTS = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
 ROUNDING = 1 / 255 / math.sqrt(12)
 """Standard deviation of quantisation to 8 bits."""
@@ -59,12 +61,12 @@ def estimate_noise(y: Tensor, known: Tensor | None = None) -> float:
         True
     """
     if y.ndim != 4:
-        raise ValueError(
+        raise UserError(
             f"estimate_noise: expected a picture (1, C, H, W) as measurement, got shape {tuple(y.shape)}; give the "
             "noise's standard deviation"
         )
     if min(y.shape[-2:]) < 3:
-        raise ValueError("estimate_noise: expected at least 3 x 3 pixels; give the noise's standard deviation")
+        raise UserError("estimate_noise: expected at least 3 x 3 pixels; give the noise's standard deviation")
     weight = torch.tensor(WEIGHTS, dtype=torch.float64, device=y.device)[None, None]
     response = torch.nn.functional.conv2d(y.double().reshape(-1, 1, *y.shape[-2:]), weight).abs()
     if known is not None:
@@ -72,7 +74,7 @@ def estimate_noise(y: Tensor, known: Tensor | None = None) -> float:
         whole = torch.nn.functional.max_pool2d(missing, 3, stride=1) == 0
         response = response[whole.expand_as(response)]
     if response.numel() < 100:
-        raise ValueError(
+        raise UserError(
             "estimate_noise: too few windows of 3 x 3 known pixels to estimate the noise from; give its standard "
             "deviation"
         )

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..errors import NotApplicable
 from .base import Independent, finite, normal
 
 
@@ -66,5 +67,7 @@ class Gaussian(Independent):
     def _log_scale(self) -> float:
         """Return `log(std sqrt(2 pi))`."""
         if self.std == 0:
-            raise ValueError("Gaussian: log_likelihood: the likelihood of noiseless data has no density; give std > 0")
+            raise NotApplicable(
+                "Gaussian: log_likelihood: the likelihood of noiseless data has no density; give std > 0"
+            )
         return math.log(self.std * math.sqrt(2 * math.pi))

@@ -19,6 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from .base import Independent, finite
 
 LEAST = 1e-2
@@ -156,7 +157,7 @@ class TransmissionPoisson(Independent):
         """
         rate = self.photons * (-clean).exp()
         if clean.numel() and float((rate < 1).double().mean()) > 0.5:
-            raise ValueError(
+            raise UserError(
                 f"TransmissionPoisson: sample: expected line integrals of the attenuation, got clean values up to "
                 f"{float(clean.max()):.4g}, at which exp(-value) of the photons arrive: fewer than one on most rays; "
                 "choose the operator's pixel_size so that they stay below 10, or more photons"
@@ -183,7 +184,7 @@ class TransmissionPoisson(Independent):
 
 def _counts(owner: str, rate: Tensor, generator: torch.Generator) -> Tensor:
     if bool((rate < 0).any()):
-        raise ValueError(
+        raise UserError(
             f"{owner}: sample: expected clean values >= 0, got {float(rate.min()):.4g} photons; "
             "clip or shift the measurement"
         )

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..checks import integer
+from ..errors import NotApplicable
 from .base import Independent, finite
 
 
@@ -62,7 +63,7 @@ class Quantized(Independent):
     def log_density(self, y: Tensor, clean: Tensor) -> Tensor:
         """Return `log P(y | clean)` of each entry, the logarithm of a probability; needs `std > 0`."""
         if self.std == 0:
-            raise ValueError(
+            raise NotApplicable(
                 "Quantized: log_likelihood: rounding alone has a likelihood without a gradient; give std > 0, or take "
                 "its Gaussian approximation, problem.gaussian()"
             )

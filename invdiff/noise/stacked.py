@@ -15,6 +15,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ..errors import UserError, UserTypeError
 from .base import GaussianMap, Independent, Noise
 from .gaussian import Gaussian
 
@@ -45,12 +46,12 @@ class StackedNoise(Independent):
         object.__setattr__(self, "shapes", tuple(tuple(s) for s in self.shapes))
         for i, part in enumerate(self.parts):
             if not isinstance(part, Independent):
-                raise TypeError(
+                raise UserTypeError(
                     f"StackedNoise: parts[{i}]: expected noise of independent entries such as Gaussian(std=0.025), "
                     f"got {type(part).__name__}; derive its class from Independent"
                 )
         if not self.parts or len(self.parts) != len(self.shapes):
-            raise ValueError(
+            raise UserError(
                 f"StackedNoise: parts: expected one noise for each of {len(self.shapes)} measurements, "
                 f"got {len(self.parts)}; list as many as the stack has operators"
             )
@@ -86,7 +87,7 @@ class StackedNoise(Independent):
         """
         for i, part in enumerate(self.parts):
             if isinstance(part, Gaussian) and part.std == 0:
-                raise ValueError(
+                raise UserError(
                     f"StackedNoise: parts[{i}]: expected a positive standard deviation beside other measurements, "
                     "got 0; give exact measurements a small one"
                 )
@@ -98,7 +99,7 @@ class StackedNoise(Independent):
         """Raise a ValueError unless the parts together form a row of that length."""
         n = sum(math.prod(s) for s in self.shapes)
         if tuple(shape) != (n,):
-            raise ValueError(
+            raise UserError(
                 f"StackedNoise: shapes: expected measurements {tuple(shape)} in all, got {list(self.shapes)}, "
                 f"a row of {n}; give the out_shape of each operator of the stack"
             )

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from ..errors import UserTypeError
 from .numerics.constants import Movable, device_of, followed, linear
 from .numerics.linalg import conjugate_gradients, least_squares
 from .numerics.norms import largest_singular_value
@@ -267,7 +268,7 @@ class LinearOperator(Operator):
             y = y.clone() if y.is_inference() else y  # autograd does not accept tensors of inference mode
             x = torch.zeros((y.shape[0], *self.in_shape), dtype=y.dtype, device=y.device, requires_grad=True)
             if (out := followed(self.forward, x)) is None:
-                raise TypeError(
+                raise UserTypeError(
                     f"{type(self).__name__}: forward: expected torch operations, whose gradient is the adjoint, got an "
                     "output without a gradient; write forward without detach and numpy, or define adjoint(self, y)"
                 )

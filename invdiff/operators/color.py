@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from .base import LinearOperator, Spectrum
 from .numerics.constants import Constant
 from .shapes import image_shape
@@ -54,10 +55,10 @@ class Grayscale(LinearOperator):
         self.in_shape = image_shape("Grayscale", in_shape)
         channels = self.in_shape[0]
         if weights is None and channels != 3:
-            raise ValueError(f"Grayscale: weights: expected {channels} of them for {channels} channels, got none")
+            raise UserError(f"Grayscale: weights: expected {channels} of them for {channels} channels, got none")
         w = torch.as_tensor((0.299, 0.587, 0.114) if weights is None else weights, dtype=torch.float64)
         if w.shape != (channels,) or not bool(torch.isfinite(w).all()) or not bool(w.any()):
-            raise ValueError(
+            raise UserError(
                 f"Grayscale: weights: expected {channels} finite numbers, one for each channel, "
                 f"not all zero, got {weights}"
             )
@@ -105,9 +106,9 @@ class Demosaic(LinearOperator):
     def __init__(self, in_shape: tuple[int, ...], *, pattern: str = "rggb") -> None:
         self.in_shape = image_shape("Demosaic", in_shape)
         if self.in_shape[0] != 3:
-            raise ValueError(f"Demosaic: in_shape: expected three channels (3, H, W), got {self.in_shape}")
+            raise UserError(f"Demosaic: in_shape: expected three channels (3, H, W), got {self.in_shape}")
         if not isinstance(pattern, str) or len(pattern) != 4 or not set(pattern.lower()) <= set("rgb"):
-            raise ValueError(f"Demosaic: pattern: expected four of r, g, b, such as 'rggb', got {pattern!r}")
+            raise UserError(f"Demosaic: pattern: expected four of r, g, b, such as 'rggb', got {pattern!r}")
         self.pattern = pattern.lower()
         _, h, w = self.in_shape
         self.out_shape = (1, h, w)

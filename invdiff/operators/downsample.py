@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..errors import UserError, UserTypeError
 from .base import LinearOperator, Spectrum
 from .composed.separable import Separable
 from .numerics.constants import Constant
@@ -55,7 +56,7 @@ class Downsample(LinearOperator):
     ) -> None:
         self.in_shape = image_shape("Downsample", in_shape)
         if not isinstance(factor, int) or isinstance(factor, bool) or factor < 1:
-            raise ValueError(f"Downsample: factor: expected a positive integer, got {factor!r}")
+            raise UserError(f"Downsample: factor: expected a positive integer, got {factor!r}")
         self.factor = factor
         filters, self._name = _filters(kernel, factor)
         self._separable: Separable | None = None
@@ -104,7 +105,7 @@ class _Strided(LinearOperator):
         self._pads = tuple(pads)
         total = self._correlate(torch.ones(1, 1, h, w, dtype=kernel.dtype))[0]
         if bool((total.abs() < 1e-12 * kernel.abs().max()).any()):
-            raise ValueError(_ZERO_SUM)
+            raise UserError(_ZERO_SUM)
         self._weights = Constant(1 / total)
 
     def _correlate(self, x: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ def _filters(kernel: object, factor: int) -> tuple[tuple[Tensor, Tensor] | Tenso
     if isinstance(kernel, Tensor):
         k = kernel.detach().double()
         if k.ndim not in (1, 2) or k.numel() == 0 or not bool(torch.isfinite(k).all()):
-            raise ValueError(
+            raise UserError(
                 f"Downsample: kernel: expected finite values of shape (m,) or (m, n), got shape {tuple(k.shape)}"
             )
         if k.ndim == 1:
@@ -139,9 +140,9 @@ def _filters(kernel: object, factor: int) -> tuple[tuple[Tensor, Tensor] | Tenso
         t = (torch.arange(4 * factor, dtype=torch.float64) + 0.5) / factor - 2
         taps = _cubic(t if factor % 2 == 0 else (torch.arange(4 * factor - 1, dtype=torch.float64) + 1) / factor - 2)
     elif isinstance(kernel, str):
-        raise ValueError(f"Downsample: kernel: expected 'bicubic', 'average' or a tensor, got {kernel!r}")
+        raise UserError(f"Downsample: kernel: expected 'bicubic', 'average' or a tensor, got {kernel!r}")
     else:
-        raise TypeError(f"Downsample: kernel: expected a name or a tensor, got {type(kernel).__name__}")
+        raise UserTypeError(f"Downsample: kernel: expected a name or a tensor, got {type(kernel).__name__}")
     return (taps, taps), str(kernel)
 
 
@@ -169,5 +170,5 @@ def _matrix(taps: Tensor, n: int, factor: int) -> Tensor:
     weight[blind, 0], column[blind, 0] = 1.0, n - 1
     total = weight.sum(1, keepdim=True)
     if bool((total.abs() < 1e-12 * taps.abs().max()).any()):
-        raise ValueError(_ZERO_SUM)
+        raise UserError(_ZERO_SUM)
     return torch.zeros(count, n, dtype=taps.dtype).scatter_add(1, column.clamp(0, n - 1), weight / total)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import UserError, UserTypeError
 from .base import LinearOperator, Spectrum
 from .numerics.constants import Constant
 
@@ -32,16 +33,16 @@ class Gain(LinearOperator):
         self.in_shape = self.out_shape = tuple(in_shape)
         if not isinstance(gain, Tensor) or not gain.is_floating_point():
             got = str(gain.dtype) if isinstance(gain, Tensor) else type(gain).__name__
-            raise TypeError(f"Gain: gain: expected a floating-point tensor, got {got}; convert it, gain.double()")
+            raise UserTypeError(f"Gain: gain: expected a floating-point tensor, got {got}; convert it, gain.double()")
         try:
             wide = gain.detach().double().expand(self.in_shape)
         except RuntimeError:
-            raise ValueError(
+            raise UserError(
                 f"Gain: gain: expected a map that broadcasts to {self.in_shape}, got {tuple(gain.shape)}; "
                 "give one factor for each entry"
             ) from None
         if not bool(torch.isfinite(wide).all()):
-            raise ValueError("Gain: gain: expected finite factors, got NaN or infinite ones; 0 marks what is not seen")
+            raise UserError("Gain: gain: expected finite factors, got NaN or infinite ones; 0 marks what is not seen")
         self._gain = Constant(wide.clone())
         self._seen = Constant(wide != 0)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import UserError, UserTypeError
 from .base import LinearOperator, Spectrum
 from .numerics.constants import Constant
 
@@ -40,23 +41,23 @@ class Inpainting(LinearOperator):
 
     def __init__(self, mask: Tensor, *, channels: int | None = None) -> None:
         if not isinstance(mask, Tensor):
-            raise TypeError(
+            raise UserTypeError(
                 f"Inpainting: mask: expected a torch tensor, got {type(mask).__name__}; convert it with torch.as_tensor"
             )
         if mask.ndim not in (2, 3):
-            raise ValueError(f"Inpainting: mask: expected shape (H, W) or (C, H, W), got {tuple(mask.shape)}")
+            raise UserError(f"Inpainting: mask: expected shape (H, W) or (C, H, W), got {tuple(mask.shape)}")
         if mask.numel() == 0:
-            raise ValueError(f"Inpainting: mask: expected pixels, got an empty mask of shape {tuple(mask.shape)}")
+            raise UserError(f"Inpainting: mask: expected pixels, got an empty mask of shape {tuple(mask.shape)}")
         known = mask.detach() == 1
         if not bool((known | (mask == 0)).all()):
             odd = mask[~(known | (mask == 0))].flatten()[0].item()
-            raise ValueError(
+            raise UserError(
                 f"Inpainting: mask: expected values 0 (missing) and 1 (known), got {odd}; threshold it, mask > 0.5"
             )
         known = known.reshape(-1, *mask.shape[-2:])
         count = len(known) if channels is None else channels
         if count < 1 or len(known) not in (1, count):
-            raise ValueError(
+            raise UserError(
                 f"Inpainting: channels: expected {len(known)}, the mask's, got {channels}; "
                 "a mask (H, W) serves any number of channels"
             )
@@ -149,7 +150,7 @@ def box_mask(size_hw: tuple[int, int], *, size: int | tuple[int, int], corner: t
     (h, w), (bh, bw) = size_hw, (size, size) if isinstance(size, int) else size
     top, left = ((h - bh) // 2, (w - bw) // 2) if corner is None else corner
     if bh < 1 or bw < 1 or top < 0 or left < 0 or top + bh > h or left + bw > w:
-        raise ValueError(
+        raise UserError(
             f"box_mask: size, corner: expected a box inside the image {h} x {w}, "
             f"got {bh} x {bw} at ({top}, {left}); make it smaller or move it"
         )
@@ -177,6 +178,6 @@ def random_mask(size_hw: tuple[int, int], *, missing: float, seed: int = 0) -> T
         tensor(0.3000, dtype=torch.float64)
     """
     if not 0 <= missing <= 1:
-        raise ValueError(f"random_mask: missing: expected a probability in [0, 1], got {missing}; 70 % is 0.7")
+        raise UserError(f"random_mask: missing: expected a probability in [0, 1], got {missing}; 70 % is 0.7")
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(size_hw, generator=generator, dtype=torch.float64) >= missing

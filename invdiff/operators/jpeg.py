@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..checks import integer
+from ..errors import UserError
 from .base import Operator
 from .numerics.constants import Constant
 from .shapes import image_shape
@@ -60,7 +61,7 @@ class JPEG(Operator):
         self.in_shape = self.out_shape = image_shape("JPEG", in_shape)
         channels = self.in_shape[0]
         if channels not in (1, 3):
-            raise ValueError(f"JPEG: in_shape: expected 1 or 3 channels, got {self.in_shape}")
+            raise UserError(f"JPEG: in_shape: expected 1 or 3 channels, got {self.in_shape}")
         self.quality = integer("JPEG: quality", quality, 1, 100)
         scale = 5000 // quality if quality < 50 else 200 - 2 * quality
         tables = torch.tensor([LUMA, CHROMA, CHROMA][:channels])

@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from .base import LinearOperator, Spectrum
 from .numerics.constants import Constant, linear
 from .shapes import image_shape
@@ -50,15 +51,15 @@ class MRI(LinearOperator):
         self.in_shape = image_shape("MRI", in_shape)
         channels, h, w = self.in_shape
         if channels not in (1, 2):
-            raise ValueError(
+            raise UserError(
                 f"MRI: in_shape: expected (2, H, W), real and imaginary part, or (1, H, W), real, got {self.in_shape}"
             )
         if not isinstance(mask, Tensor) or tuple(mask.shape) not in ((h, w), (w,)):
             got = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
-            raise ValueError(f"MRI: mask: expected a tensor of shape {(h, w)} or {(w,)}, got {got}")
+            raise UserError(f"MRI: mask: expected a tensor of shape {(h, w)} or {(w,)}, got {got}")
         known = mask.detach() == 1
         if not bool((known | (mask == 0)).all()):
-            raise ValueError("MRI: mask: expected values 0 and 1, got others; threshold it, mask > 0.5")
+            raise UserError("MRI: mask: expected values 0 and 1, got others; threshold it, mask > 0.5")
         known = known.expand(h, w)
         self._mask = Constant(known.contiguous())
         self._unshifted = Constant(torch.fft.ifftshift(known))  # for the unshifted FFT, frequency zero first
@@ -67,9 +68,9 @@ class MRI(LinearOperator):
         if sensitivities is not None:
             if not isinstance(sensitivities, Tensor) or sensitivities.ndim != 3 or sensitivities.shape[1:] != (h, w):
                 got = tuple(sensitivities.shape) if isinstance(sensitivities, Tensor) else type(sensitivities).__name__
-                raise ValueError(f"MRI: sensitivities: expected a complex tensor (K, {h}, {w}), got {got}")
+                raise UserError(f"MRI: sensitivities: expected a complex tensor (K, {h}, {w}), got {got}")
             if not bool(torch.isfinite(torch.view_as_real(sensitivities + 0j)).all()):
-                raise ValueError("MRI: sensitivities: expected finite values, got NaN or infinite ones")
+                raise UserError("MRI: sensitivities: expected finite values, got NaN or infinite ones")
             self._coils = Constant(sensitivities.detach().to(torch.complex128))
             self.out_shape = (2, len(sensitivities), h, w)
 
@@ -175,9 +176,9 @@ def cartesian_mask(
     """
     h, w = size_hw
     if not acceleration >= 1:
-        raise ValueError(f"cartesian_mask: acceleration: expected 1 or more, got {acceleration}")
+        raise UserError(f"cartesian_mask: acceleration: expected 1 or more, got {acceleration}")
     if not 0 <= center_fraction <= 1:
-        raise ValueError(f"cartesian_mask: center_fraction: expected a share in [0, 1], got {center_fraction}")
+        raise UserError(f"cartesian_mask: center_fraction: expected a share in [0, 1], got {center_fraction}")
     count, middle = max(1, round(w / acceleration)), round(w * center_fraction)
     columns = torch.zeros(w, dtype=torch.bool)
     start = w // 2 - middle // 2

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..checks import integer, number
+from ..errors import UserError
 from .base import LinearOperator, Spectrum
 from .color import row_orthogonal_spectrum
 from .composed.functions import Matrix
@@ -59,13 +60,13 @@ class CompressedSensing(LinearOperator):
         self.in_shape = image_shape("CompressedSensing", in_shape)
         n = torch.Size(self.in_shape).numel()
         if (measurements is None) == (ratio is None):
-            raise ValueError("CompressedSensing: measurements, ratio: expected one of the two")
+            raise UserError("CompressedSensing: measurements, ratio: expected one of the two")
         if ratio is not None:
             number("CompressedSensing: ratio", ratio, 0, 1, positive=True)
         wanted = max(1, round(n * ratio)) if ratio is not None else measurements
         m = integer("CompressedSensing: measurements", wanted, 1, n)
         if kind not in ("structured", "dense"):
-            raise ValueError(f"CompressedSensing: kind: expected 'structured' or 'dense', got {kind!r}")
+            raise UserError(f"CompressedSensing: kind: expected 'structured' or 'dense', got {kind!r}")
         self.kind, self.out_shape = kind, (m,)
         generator = torch.Generator().manual_seed(seed)
         self._matrix: Matrix | None = None

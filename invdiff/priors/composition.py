@@ -34,6 +34,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from ..errors import UserError, UserTypeError
 from .base import Prior, expand_sigma
 
 LogDensity = Callable[[Tensor, Tensor | float], Tensor]
@@ -102,11 +103,11 @@ class _Composition(Prior):
     def __init__(self, priors: Sequence[Prior], coefficients: Sequence[float] | None, label: str) -> None:
         name = type(self).__name__
         if not priors:
-            raise ValueError(f"{name}: priors: expected at least one, got none")
+            raise UserError(f"{name}: priors: expected at least one, got none")
         self.priors = tuple(priors)
         self.coefficients = tuple(float(c) for c in coefficients) if coefficients is not None else (1.0,) * len(priors)
         if len(self.coefficients) != len(self.priors) or not all(math.isfinite(c) for c in self.coefficients):
-            raise ValueError(f"{name}: {label}: expected {len(self.priors)} finite numbers, got {self.coefficients}")
+            raise UserError(f"{name}: {label}: expected {len(self.priors)} finite numbers, got {self.coefficients}")
         self.shape = _common_shape(name, [p.shape for p in priors])
         self.sigma_min = max(p.sigma_min for p in priors)
         self.sigma_max = min(p.sigma_max for p in priors)
@@ -138,7 +139,7 @@ class ProductOf(_Composition):
         super().__init__(priors, exponents, "exponents")
         precision = sum(e / p.std**2 for e, p in zip(self.coefficients, self.priors, strict=True))
         if not precision > 0:
-            raise ValueError(
+            raise UserError(
                 f"ProductOf: exponents: expected a positive sum of e_i / std_i^2, got {precision:g} "
                 f"from {self.coefficients}"
             )
@@ -193,12 +194,12 @@ class MixtureOf(_Composition):
     ) -> None:
         super().__init__(priors, weights, "weights")
         if not all(w > 0 for w in self.coefficients):
-            raise ValueError(f"MixtureOf: weights: expected positive numbers, got {self.coefficients}")
+            raise UserError(f"MixtureOf: weights: expected positive numbers, got {self.coefficients}")
         total = sum(self.coefficients)
         self.coefficients = tuple(w / total for w in self.coefficients)
         for p in self.priors:
             if not isinstance(p, HasLogProb):
-                raise TypeError(
+                raise UserTypeError(
                     f"MixtureOf: priors: expected priors with log_prob, got {type(p).__name__}; without it "
                     "the share of each component at a noisy image is not known"
                 )
@@ -226,18 +227,18 @@ class MixtureOf(_Composition):
 def _need_log_density(name: str, prior: Prior) -> LogDensity:
     found = log_density_of(prior)
     if found is None:
-        raise TypeError(f"{name}: priors: expected priors with log_prob or log_density, got {type(prior).__name__}")
+        raise UserTypeError(f"{name}: priors: expected priors with log_prob or log_density, got {type(prior).__name__}")
     return found
 
 
 def _common_shape(name: str, shapes: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
     """Return the common size of all priors; `None` fits any size."""
     if len({len(s) for s in shapes}) != 1:
-        raise ValueError(f"{name}: priors: expected the same number of axes, got shapes {shapes}")
+        raise UserError(f"{name}: priors: expected the same number of axes, got shapes {shapes}")
     out: list[int | None] = []
     for sizes in zip(*shapes, strict=True):
         known = {s for s in sizes if s is not None}
         if len(known) > 1:
-            raise ValueError(f"{name}: priors: expected priors over the same images, got shapes {shapes}")
+            raise UserError(f"{name}: priors: expected priors over the same images, got shapes {shapes}")
         out.append(known.pop() if known else None)
     return tuple(out)

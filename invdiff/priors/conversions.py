@@ -37,6 +37,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from ..errors import UserError
 from .base import Prior, attribute_fault, check_images, expand_sigma
 
 Network: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -62,7 +63,7 @@ class Output(abc.ABC):
 
     def __post_init__(self) -> None:
         if not (self.std > 0 and math.isfinite(self.std) and math.isfinite(self.mean)):
-            raise ValueError(
+            raise UserError(
                 f"{type(self).__name__}: std: expected a positive number and a finite mean, got {self.std}, {self.mean}"
             )
 
@@ -198,7 +199,7 @@ class Shrink:
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio < 1:
-            raise ValueError(f"Shrink: ratio: expected a number between 0 and 1, got {self.ratio}")
+            raise UserError(f"Shrink: ratio: expected a number between 0 and 1, got {self.ratio}")
 
     def __call__(self, sigma: Tensor) -> Tensor:
         """Return the previous levels, like `sigma`."""
@@ -318,7 +319,7 @@ class TrainedPrior(Prior):
         self.std = output.std if std is None else std
         self.sigma_min, self.sigma_max, self.limits = sigma_min, sigma_max, limits
         if fault := attribute_fault(self):
-            raise ValueError(f"TrainedPrior: {fault}")
+            raise UserError(f"TrainedPrior: {fault}")
         self.shape = tuple(shape)
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:

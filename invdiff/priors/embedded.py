@@ -6,6 +6,7 @@ import difflib
 from importlib import resources
 from pathlib import Path
 
+from ..errors import UserError
 from .network import NetworkPrior, Precision
 
 
@@ -33,7 +34,7 @@ def load(name: str, *, precision: Precision = "float32", tile: int | None = 1024
     if name not in available:
         match = difflib.get_close_matches(name, available, n=1)
         hint = f"; did you mean {match[0]!r}?" if match else ""
-        raise ValueError(f"prior: no embedded prior {name!r}; there are: {', '.join(available) or 'none'}{hint}")
+        raise UserError(f"prior: no embedded prior {name!r}; there are: {', '.join(available) or 'none'}{hint}")
     return NetworkPrior.load(_folder() / f"{name}.safetensors", precision=precision, tile=tile)
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from .base import Prior, expand_sigma
 from .dct import dct2, idct2
 
@@ -82,21 +83,19 @@ class GaussianPrior(_DiagonalisedGaussian):
 
     def __init__(self, mean: Tensor, covariance: Tensor) -> None:
         if mean.ndim != 3:
-            raise ValueError(f"GaussianPrior: mean: expected shape (C, H, W), got {tuple(mean.shape)}")
+            raise UserError(f"GaussianPrior: mean: expected shape (C, H, W), got {tuple(mean.shape)}")
         d = mean.numel()
         if tuple(covariance.shape) != (d, d):
-            raise ValueError(
+            raise UserError(
                 f"GaussianPrior: covariance: expected shape ({d}, {d}) for a mean of {d} pixels, "
                 f"got {tuple(covariance.shape)}"
             )
         c = covariance.double()
         if not torch.allclose(c, c.T, rtol=1e-6, atol=1e-6 * float(c.abs().max())):
-            raise ValueError("GaussianPrior: covariance: expected a symmetric matrix; pass (C + C.T) / 2")
+            raise UserError("GaussianPrior: covariance: expected a symmetric matrix; pass (C + C.T) / 2")
         variance, q = torch.linalg.eigh((c + c.T) / 2)
         if float(variance[0]) < -1e-6 * float(variance[-1].abs()):
-            raise ValueError(
-                f"GaussianPrior: covariance: expected no negative eigenvalue, got {float(variance[0]):.3g}"
-            )
+            raise UserError(f"GaussianPrior: covariance: expected no negative eigenvalue, got {float(variance[0]):.3g}")
         self.mean = mean.double()
         self.covariance = c
         self._variance, self._q = variance.clamp(min=0), q
@@ -174,12 +173,12 @@ class ColourSpectrum:
         b = torch.tensor(self.basis, dtype=torch.float64)
         c = len(self.mean)
         if tuple(b.shape) != (c, c) or len(self.powers) != c:
-            raise ValueError(
+            raise UserError(
                 f"ColourSpectrum: expected {c} channels throughout, "
                 f"got basis {tuple(b.shape)} and {len(self.powers)} powers"
             )
         if not torch.allclose(b @ b.T, torch.eye(c, dtype=b.dtype), atol=1e-6):
-            raise ValueError("ColourSpectrum: basis: expected orthonormal rows")
+            raise UserError("ColourSpectrum: basis: expected orthonormal rows")
 
 
 class StationaryGaussianPrior(_DiagonalisedGaussian):
@@ -210,7 +209,7 @@ class StationaryGaussianPrior(_DiagonalisedGaussian):
 
     def __init__(self, *spectra: ColourSpectrum) -> None:
         if not spectra:
-            raise ValueError("StationaryGaussianPrior: spectra: expected at least one ColourSpectrum, got none")
+            raise UserError("StationaryGaussianPrior: spectra: expected at least one ColourSpectrum, got none")
         self.spectra = {len(s.mean): s for s in spectra}
         self.shape = (len(spectra[0].mean) if len(spectra) == 1 else None, None, None)
         self._cache: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
@@ -236,7 +235,7 @@ class StationaryGaussianPrior(_DiagonalisedGaussian):
         """
         sizes = tuple(int(n) for n in shape)
         if len(sizes) != 3 or min(sizes) < 1:
-            raise ValueError(
+            raise UserError(
                 f"StationaryGaussianPrior.at: shape: expected (C, H, W), each at least 1, got {tuple(shape)}"
             )
         fixed = StationaryGaussianPrior(*self.spectra.values())

@@ -20,6 +20,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from . import embedded
 from .base import Prior, check_images, expand_sigma
 from .network import Precision, is_map
@@ -53,7 +54,7 @@ class GrayPrior(Prior):
             ValueError: the prior does not have three channels.
         """
         if colour.shape[0] not in (3, None):
-            raise ValueError(
+            raise UserError(
                 f"GrayPrior: colour: expected a prior of three channels, got {type(colour).__name__} "
                 f"of shape {colour.shape}; use that prior itself"
             )

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..registry import is_weights, priors, unknown, weights_path
 from ..specs import parse_spec
 from .adapters.recognition import call_with_options, load_foreign
@@ -48,17 +49,17 @@ def load_prior(name_or_path: str | Path, **options: object) -> Prior:
         return _from_weights(path, {**written, **options})
     spec = parse_spec(text)
     if ".py:" not in spec.name and spec.name not in priors:
-        raise ValueError(unknown("prior", spec.name, priors))
+        raise UserError(unknown("prior", spec.name, priors))
     found, chosen = priors[spec.name], {**spec.options, **options}
     made: Any = found
     if inspect.isclass(found) or inspect.isroutine(found):
         made = call_with_options(found, chosen, f"prior {spec.name!r}")
     elif chosen:
-        raise ValueError(f"{text!r}: expected no options for an object, got {', '.join(chosen)}")
+        raise UserError(f"{text!r}: expected no options for an object, got {', '.join(chosen)}")
     if fault := attribute_fault(made):
-        raise ValueError(f"{text!r}: {fault}; correct what {spec.name!r} returns")
+        raise UserError(f"{text!r}: {fault}; correct what {spec.name!r} returns")
     if not isinstance(made, Prior):
-        raise ValueError(
+        raise UserError(
             f"{text!r}: expected a Prior, got {type(made).__name__}; make it a subclass of invdiff.priors.Prior, or "
             "wrap its denoiser with invdiff.priors.from_denoiser"
         )

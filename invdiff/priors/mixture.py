@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from .base import Prior, expand_sigma
 
 
@@ -37,14 +38,14 @@ class MixturePrior(Prior):
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor | float) -> None:
         if means.ndim != 4:
-            raise ValueError(f"MixturePrior: means: expected shape (K, C, H, W), got {tuple(means.shape)}")
+            raise UserError(f"MixturePrior: means: expected shape (K, C, H, W), got {tuple(means.shape)}")
         k, d = means.shape[0], means[0].numel()
         if tuple(weights.shape) != (k,) or not bool((weights > 0).all()):
-            raise ValueError(f"MixturePrior: weights: expected {k} positive numbers, got {weights.tolist()}")
+            raise UserError(f"MixturePrior: weights: expected {k} positive numbers, got {weights.tolist()}")
         c = torch.as_tensor(covariances, dtype=torch.float64)
         c = c.expand(k) if c.ndim == 0 else c
         if tuple(c.shape) not in ((k,), (k, d, d)):
-            raise ValueError(
+            raise UserError(
                 f"MixturePrior: covariances: expected a number, shape ({k},) or ({k}, {d}, {d}), got {tuple(c.shape)}"
             )
         self.weights = (weights / weights.sum()).double()
@@ -54,10 +55,10 @@ class MixturePrior(Prior):
             self._variance, self._q = c[:, None].expand(k, d), None
         else:
             if not torch.allclose(c, c.mT, rtol=1e-6, atol=1e-6 * float(c.abs().max())):
-                raise ValueError("MixturePrior: covariances: expected symmetric matrices")
+                raise UserError("MixturePrior: covariances: expected symmetric matrices")
             self._variance, self._q = torch.linalg.eigh((c + c.mT) / 2)
         if float(self._variance.min()) < -1e-6 * float(self._variance.max()):
-            raise ValueError(
+            raise UserError(
                 f"MixturePrior: covariances: expected no negative variance, got {float(self._variance.min()):.3g}"
             )
         self._variance = self._variance.clamp(min=0)

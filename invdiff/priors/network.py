@@ -32,6 +32,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..registry import unknown
 from .base import Prior, check_images, expand_sigma
 from .conversions import OUTPUTS
@@ -62,9 +63,9 @@ class Preconditioning:
 
     def __post_init__(self) -> None:
         if self.output not in OUTPUTS:
-            raise ValueError(f"Preconditioning: {unknown('output', self.output, OUTPUTS)}")
+            raise UserError(f"Preconditioning: {unknown('output', self.output, OUTPUTS)}")
         if not (self.std > 0 and 0 < self.sigma_min < self.sigma_max):
-            raise ValueError(f"expected std > 0 and 0 < sigma_min < sigma_max, got {self}; correct them")
+            raise UserError(f"expected std > 0 and 0 < sigma_min < sigma_max, got {self}; correct them")
 
     def factors(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return `(c_skip, c_out, c_in, c_noise)` for noise levels `sigma`, each of its shape."""
@@ -105,9 +106,9 @@ class NetworkPrior(Prior):
         card: Mapping[str, Any] | None = None,
     ) -> None:
         if precision not in get_args(Precision):
-            raise ValueError(f"NetworkPrior: precision: expected one of {get_args(Precision)}, got {precision!r}")
+            raise UserError(f"NetworkPrior: precision: expected one of {get_args(Precision)}, got {precision!r}")
         if tile is not None and tile < 256:
-            raise ValueError(f"NetworkPrior: tile: expected None or at least 256, got {tile}; give a larger tile")
+            raise UserError(f"NetworkPrior: tile: expected None or at least 256, got {tile}; give a larger tile")
         self.shape = tuple(shape)
         self.scaling = scaling
         self.std, self.sigma_min, self.sigma_max = scaling.std, scaling.sigma_min, scaling.sigma_max
@@ -180,7 +181,7 @@ class NetworkPrior(Prior):
             ValueError: if the network is not one of this package's.
         """
         if not isinstance(self.network, UNet):
-            raise ValueError(
+            raise UserError(
                 f"NetworkPrior.save: network: expected a UNet, got {type(self.network).__name__}; "
                 "save its own state_dict"
             )
@@ -218,7 +219,7 @@ class NetworkPrior(Prior):
         content = file.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         if digest != card["sha256"]:
-            raise ValueError(
+            raise UserError(
                 f"NetworkPrior.load: {file.name}: expected SHA-256 {card['sha256'][:16]}..., got {digest[:16]}...; "
                 "the file is damaged or not the one that its card describes: install or export it again"
             )
@@ -228,7 +229,7 @@ class NetworkPrior(Prior):
             scaling = Preconditioning(**card["scaling"])
         except (TypeError, ValueError, RuntimeError) as error:
             why = " ".join(str(error).split())[:200]
-            raise ValueError(
+            raise UserError(
                 f"{file.with_suffix('.json')}: expected the network and scaling of {file.name}: {why}; export it again"
             ) from error
         return cls(
@@ -251,12 +252,12 @@ def _read_card(file: Path) -> dict[str, Any]:
     try:
         card = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{file}: expected JSON, got a damaged file: {error}; export the prior again") from error
+        raise UserError(f"{file}: expected JSON, got a damaged file: {error}; export the prior again") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         got = card.get("format") if isinstance(card, dict) else type(card).__name__
-        raise ValueError(f"{file}: expected format {FORMAT!r}, got {got!r}")
+        raise UserError(f"{file}: expected format {FORMAT!r}, got {got!r}")
     if missing := [k for k in ("sha256", "network", "scaling", "shape") if k not in card]:
-        raise ValueError(f"{file}: expected {', '.join(missing)}, found none; export the prior again")
+        raise UserError(f"{file}: expected {', '.join(missing)}, found none; export the prior again")
     return card
 
 
@@ -273,7 +274,7 @@ def _find_weights(path: Path) -> Path:
         raise FileNotFoundError(f"prior: expected NAME.safetensors with NAME.json at {path}, found none")
     if len(files) > 1:
         names = ", ".join(f.name for f in files)
-        raise ValueError(f"prior: expected one .safetensors file in {path}, found {names}; name one of them")
+        raise UserError(f"prior: expected one .safetensors file in {path}, found {names}; name one of them")
     return files[0]
 
 

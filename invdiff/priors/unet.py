@@ -33,6 +33,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class UNetConfig:
@@ -66,12 +68,12 @@ class UNetConfig:
         for name in ("widths", "encoder", "decoder"):  # TOML and JSON give lists
             object.__setattr__(self, name, tuple(int(v) for v in getattr(self, name)))
         if not self.widths or len(self.encoder) != len(self.widths) or len(self.decoder) != len(self.widths) - 1:
-            raise ValueError(
+            raise UserError(
                 f"UNetConfig: widths, encoder and decoder: expected n, n and n - 1 entries, got {len(self.widths)}, "
                 f"{len(self.encoder)} and {len(self.decoder)}; give one entry for each level"
             )
         if min(self.channels, self.patch, self.embedding, *self.widths) < 1 or self.groups < 0:
-            raise ValueError(f"UNetConfig: expected positive sizes, got {self}; correct the configuration")
+            raise UserError(f"UNetConfig: expected positive sizes, got {self}; correct the configuration")
 
     @property
     def stride(self) -> int:

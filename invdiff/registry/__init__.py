@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from ..entries import NOISES, OPERATORS, PEERS, SOLVERS
 from ..entry import Entry, NoiseEntry, OperatorEntry, SolverEntry
-from .files import WEIGHTS, in_file_of_user, is_weights, load_from_file, weights_path
+from .files import WEIGHTS, in_file_of_user, is_foreign, is_weights, load_from_file, weights_path
 from .mapping import Registry
 from .names import UnknownNameError, unknown
 
@@ -23,6 +23,7 @@ __all__ = [
     "Registry",
     "UnknownNameError",
     "in_file_of_user",
+    "is_foreign",
     "is_weights",
     "load_from_file",
     "noises",

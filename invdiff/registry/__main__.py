@@ -24,6 +24,7 @@ from typing import Any
 
 from .. import noise, operators, solvers
 from ..entry import Entry, NoiseEntry, OperatorEntry, SolverEntry
+from ..errors import UserError
 from ..noise import Noise
 from ..operators import Operator
 from ..solvers import Solver
@@ -92,9 +93,9 @@ def named_classes(package: ModuleType, base: type) -> dict[str, type[Any]]:
             if not isinstance(name, str) or not name:
                 continue
             if name in found:
-                raise ValueError(f"{cls.__name__}: name: {name!r} is that of {found[name].__name__}; choose another")
+                raise UserError(f"{cls.__name__}: name: {name!r} is that of {found[name].__name__}; choose another")
             if not cls.summary or "\n" in cls.summary:
-                raise ValueError(f"{cls.__name__}: summary: expected one line, got {cls.summary!r}; add it")
+                raise UserError(f"{cls.__name__}: summary: expected one line, got {cls.summary!r}; add it")
             found[name] = cls
     return dict(sorted(found.items()))
 

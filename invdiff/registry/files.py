@@ -6,10 +6,12 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..errors import UserError
 from .names import unknown
 
 WEIGHTS = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pth", ".safetensors"})
@@ -45,6 +47,21 @@ def in_file_of_user(error: BaseException) -> str:
     return f"{file.relative_to(here) if file.is_relative_to(here) else file}:{places[-1].lineno}"
 
 
+def is_foreign(error: BaseException) -> bool:
+    """Return whether an exception comes from a file that was loaded, or from a package that declares entry points.
+
+    Args:
+        error: an exception that was caught. It counts as a package's if its code raised it itself.
+    """
+    if in_file_of_user(error):
+        return True
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    package = str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames else ""
+    points = entry_points()
+    groups = (g for g in points.groups if g.startswith("invdiff."))
+    return package in {p.module.partition(".")[0] for g in groups for p in points.select(group=g)} - {"invdiff"}
+
+
 def load_from_file(spec: str) -> Any:
     """Return the object of `path/to/file.py:Name`.
 
@@ -54,11 +71,11 @@ def load_from_file(spec: str) -> Any:
     path_text, _, name = spec.rpartition(":")
     path = Path(path_text)
     if not path.is_file():
-        raise ValueError(f"{spec!r}: no file {path_text!r}; expected path/to/file.py:Name")
+        raise UserError(f"{spec!r}: no file {path_text!r}; expected path/to/file.py:Name")
     module = importlib.import_module(own) if (own := own_module(path)) else _module_of(path)
     if not hasattr(module, name):
         public = [k for k, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__]
-        raise ValueError(f"{path_text}: {unknown('name', name, public)}")
+        raise UserError(f"{path_text}: {unknown('name', name, public)}")
     return getattr(module, name)
 
 
@@ -73,7 +90,7 @@ def own_module(path: Path) -> str:
     if not folders:
         return ""
     if folders[0] != package:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected a file of the {package.name} that runs, in {package.parent}, got one of the copy in "
             f"{folders[0].parent}; install that one with pip install -e, or copy the file elsewhere"
         )
@@ -98,5 +115,5 @@ def _module_of(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise ValueError(f"{path}: fails to import: {type(error).__name__}: {error}") from error
+        raise UserError(f"{path}: fails to import: {type(error).__name__}: {error}") from error
     return module

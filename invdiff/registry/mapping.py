@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from ..entry import Entry
+from ..errors import UserError
 from .files import load_from_file
 from .names import UnknownNameError, unknown
 
@@ -59,7 +60,7 @@ class Registry(Mapping[str, Any], Generic[E]):
             ValueError: the name is taken.
         """
         if name in self._table:
-            raise ValueError(f"{self.kind} {name!r} is registered already; choose another name")
+            raise UserError(f"{self.kind} {name!r} is registered already; choose another name")
         self._table[name] = Entry(target, summary, "registered")
 
     def facts(self, name: str) -> E:

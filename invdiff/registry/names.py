@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+from ..errors import UserError
 
-class UnknownNameError(KeyError, ValueError):
+
+class UnknownNameError(KeyError, UserError):
     """An unknown name; the message gives the nearest known one."""
 
     def __str__(self) -> str:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_count, integer, number
+from ..errors import UserError
 from ..loop import divergence_bound, iterate
 from ..priors.base import Prior
 from ..schedules import EDM, SPACINGS, VE, VP, Spacing, SubVP, karras_levels, scaled_levels
@@ -179,7 +180,7 @@ class Sampler(abc.ABC):
         for label, value, least in (("n", n, 1), ("seed", seed, 0), ("batch_size", batch_size or 1, 1)):
             integer(f"{name}: {label}", value, least)
         if start is not None and tuple(start.shape) != (n, *size):
-            raise ValueError(f"{name}: start: expected shape {(n, *size)}, got {tuple(start.shape)}")
+            raise UserError(f"{name}: start: expected shape {(n, *size)}, got {tuple(start.shape)}")
         levels = tuple(self.levels(prior).tolist())
         rows = batch_size or max(1, min(2**16, 2**22 // math.prod(size)))
         chunks = [range(k, min(k + rows, n)) for k in range(0, n, rows)]
@@ -236,12 +237,12 @@ def image_shape(name: str, prior: Prior, shape: tuple[int, int, int] | None) -> 
     if shape is None:
         known = tuple(s for s in prior.shape if s is not None)
         if len(known) != len(prior.shape):
-            raise ValueError(
+            raise UserError(
                 f"{name}: shape: expected (C, H, W), as {type(prior).__name__} takes images of any size; give one"
             )
         return _triple(known)
     if len(shape) != len(prior.shape) or any(p not in (None, s) for p, s in zip(prior.shape, shape, strict=True)):
-        raise ValueError(f"{name}: shape: expected {tuple(prior.shape)}, as the prior has, got {tuple(shape)}")
+        raise UserError(f"{name}: shape: expected {tuple(prior.shape)}, as the prior has, got {tuple(shape)}")
     return _triple(shape)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ..errors import UserError
 from ..figures import write_sheet
 from ..priors import Prior, load_prior
 from ..registry import samplers, unknown
@@ -76,7 +77,7 @@ def build_sampler(
         ValueError: unknown sampler or parameter; the message names the nearest one.
     """
     if name not in samplers:
-        raise ValueError(unknown("sampler", name, samplers))
+        raise UserError(unknown("sampler", name, samplers))
     given = {"steps": steps, "eta": eta, **(options or {})}
     return make_sampler(samplers[name], {k: v for k, v in given.items() if v is not None})
 

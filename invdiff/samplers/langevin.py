@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_count, check_number
+from ..errors import UserError
 from ..priors.base import Prior
 from ..priors.composition import log_density_of
 from ..schedules import Spacing, geometric_levels, scaled_levels
@@ -72,7 +73,7 @@ class ULA(Sampler):
         check_number(self, "gamma", 0)
         check_count(self, "warm", 0)
         if self.sigma is not None and not self.sigma > 0:
-            raise ValueError(f"ULA: sigma: expected a positive noise level, got {self.sigma}")
+            raise UserError(f"ULA: sigma: expected a positive noise level, got {self.sigma}")
 
     def levels(self, prior: Prior) -> Tensor:
         """Return the one level, `steps + 1` times."""

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_count
+from ..errors import UserError
 from ..priors.base import Prior
 from ..streams import Streams, generator
 
@@ -176,7 +177,7 @@ def log_prob(
     low = prior.sigma_min if sigma_min is None else sigma_min
     high = prior.sigma_max if sigma_max is None else sigma_max
     if steps < 1 or not 0 < low < high:
-        raise ValueError(f"log_prob: expected steps >= 1 and 0 < sigma_min < sigma_max, got {steps}, {low} and {high}")
+        raise UserError(f"log_prob: expected steps >= 1 and 0 < sigma_min < sigma_max, got {steps}, {low} and {high}")
     traced = (trace or ExactTrace()).bind(x)
     d = x[:1].numel()
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..errors import UserError
+
 
 @dataclass(frozen=True, eq=False)
 class Chain:
@@ -42,7 +44,7 @@ class Chain:
     def __post_init__(self) -> None:
         betas = torch.as_tensor(self.betas, dtype=torch.float64)
         if betas.ndim != 1 or len(betas) == 0 or not bool(((betas > 0) & (betas < 1)).all()):
-            raise ValueError(f"Chain: betas: expected a vector of numbers in (0, 1), got {_summary(betas)}")
+            raise UserError(f"Chain: betas: expected a vector of numbers in (0, 1), got {_summary(betas)}")
         object.__setattr__(self, "betas", betas)
 
     def __len__(self) -> int:
@@ -112,7 +114,7 @@ class Chain:
             Both ends of the chain are kept; the authors' code leaves out its last states.
         """
         if not 1 <= steps <= len(self):
-            raise ValueError(f"Chain.levels: steps: expected 1..{len(self)}, got {steps}")
+            raise UserError(f"Chain.levels: steps: expected 1..{len(self)}, got {steps}")
         k = torch.linspace(len(self), 1, steps, dtype=torch.float64).round().long()
         return torch.cat([self.sigma[k], self.betas.new_zeros(1)])
 
@@ -131,7 +133,7 @@ def linear_betas(steps: int = 1000, first: float = 1e-4, last: float = 2e-2) -> 
         Denoising Diffusion Probabilistic Models (Ho et al., 2020), https://arxiv.org/abs/2006.11239, section 4.
     """
     if steps < 1:
-        raise ValueError(f"linear_betas: steps: expected at least 1, got {steps}")
+        raise UserError(f"linear_betas: steps: expected at least 1, got {steps}")
     return torch.linspace(first, last, steps, dtype=torch.float64)
 
 
@@ -148,7 +150,7 @@ def cosine_betas(steps: int = 1000, offset: float = 0.008, largest: float = 0.99
         equation 17.
     """
     if steps < 1:
-        raise ValueError(f"cosine_betas: steps: expected at least 1, got {steps}")
+        raise UserError(f"cosine_betas: steps: expected at least 1, got {steps}")
     u = torch.arange(steps + 1, dtype=torch.float64) / steps
     h = torch.cos(math.pi / 2 * (u + offset) / (1 + offset)) ** 2
     return (1 - h[1:] / h[:-1]).clamp(max=largest)

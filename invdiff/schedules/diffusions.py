@@ -32,13 +32,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..errors import UserError
+
 
 def check_levels(steps: int, sigma_min: float, sigma_max: float) -> None:
     """Raise ValueError unless `steps >= 1` and `0 < sigma_min <= sigma_max`, both finite."""
     if steps < 1:
-        raise ValueError(f"steps: expected at least 1, got {steps}")
+        raise UserError(f"steps: expected at least 1, got {steps}")
     if not 0 < sigma_min <= sigma_max < math.inf:
-        raise ValueError(f"sigma_min, sigma_max: expected 0 < sigma_min <= sigma_max, got {sigma_min} and {sigma_max}")
+        raise UserError(f"sigma_min, sigma_max: expected 0 < sigma_min <= sigma_max, got {sigma_min} and {sigma_max}")
 
 
 def _double(t: Tensor | float) -> Tensor:
@@ -105,7 +107,7 @@ class _LinearRate(Diffusion):
 
     def __post_init__(self) -> None:
         if not (self.beta_min >= 0 and self.beta_max >= self.beta_min and self.beta_max > 0):
-            raise ValueError(
+            raise UserError(
                 f"{type(self).__name__}: beta_min, beta_max: expected 0 <= beta_min <= beta_max, "
                 f"got {self.beta_min} and {self.beta_max}"
             )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..checks import integer
+from ..errors import NotApplicable, UserError, UserTypeError
 from ..loop import choose, inside, zeros_of
 from ..memory import check_fits
 from ..noise import Gaussian
@@ -134,7 +135,7 @@ class Solver(metaclass=SolverType):
             run: the batch; a method with several steps calls `run.advance` after each of its `ticks`.
         """
         name = type(self).__name__
-        raise TypeError(f"{name}: expected a method draw, or levels and step as an IterativeSolver has; define it")
+        raise UserTypeError(f"{name}: expected a method draw, or levels and step as an IterativeSolver has; define it")
 
     def ticks(self, levels: tuple[float, ...]) -> int:
         """Return how often `draw` calls `run.advance`; 0 for a method of one piece.
@@ -277,11 +278,11 @@ class Solver(metaclass=SolverType):
             integer(f"{name}: {label}", value, least)
         check_fits(f"{name}: samples", (len(problem), samples, *problem.operator.in_shape), "ask for fewer")
         if fault := attribute_fault(prior):
-            raise ValueError(f"{name}: prior: {fault}; correct {type(prior).__name__}")
+            raise UserError(f"{name}: prior: {fault}; correct {type(prior).__name__}")
         op = problem.operator
         missing = self.unmet(problem)
         if missing:
-            raise ValueError(
+            raise NotApplicable(
                 f"{name} needs {' and '.join(NEEDS[m] for m in missing)}; got {op!r} with {problem.noise!r}; "
                 f"{APPROXIMATE if 'gaussian' in missing else ''}{_alternatives(problem)}"
             )
@@ -289,7 +290,7 @@ class Solver(metaclass=SolverType):
             p is None or p == s for p, s in zip(prior.shape, op.in_shape, strict=True)
         )
         if not fits:
-            raise ValueError(
+            raise UserError(
                 f"{name}: prior: expected one of images {op.in_shape}, as the operator has, got {type(prior).__name__} "
                 f"of shape {tuple(prior.shape)}; resize the image or choose another prior"
             )

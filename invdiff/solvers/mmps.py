@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_count, check_number
+from ..errors import UserError
 from ..noise import Gaussian
 from ..operators.base import LinearOperator, Operator
 from ..operators.numerics.linalg import conjugate_gradients
@@ -85,7 +86,7 @@ class MMPS(IterativeSolver):
         check_number(self, "order", 1, 2)
         check_number(self, "eta", 0, 1)
         if self.order == 2 and self.eta != 0:
-            raise ValueError(f"MMPS: eta: expected 0 for Heun's deterministic steps, got {self.eta}; set order=1")
+            raise UserError(f"MMPS: eta: expected 0 for Heun's deterministic steps, got {self.eta}; set order=1")
 
     @property
     def evaluations(self) -> int:

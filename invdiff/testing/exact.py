@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from ..noise import Gaussian, Noise
 from ..operators import Blur, Inpainting, Operator
 from ..operators.base import LinearOperator, Spectrum
@@ -74,7 +75,7 @@ def mixture_problem(d_x: int, d_y: int, seed: int) -> ExactProblem:
         https://arxiv.org/abs/2308.07983, section 4.
     """
     if d_x < 2 or d_x % 2 or not 1 <= d_y <= d_x:
-        raise ValueError(f"mixture_problem: expected an even d_x and 1 <= d_y <= d_x, got d_x={d_x}, d_y={d_y}")
+        raise UserError(f"mixture_problem: expected an even d_x and 1 <= d_y <= d_x, got d_x={d_x}, d_y={d_y}")
     g = generator(seed, d_x, d_y)
     pairs = torch.tensor([(-8.0 * i, -8.0 * j) for i in range(-2, 3) for j in range(-2, 3)], dtype=torch.float64)
     weights = torch.randn(25, generator=g, dtype=torch.float64) ** 2
@@ -114,19 +115,19 @@ def operator_problem(
         torch.Size([2, 1, 8, 8])
     """
     if not isinstance(operator, LinearOperator):
-        raise ValueError(
+        raise UserError(
             f"operator_problem: operator: expected a linear one, as the posterior has a closed form for no other, "
             f"got {operator!r}; derive it from LinearOperator if it is linear"
         )
     size = max(math.prod(operator.in_shape), math.prod(operator.out_shape))
     if size > DENSE or len(operator.in_shape) != 3 or operator.in_shape[0] not in (1, 3):
-        raise ValueError(
+        raise UserError(
             f"operator_problem: operator: expected images of 1 or 3 channels, and at most {DENSE} numbers in an image "
             f"and in a measurement, got {operator!r}; build it for a smaller image"
         )
     law = noise_for(operator, noise)
     if not law.is_gaussian:
-        raise ValueError(
+        raise UserError(
             f"operator_problem: noise: expected Gaussian, as the posterior has a closed form for no other, "
             f"got {law!r}; give a standard deviation"
         )

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import UserTypeError
 from ..operators.base import LinearOperator, Operator
 from .report import Check, Report
 
@@ -41,7 +42,7 @@ def check_operator(operator: Operator, *, seed: int = 0) -> Report:
         True
     """
     if not isinstance(operator, Operator):
-        raise TypeError(
+        raise UserTypeError(
             f"check_operator: operator: expected an Operator, got {operator!r}; "
             "derive the class from it, and give an instance"
         )

@@ -22,6 +22,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from ..priors import Prior
 from ..streams import generator
 from .prior_contract import check_attributes, check_contract, levels_to_test
@@ -118,7 +119,7 @@ def check_prior(
         clean = CleanImages(clean, f"{len(clean)} images")
     x = clean.x
     if x.ndim != 4 or len(x) < 2:
-        raise ValueError(f"check_prior: images: expected (B, C, H, W) with B >= 2, got {tuple(x.shape)}; give more")
+        raise UserError(f"check_prior: images: expected (B, C, H, W) with B >= 2, got {tuple(x.shape)}; give more")
     g = generator(seed)
     checks = [attributes, *check_contract(prior, x, g)]
     if not _can_denoise(checks):

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ..errors import UserError
 from ..images import load_image
 from ..phantoms import body
 from ..priors import Prior
@@ -105,7 +106,7 @@ def image_shape(prior: Prior, shape: Sequence[int] | None = None, *, side: int =
     ours: tuple[int | None, ...] = tuple(prior.shape)
     if any(g is not None and s is not None and g != s for g, s in zip(given, ours, strict=True)):
         words = " x ".join("any" if s is None else str(s) for s in ours)
-        raise ValueError(f"shape: expected {words}, the prior's own, got {' x '.join(map(str, given))}")
+        raise UserError(f"shape: expected {words}, the prior's own, got {' x '.join(map(str, given))}")
     c, h, w = (g if g is not None else s for g, s in zip(given, ours, strict=True))
     return (3 if c is None else c, side if h is None else h, side if w is None else w)
 
@@ -141,7 +142,7 @@ def photographs(shape: tuple[int, int, int], crops: int | None = None) -> CleanI
     import skimage.data
 
     if shape[0] not in (1, 3):
-        raise ValueError(f"photographs: expected 1 or 3 channels, got {shape[0]}; give images of the prior's own kind")
+        raise UserError(f"photographs: expected 1 or 3 channels, got {shape[0]}; give images of the prior's own kind")
     images = []
     for name in PHOTOGRAPHS:
         found: Any = getattr(skimage.data, name)()
@@ -172,7 +173,7 @@ def folder_images(folder: Path, prior: Prior, shape: Sequence[int] | None = None
     endings = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".npy", ".npz"}
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in endings)
     if len(files) < FEWEST:
-        raise ValueError(
+        raise UserError(
             f"--images: expected at least {FEWEST} images in {str(folder)!r}, to tell a fault from chance, "
             f"got {len(files)}; add some"
         )
@@ -197,14 +198,14 @@ def drawn_samples(prior: Prior, shape: tuple[int, int, int], *, seed: int = 0, n
         ValueError: the prior's highest level does not hide its images, or its samples diverge.
     """
     if prior.sigma_max < 3 * prior.std:
-        raise ValueError(
+        raise UserError(
             f"images: expected some, for this prior cannot draw its own: its highest level {prior.sigma_max:.3g} is "
             f"not far above the deviation {prior.std:.3g} of its images; give --images FOLDER"
         )
     with torch.no_grad():
         result = Heun(steps=18)(prior, n, shape=shape, seed=seed)
     if result.status != "ok":
-        raise ValueError(f"images: the prior's own samples {result.message}; give --images FOLDER")
+        raise UserError(f"images: the prior's own samples {result.message}; give --images FOLDER")
     return CleanImages(result.samples, f"{n} samples that the prior drew itself", drawn=True)
 
 
@@ -214,7 +215,7 @@ def _channels(x: Tensor, channels: int) -> Tensor:
         return x
     if x.shape[1] == 3 and channels == 1:
         return (x * torch.tensor(_LUMA).reshape(1, 3, 1, 1)).sum(1, keepdim=True)
-    raise ValueError(
+    raise UserError(
         f"--images: expected images of {channels} channels, which the prior takes, got {x.shape[1]}; convert them"
     )
 

@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..priors.unet import UNetConfig
 from ..registry import unknown
 from ..specs import Where, build
@@ -48,7 +49,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         if self.name not in ("muon", "adamw"):
-            raise ValueError(f"optimizer.name: expected 'muon' or 'adamw', got {self.name!r}; choose one of them")
+            raise UserError(f"optimizer.name: expected 'muon' or 'adamw', got {self.name!r}; choose one of them")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +84,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
-            raise ValueError(f"run.objective: {unknown('objective', self.objective, OBJECTIVES)}")
+            raise UserError(f"run.objective: {unknown('objective', self.objective, OBJECTIVES)}")
         if self.precision not in ("auto", "float32", "bfloat16"):
-            raise ValueError(f"run.precision: expected auto, float32 or bfloat16, got {self.precision!r}; choose one")
+            raise UserError(f"run.precision: expected auto, float32 or bfloat16, got {self.precision!r}; choose one")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,7 @@ class TrainConfig:
         10
         >>> TrainConfig.from_mapping({"run": {"step": 10}})
         Traceback (most recent call last):
-        ValueError: run.step: no such key; did you mean 'steps'?
+        invdiff.errors.UserError: run.step: no such key; did you mean 'steps'?
     """
 
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
@@ -121,12 +122,12 @@ class TrainConfig:
         if self.network.channels != self.data.channels:
             object.__setattr__(self, "network", dataclasses.replace(self.network, channels=self.data.channels))
         if self.noise_maps.used and not (self.network.noise_maps and self.run.objective == "edm"):
-            raise ValueError(
+            raise UserError(
                 "noise_maps: expected network.noise_maps = true and run.objective = 'edm', got "
                 f"{self.network.noise_maps} and {self.run.objective!r}; set both, or leave [noise_maps] out"
             )
         if self.data.crop % self.network.stride and not self.run.whole_image:
-            raise ValueError(
+            raise UserError(
                 f"data.crop: expected a multiple of the network's stride {self.network.stride}, got {self.data.crop}; "
                 "change the crop or the network"
             )
@@ -153,7 +154,7 @@ class TrainConfig:
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"configuration: {path.name} is not valid TOML: {error}; correct the file") from error
+            raise UserError(f"configuration: {path.name} is not valid TOML: {error}; correct the file") from error
         return cls.from_mapping(table)
 
     @classmethod
@@ -166,7 +167,7 @@ class TrainConfig:
         folder = resources.files("invdiff.training").joinpath("recipes")
         names = sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
         if name not in names:
-            raise ValueError(f"{unknown('recipe', name, names)}; there are {', '.join(names)}")
+            raise UserError(f"{unknown('recipe', name, names)}; there are {', '.join(names)}")
         return cls.from_mapping(tomllib.loads(folder.joinpath(f"{name}.toml").read_text(encoding="utf-8")))
 
     def to_mapping(self) -> dict[str, Any]:

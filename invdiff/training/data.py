@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ..errors import UserError
 from .augment import AugmentConfig, draw_crop, recolour
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
@@ -72,7 +73,7 @@ def load_pack(source: Path, channels: int, cache: Path) -> Pack:
         raise FileNotFoundError(f"training data: expected a folder of images, {source} does not exist")
     files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not files:
-        raise ValueError(
+        raise UserError(
             f"training data: expected images in {source}, found none; supported: {', '.join(sorted(SUFFIXES))}"
         )
     signature = hashlib.sha256(
@@ -84,7 +85,7 @@ def load_pack(source: Path, channels: int, cache: Path) -> Pack:
     index = json.loads(index_file.read_text())
     sizes = np.asarray(index["sizes"], dtype=np.int64).reshape(-1, 2)
     if not len(sizes):
-        raise ValueError(f"training data: none of the {len(files)} images in {source} could be read; check the files")
+        raise UserError(f"training data: none of the {len(files)} images in {source} could be read; check the files")
     lengths = sizes.prod(axis=1) * channels
     offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
     pixels = np.memmap(cache / "images.u8", dtype=np.uint8, mode="r")
@@ -121,7 +122,7 @@ def _read_idx(file: Path, channels: int) -> list[NDArray[np.uint8]]:
     raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     magic, count, height, width = (int(v) for v in np.frombuffer(raw, dtype=">i4", count=4))
     if magic != 2051 or channels != 1:
-        raise ValueError(f"expected an IDX file of grey images, channels = 1; got magic {magic}, channels {channels}")
+        raise UserError(f"expected an IDX file of grey images, channels = 1; got magic {magic}, channels {channels}")
     return list(np.frombuffer(raw, dtype=np.uint8, offset=16).reshape(count, height, width, 1))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from ..priors.network import NetworkPrior, Preconditioning
 from .config import TrainConfig
 from .data import Batches, Pack, write_atomic
@@ -76,7 +77,7 @@ def fit(
         logger.info("started: %d parameters", sum(p.numel() for p in state.network.parameters()))
     estimates = output_of(config.run.objective)
     if state.scaling.output != estimates:
-        raise ValueError(
+        raise UserError(
             f"run.objective: expected one whose network estimates {state.scaling.output!r}, as the run or prior to "
             f"begin with does, got {config.run.objective!r}, which estimates {estimates!r}; choose another --out"
         )
@@ -94,7 +95,7 @@ def fit(
             loss, loss_count = float(loss_sum) / loss_count, 0
             loss_sum.zero_()
             if not np.isfinite(loss):
-                raise ValueError(f"training diverged at step {state.step}: lower optimizer.lr and start again")
+                raise UserError(f"training diverged at step {state.step}: lower optimizer.lr and start again")
             if state.step // 200 > logged:
                 logged = state.step // 200
                 logger.info("step %d loss %.5f seconds %.0f", state.step, loss, state.seconds)

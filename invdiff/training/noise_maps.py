@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
+from ..errors import UserError
+
 _MISSING_SHARE = 0.35  # fraction of the maps whose higher level is that of unmeasured pixels
 _GRID = 4  # smooth maps interpolate a random grid of this side
 
@@ -35,7 +37,7 @@ class NoiseMapConfig:
     def __post_init__(self) -> None:
         shares = (self.pixels, self.boxes, self.smooth)
         if min(shares) < 0 or sum(shares) > 1:
-            raise ValueError(f"noise_maps: expected shares >= 0 that sum to at most 1, got {shares}; correct them")
+            raise UserError(f"noise_maps: expected shares >= 0 that sum to at most 1, got {shares}; correct them")
 
     @property
     def used(self) -> bool:

@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from ..errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class ProcessGroup:
@@ -50,7 +52,7 @@ class ProcessGroup:
             ValueError: if the batch cannot be divided evenly.
         """
         if batch % self.size:
-            raise ValueError(f"data.batch: expected a multiple of the {self.size} workers, got {batch}; change either")
+            raise UserError(f"data.batch: expected a multiple of the {self.size} workers, got {batch}; change either")
         part = batch // self.size
         return slice(self.rank * part, (self.rank + 1) * part)
 

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from scipy.optimize import curve_fit
 
+from ..errors import UserError
 from ..priors.dct import dct2
 
 SIDE = 96
@@ -41,7 +42,7 @@ def _crops(folder: Path) -> torch.Tensor:
         if min(top, left) >= 0:
             out.append(a[top : top + SIDE, left : left + SIDE].transpose(2, 0, 1))
     if not out:
-        raise ValueError(f"{folder}: expected photographs of at least {SIDE}x{SIDE} pixels, found none")
+        raise UserError(f"{folder}: expected photographs of at least {SIDE}x{SIDE} pixels, found none")
     return torch.from_numpy(np.stack(out))
 
 

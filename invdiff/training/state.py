@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..errors import UserError
 from ..priors.network import NetworkPrior, Preconditioning
 from ..priors.unet import UNet
 from .config import TrainConfig
@@ -94,7 +95,7 @@ class TrainState:
             for optimizer, saved in zip(state.optimizers, content["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
         except (RuntimeError, ValueError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{path.parent}: holds a run with another network or optimizer; choose another --out or the same "
                 "configuration"
             ) from error
@@ -124,7 +125,7 @@ def _load_weights(network: UNet, prior: NetworkPrior, init: Path) -> None:
     old = prior.network.state_dict()
     missing, unexpected = network.load_state_dict(old, strict=False) if _fits(old, network) else ([], ["."])
     if unexpected or not all(k.startswith("map_stem") or k.split(".")[0] in ("encoder", "decoder") for k in missing):
-        raise ValueError(
+        raise UserError(
             f"init: {init} holds another network than the configuration, and no part of it: expected the same "
             "[network], or one that adds blocks or noise_maps; change either"
         )

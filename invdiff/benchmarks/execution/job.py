@@ -4,8 +4,8 @@ Only the solve is timed, after a warm-up: before the clock starts, the network h
 once at that size, and the operator and its adjoint have been applied, so their tables are computed. The clock stops
 when the device has finished.
 
-A solver that cannot do a task says so with a `ValueError` before its first step, and the cell is "not applicable". Any
-error later makes it "failed".
+A solver that cannot do a task raises `NotApplicable`, and the cell is "not applicable"; so does a `ValueError` before
+the first step of a solver from a user's file or package, which may not know of ours. Any other error makes it "failed".
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ import torch
 from numpy.typing import NDArray
 
 from ... import __version__
+from ...errors import NotApplicable, UserError
 from ...reconstruction import Reconstruction
+from ...registry import is_foreign
 from ...solvers.base import NEEDS
 from ..metrics import Outcome, score
 from ..suite import Entry
@@ -110,8 +112,10 @@ def run(job: Job, prepared: Prepared | None = None) -> Result:
         kept = pictures(outcome)
     except Exception as error:
         early = isinstance(error, ValueError) and not progress.done and not seconds
-        status = "not applicable" if early else "failed"
-        facts |= {"status": status, "reason": str(error) if early else _describe(error)}
+        refused = isinstance(error, NotApplicable) or (early and is_foreign(error))
+        plain = refused or isinstance(error, UserError)
+        facts["status"] = "not applicable" if refused else "failed"
+        facts["reason"] = str(error) if plain else _describe(error)
         facts["reason"] = " ".join(facts["reason"].split())[:_REASON]
         return Row.of(job.cell, harness=time.perf_counter() - begin - seconds, **facts), None
     facts |= {"status": "ok" if result.status == "ok" else "diverged", "reason": result.message}

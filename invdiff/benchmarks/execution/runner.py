@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...atomic import atomic_path
+from ...errors import UserError
 from ...priors import Prior, load_prior
 from ..images import Picture, load_pictures
 from ..suite import Suite
@@ -102,7 +103,7 @@ def check_fit(prior: Prior, name: str, image: Picture) -> None:
     shape = tuple(image.pixels.shape)
     if len(prior.shape) != len(shape) or any(p not in (None, s) for p, s in zip(prior.shape, shape, strict=True)):
         want = " x ".join("any" if p is None else str(p) for p in prior.shape)
-        raise ValueError(
+        raise UserError(
             f"prior {name!r}: takes images of {want}, got {image.name!r} of {' x '.join(map(str, shape))}; "
             "set size and channels in [data], or choose another prior"
         )

@@ -41,6 +41,7 @@ from typing import Any
 import numpy as np
 
 from ...atomic import atomic_path
+from ...errors import UserError
 from ...registry import unknown
 from .rows import STATUSES, Cell, Pictures, Row, plain_json
 
@@ -282,9 +283,9 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
         connection.execute("COMMIT")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
-        raise ValueError(f"{file}: expected results of invdiff bench, got another database; choose another folder")
+        raise UserError(f"{file}: expected results of invdiff bench, got another database; choose another folder")
     if found != SCHEMA:
-        raise ValueError(
+        raise UserError(
             f"{file}: expected a store of version {SCHEMA}, got version {found}, which another invdiff wrote; "
             "use that one, or choose another folder"
         )
@@ -300,7 +301,7 @@ def _clear(file: Path) -> Iterator[None]:
         number = errno.ENOSPC if "full" in text else errno.EACCES
         raise StoreError(number, _advice(file, text)) from error
     except sqlite3.DatabaseError as error:
-        raise ValueError(f"{file}: expected results of invdiff bench: {error}; choose another folder") from error
+        raise UserError(f"{file}: expected results of invdiff bench: {error}; choose another folder") from error
 
 
 def _advice(path: Path, text: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...atomic import atomic_path
+from ...errors import UserError
 from ..execution.rows import Row
 from ..execution.store import Store
 from .reproduce import reproduction
@@ -92,7 +93,7 @@ def read(folder: str | Path, suite: str | None = None) -> list[Row]:
     with Store.open(folder, create=False) as store:
         rows = store.rows()
     if not rows:
-        raise ValueError(f"{folder}: expected results, got none yet; let invdiff bench finish a cell first")
+        raise UserError(f"{folder}: expected results, got none yet; let invdiff bench finish a cell first")
     return _one_suite(rows, suite)
 
 
@@ -110,8 +111,8 @@ def _one_suite(rows: Sequence[Row], suite: str | None) -> list[Row]:
         return [r for r in rows if (r.suite, r.suite_hash) == wanted[0]]
     listed = ", ".join(f"{name} ({digest[:8]})" for name, digest in found)
     if not wanted:
-        raise ValueError(f"report: --suite: expected one of {listed}, got {suite!r}")
-    raise ValueError(f"report: the folder has results of several suites: {listed}; choose one with --suite HASH")
+        raise UserError(f"report: --suite: expected one of {listed}, got {suite!r}")
+    raise UserError(f"report: the folder has results of several suites: {listed}; choose one with --suite HASH")
 
 
 def _folder(folder: str | Path) -> Path:

@@ -11,6 +11,7 @@ import statistics as stdlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ...errors import UserError
 from ...registry import unknown
 from ..execution.rows import Row
 from ..metrics import METRICS, Metric
@@ -132,17 +133,17 @@ def summarise(rows: Sequence[Row], *, metric: str = "psnr") -> Summary:
         ValueError: no rows, no row with that metric, rows of several suites, or a metric without an order.
     """
     if not rows:
-        raise ValueError("report: expected results, got none; run invdiff bench first")
+        raise UserError("report: expected results, got none; run invdiff bench first")
     if len({r.suite_hash for r in rows}) > 1:
         raise ValueError("summarise: rows: expected those of one suite, got several")
     found = {name for r in rows for name in r.metrics}
     if metric not in METRICS and metric not in found:
-        raise ValueError(f"report: --metric: {unknown('metric', metric, METRICS)}")
+        raise UserError(f"report: --metric: {unknown('metric', metric, METRICS)}")
     best = known_metric(metric).best
     if best not in ("high", "low"):
-        raise ValueError(f"report: --metric: expected one whose best value is the highest or lowest, got {metric!r}")
+        raise UserError(f"report: --metric: expected one whose best value is the highest or lowest, got {metric!r}")
     if found and metric not in found:
-        raise ValueError(f"report: --metric: no result has {metric!r}; they have {', '.join(sorted(found))}")
+        raise UserError(f"report: --metric: no result has {metric!r}; they have {', '.join(sorted(found))}")
     named = _labels(rows)
     tasks = tuple(
         _task(task, {label: cells for (t, label), cells in named.items() if t == task}, metric)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...atomic import atomic_path
+from ...errors import UserError
 from ...registry import unknown
 from ..execution.rows import Row, plain_json
 from ..metrics import METRICS
@@ -31,7 +32,7 @@ def check_kind(kind: str) -> None:
         ImportError: Parquet without pyarrow.
     """
     if kind not in FILES:
-        raise ValueError(f"--export: {unknown('kind', kind, FILES)}")
+        raise UserError(f"--export: {unknown('kind', kind, FILES)}")
     if kind == "parquet":
         try:
             import pyarrow  # noqa: F401

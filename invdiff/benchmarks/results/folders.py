@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...atomic import atomic_path
+from ...errors import UserError
 from ...images import ARRAYS, load_image
 from ...metrics import check_lpips, lpips, psnr, ssim, ssim_gaussian
 from ...registry import unknown
@@ -59,7 +60,7 @@ def pairs(truth: str | Path, estimate: str | Path) -> dict[str, tuple[Path, Path
     for here, there, folder, option in ((left, right, estimate, "--estimate"), (right, left, truth, "--truth")):
         if lonely := [path.name for name, path in here.items() if name not in there]:
             listed = ", ".join(lonely[:5]) + (f" and {len(lonely) - 5} more" if len(lonely) > 5 else "")
-            raise ValueError(
+            raise UserError(
                 f"{option}: {folder}: expected an image of the same name for each of the {len(here)} in the other "
                 f"folder, found none for {listed}; add or rename it, or take it out of both"
             )
@@ -82,9 +83,9 @@ def score_folders(truth: str | Path, estimate: str | Path, metrics: Sequence[str
     """
     for name in metrics:
         if name not in SCORES:
-            raise ValueError(f"--metrics: {unknown('metric', name, SCORES)}")
+            raise UserError(f"--metrics: {unknown('metric', name, SCORES)}")
     if not metrics or len(set(metrics)) < len(metrics):
-        raise ValueError(f"--metrics: expected names, each once, got {', '.join(metrics) or 'none'}")
+        raise UserError(f"--metrics: expected names, each once, got {', '.join(metrics) or 'none'}")
     if "lpips" in metrics:
         check_lpips()
     rows = dict(_scored(pairs(truth, estimate), metrics))
@@ -117,14 +118,14 @@ def _scored(found: dict[str, tuple[Path, Path]], metrics: Sequence[str]) -> Iter
     for name, (left, right) in found.items():
         x, ref = load_image(right), load_image(left)
         if x.shape != ref.shape:
-            raise ValueError(
+            raise UserError(
                 f"{right}: expected the size of {left}, {_size(ref)}, got {_size(x)}; resize it, or convert it to the "
                 "same number of channels"
             )
         try:
             yield name, tuple(float(SCORES[metric](x, ref)) for metric in metrics)
         except ValueError as error:
-            raise ValueError(f"{right}: {error}; leave the metric out with --metrics") from error
+            raise UserError(f"{right}: {error}; leave the metric out with --metrics") from error
 
 
 def _size(x: Tensor) -> str:
@@ -148,11 +149,11 @@ def _images(folder: str | Path, option: str) -> dict[str, Path]:
     out: dict[str, Path] = {}
     for file in sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in endings):
         if file.stem in out:
-            raise ValueError(
+            raise UserError(
                 f"{option}: {folder}: expected one image of each name, got {out[file.stem].name} and {file.name}; "
                 "take one of them out"
             )
         out[file.stem] = file
     if not out:
-        raise ValueError(f"{option}: {folder}: expected images (PNG, JPEG, TIFF, .npy, ...), found none")
+        raise UserError(f"{option}: {folder}: expected images (PNG, JPEG, TIFF, .npy, ...), found none")
     return out

@@ -19,6 +19,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ...errors import UserError
 from ...registry import peers, unknown
 from ..execution.rows import Row
 from ..execution.runner import plan
@@ -47,11 +48,11 @@ def page(rows: Sequence[Row], suite: Suite, *, best: Sequence[str] = (), against
         ValueError: no rows, or a solver without rows.
     """
     if not rows:
-        raise ValueError("markdown: rows: expected some, got none; run invdiff bench first")
+        raise UserError("markdown: rows: expected some, got none; run invdiff bench first")
     labels = list(dict.fromkeys(row.label for row in rows))
     for label in (*best, *against):
         if label not in labels:
-            raise ValueError(unknown("solver of these results", label, labels))
+            raise UserError(unknown("solver of these results", label, labels))
     common = _common(rows)
     lines = leaderboard(common)
     parts = [_conditions(rows, suite), _overview(lines, common)]
@@ -74,9 +75,7 @@ def suite_rows(folder: Path, name: str | None = None) -> tuple[Suite, list[Row]]
     """
     files = sorted(folder.glob(name or "suite-*.toml"), key=lambda f: f.stat().st_mtime)
     if not files:
-        raise ValueError(
-            f"{folder}: expected the file {name or 'suite-*.toml'} of a run, found none; run invdiff bench"
-        )
+        raise UserError(f"{folder}: expected the file {name or 'suite-*.toml'} of a run, found none; run invdiff bench")
     suite = load_suite(files[-1])
     wanted = {job.cell.key for job in plan(suite)}
     with Store.open(folder, create=False) as store:
@@ -110,7 +109,7 @@ def _common(rows: Sequence[Row]) -> list[Row]:
             by_label.setdefault(r.label, set()).add((r.image, r.seed))
         shared = set.intersection(*by_label.values())
         if not shared:
-            raise ValueError(f"markdown: {task}: no image that all its solvers have done; let invdiff bench go on")
+            raise UserError(f"markdown: {task}: no image that all its solvers have done; let invdiff bench go on")
         out += [r for r in mine if (r.image, r.seed) in shared]
     return out
 

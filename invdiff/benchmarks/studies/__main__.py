@@ -7,6 +7,7 @@ import pkgutil
 import sys
 from pathlib import Path
 
+from ...errors import UserError
 from ...registry import unknown
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if not m.name.startswith("_"))
@@ -24,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         return int(importlib.import_module(f"{__package__}.{name}").main(rest) or 0)
-    except OSError as error:
+    except (UserError, OSError) as error:
         print(f"studies {name}: {error}", file=sys.stderr)
         return 2
 

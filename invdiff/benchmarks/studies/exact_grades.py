@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from ... import registry
+from ...errors import UserError
 from ...solvers import Solver
 from ...solvers.base import NEEDS
 from ...testing import exact_problems, grade_solver
@@ -80,7 +81,7 @@ def chosen(names: str | None, suite: str) -> list[str]:
         ValueError: an unknown suite or solver.
     """
     if suite not in SUITES:
-        raise ValueError(registry.unknown("suite", suite, SUITES))
+        raise UserError(registry.unknown("suite", suite, SUITES))
     if suite == "mcgdiff":
         return mixture.chosen(names)
     return list(registry.solvers) if names is None else mixture.listed(names)
@@ -111,12 +112,12 @@ def run(
     names = chosen(solvers, suite)
     for label, value in (("samples", samples), ("seeds", seeds), ("steps", steps)):
         if value < 1:
-            raise ValueError(f"grade: {label}: expected at least 1, got {value}")
+            raise UserError(f"grade: {label}: expected at least 1, got {value}")
     if suite == "exact":
         made = {n: registry.solvers[n]() for n in names}
         reasons = _left_out(made, problems or {})
         if problems and not made:
-            raise ValueError(f"grade: solvers: expected one that can do the problem, got none; {'; '.join(reasons)}")
+            raise UserError(f"grade: solvers: expected one that can do the problem, got none; {'; '.join(reasons)}")
         for reason in reasons:
             say(reason)
         table = grade_all(made, samples=samples, problems=problems, say=say)
@@ -151,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         run("exact", args.solvers, samples=args.samples, out=args.out, say=lambda text: print(text, flush=True))
-    except ValueError as error:
+    except UserError as error:
         print(f"exact_grades: {error}", file=sys.stderr)
         return 2
     return 0

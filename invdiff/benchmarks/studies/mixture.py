@@ -36,6 +36,7 @@ import torch
 from torch import Tensor
 
 from ... import registry
+from ...errors import UserError
 from ...metrics import sliced_wasserstein
 from ...noise import Gaussian
 from ...posterior import ExactPosterior
@@ -235,7 +236,7 @@ def mixture_suite(
         ValueError: fewer than two levels.
     """
     if steps < 2:
-        raise ValueError(f"mixture: steps: expected at least 2 noise levels, of which the last is 0, got {steps}")
+        raise UserError(f"mixture: steps: expected at least 2 noise levels, of which the last is 0, got {steps}")
     head = ["d_x", "d_y", "published", *names]
     table = [head, ["evaluations", "", str(STEPS - 1), *[""] * len(names)]]
     nfe = dict.fromkeys(names, 0)
@@ -278,10 +279,10 @@ def listed(names: str, extra: Sequence[str] = ()) -> list[str]:
     """
     out = [n.strip() for n in names.split(",") if n.strip()]
     if not out:
-        raise ValueError(f"--solvers: expected names with commas between, as in dps,diffpir, got {names!r}")
+        raise UserError(f"--solvers: expected names with commas between, as in dps,diffpir, got {names!r}")
     for name in out:
         if name not in extra and name not in registry.solvers and ".py:" not in name:
-            raise ValueError(registry.unknown("solver", name, [*registry.solvers, *extra]))
+            raise UserError(registry.unknown("solver", name, [*registry.solvers, *extra]))
     return out
 
 
@@ -315,12 +316,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         if args.seeds < 1:
-            raise ValueError(f"--seeds: expected at least 1, got {args.seeds}")
+            raise UserError(f"--seeds: expected at least 1, got {args.seeds}")
         table = mixture_suite(
             chosen(args.solvers), d_x=args.d_x, d_y=args.d_y, seeds=args.seeds, steps=args.steps,
             say=lambda text: print(text, flush=True),
         )  # fmt: skip
-    except ValueError as error:
+    except UserError as error:
         print(f"mixture: {error}", file=sys.stderr)
         return 2
     if args.out is not None:

@@ -34,6 +34,7 @@ from torch import Tensor
 
 from ... import registry
 from ...atomic import atomic_path
+from ...errors import UserError
 from ...operators import Blur, Downsample, Inpainting, LinearOperator, gaussian_kernel
 from ...priors import Prior, load_prior
 from ...problem import Problem, simulate
@@ -193,7 +194,7 @@ def measure(name: str, solver: Solver, task: str, problem: Problem, prior: Prior
     first = steps[0] if steps else 0.0
     del steps[:1], bare[:1], counts[:1]
     if len(steps) < 2:
-        raise ValueError(f"cost: {name}: expected at least three steps that ask the prior, got {len(steps) + 1}")
+        raise UserError(f"cost: {name}: expected at least three steps that ask the prior, got {len(steps) + 1}")
     step, base = statistics.median(steps), statistics.median(bare)
     over = statistics.median(s - b for s, b in zip(steps, bare, strict=True)) / base
     forward, products = (statistics.median(c[k] for c in counts) for k in (0, 1))
@@ -252,7 +253,7 @@ def problems(names: Sequence[str], prior: Prior, side: int = SIDE) -> dict[str, 
     }
     for name in names:
         if name not in makers:
-            raise ValueError(registry.unknown("task", name, makers))
+            raise UserError(registry.unknown("task", name, makers))
     x = torch.rand((1, *shape), generator=generator(3))
     return {name: simulate(makers[name](), x, 0.05) for name in names}
 
@@ -323,7 +324,7 @@ def add_rows(path: Path, rows: Sequence[Cost]) -> list[Cost]:
     try:
         old = [Cost(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
     except (TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"cost: {path}: expected rows that --rows wrote, got {error}; name another file") from error
+        raise UserError(f"cost: {path}: expected rows that --rows wrote, got {error}; name another file") from error
     merged = {(r.solver, r.task, r.threads): r for r in (*old, *rows)}
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps([dataclasses.asdict(r) for r in merged.values()], indent=1), encoding="utf-8")
@@ -350,7 +351,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in solvers:
             if name not in known:
                 without = f"cost: {name}: asks no prior, so there is nothing to compare its steps with"
-                raise ValueError(without if name in WITHOUT else registry.unknown("solver", name, known))
+                raise UserError(without if name in WITHOUT else registry.unknown("solver", name, known))
         if args.threads:
             torch.set_num_threads(args.threads)
         rows: list[Cost] = []
@@ -366,7 +367,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 rows = add_rows(args.rows, rows)  # at once, so that no result is lost if a later solver fails
         if args.out:
             write_page(args.out, markdown(rows))
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from ...errors import UserError
 from ...registry import unknown
 from ...solvers import Solver
 from ...solvers.base import parameters
@@ -28,15 +29,15 @@ def space(
     known = parameters(cls)
     for key in ranges or {}:
         if key not in known:
-            raise ValueError(unknown(f"parameter of {cls.__name__}", key, known))
+            raise UserError(unknown(f"parameter of {cls.__name__}", key, known))
         if key in fixed:
-            raise ValueError(f"{cls.__name__}: {key!r} is fixed at {fixed[key]!r} and has a range; leave one out")
+            raise UserError(f"{cls.__name__}: {key!r} is fixed at {fixed[key]!r} and has a range; leave one out")
         if not _is_number(known[key]):
-            raise ValueError(f"{cls.__name__}: {key}: expected a parameter that is a number, its default is not one")
+            raise UserError(f"{cls.__name__}: {key}: expected a parameter that is a number, its default is not one")
     chosen = {k: r for k, r in {**cls.search, **(ranges or {})}.items() if k not in fixed}
     if not chosen:
         numbers = ", ".join(k for k, f in known.items() if _is_number(f) and k not in fixed) or "none"
-        raise ValueError(
+        raise UserError(
             f"solver {name!r} has no parameter with a range that is not fixed; give one as parameter=low:high[:log], "
             f"numbers are: {numbers}"
         )

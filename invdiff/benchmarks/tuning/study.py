@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...checks import integer
+from ...errors import UserError
 from ...metrics import psnr
 from ...phantoms import body
 from ...priors.base import Prior
@@ -69,9 +70,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.tasks:
-            raise ValueError("tune: tasks: expected at least one, got none")
+            raise UserError("tune: tasks: expected at least one, got none")
         if not self.images:
-            raise ValueError("tune: images: expected at least one, got none; give a folder of photographs")
+            raise UserError("tune: images: expected at least one, got none; give a folder of photographs")
         integer("tune: samples", self.samples, 1)
         self.searched()
         build(self.cls, self.fixed)
@@ -150,7 +151,7 @@ def tune(plan: Plan, budget: int, storage: Path, say: Callable[[str], None] = la
         ImportError: optuna is missing.
     """
     if budget < 1:
-        raise ValueError(f"tune: budget: expected at least 1 trial, got {budget}")
+        raise UserError(f"tune: budget: expected at least 1 trial, got {budget}")
     able, outcomes = [], []
     for label, task in plan.tasks.items():
         problems = [task.problem(p.pixels[None], image=p.number, seed=plan.seed) for p in plan.images]
@@ -185,7 +186,7 @@ def validation_pictures(suite: Suite, source: str | None, count: int, prior: Pri
         made = (body(data.size, i).expand(*shape) if own == "phantoms" else draw(prior, shape, i) for i in numbers)
         return [Picture(f"{own}-{i}", i, pixels) for i, pixels in zip(numbers, made, strict=True)]
     if source is None and data.source not in BUILT_IN:
-        raise ValueError(
+        raise UserError(
             f"suite {suite.name!r} scores the images of a folder: expected --images with another folder, for tuning"
         )
     chosen = load_pictures(source or "validation", count, size=data.size, channels=channels, prior=prior)
@@ -193,7 +194,7 @@ def validation_pictures(suite: Suite, source: str | None, count: int, prior: Pri
     seen = {fingerprint(image.pixels) for image in scored}
     for image in chosen:
         if fingerprint(image.pixels) in seen or (source == data.source and source != "validation"):
-            raise ValueError(
+            raise UserError(
                 f"--images: {image.name!r} is an image that suite {suite.name!r} scores; expected others, "
                 "or what is tuned on them would be graded on them"
             )
@@ -299,7 +300,7 @@ def _open(optuna: Any, name: str, storage: Path, seed: int) -> Any:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if not storage.parent.is_dir():
-        raise ValueError(f"tune: study: no folder {str(storage.parent)!r}; make it first")
+        raise UserError(f"tune: study: no folder {str(storage.parent)!r}; make it first")
     try:
         return optuna.create_study(
             storage=f"sqlite:///{storage}",
@@ -310,7 +311,7 @@ def _open(optuna: Any, name: str, storage: Path, seed: int) -> Any:
         )
     except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
         first = str(error).splitlines()[0]
-        raise ValueError(
+        raise UserError(
             f"tune: study: {str(storage)!r} is no file of studies that can be written: {first}; choose another file"
         ) from error
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...errors import UserError
 from ...images import ARRAYS, check_finite, load_array, load_image_and_mask, load_mask
 from ...memory import check_fits
 from ...registry import operators
@@ -53,15 +54,15 @@ def read_input(request: Request) -> Input:
         painted = load_mask(request.mask, invert=request.mask_invert)
         size = tuple(image.shape[-2:])
         if tuple(painted.shape) != size:
-            raise ValueError(
+            raise UserError(
                 f"{request.mask}: mask: expected {size[1]} x {size[0]} pixels, the size of {request.image}, "
                 f"got {painted.shape[1]} x {painted.shape[0]}; resize the mask without smoothing"
             )
         known = painted if known is None else painted & known
         if not bool(known.any()):
-            raise ValueError(f"{request.mask}: mask: expected some known pixels, got none that are also opaque")
+            raise UserError(f"{request.mask}: mask: expected some known pixels, got none that are also opaque")
     if known is None and not request.operator.options:
-        raise ValueError(
+        raise UserError(
             f"{request.image}: {request.operator.name}: expected to know which pixels are missing, got no mask; give "
             "--mask MASK.png, an image with transparent pixels, or --missing-color '#ff00ff'"
         )
@@ -95,20 +96,20 @@ def read_angles(text: str) -> tuple[float, ...]:
     if text.strip().lstrip("+-").isdigit():
         count = int(text)
         if count < 1:
-            raise ValueError(f"--angles: expected at least 1 angle, got {count}")
+            raise UserError(f"--angles: expected at least 1 angle, got {count}")
         check_fits("--angles", (count, 1024), "choose fewer")  # rays of an angle
         return tuple(180.0 * i / count for i in range(count))
     parts = text.split(":")
     if len(parts) == 3 and all(_is_number(p) for p in parts):
         start, stop, step = map(float, parts)
         if step == 0 or not all(map(math.isfinite, (start, stop, step))) or (stop - start) / step <= 0:
-            raise ValueError(f"--angles: expected start:stop:step with a step towards the stop, got {text!r}")
+            raise UserError(f"--angles: expected start:stop:step with a step towards the stop, got {text!r}")
         check_fits("--angles", (math.ceil((stop - start) / step), 1024), "choose a larger step")
         # The tolerance avoids an additional angle of 0:180:0.1 by rounding.
         return tuple(start + step * i for i in range(math.ceil((stop - start) / step - 1e-9)))
     path = Path(text)
     if not path.exists():
-        raise ValueError(
+        raise UserError(
             f"--angles: expected a count, start:stop:step in degrees, or a file, got {text!r}; no such file"
         )
     check_exists(path)
@@ -120,9 +121,9 @@ def read_angles(text: str) -> tuple[float, ...]:
         )
         angles = np.asarray(values, dtype=np.float64).ravel()
     except (ValueError, OSError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: --angles: expected numbers in degrees: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path}: --angles: expected numbers in degrees: {str(error).splitlines()[0]}") from error
     if angles.size == 0 or not np.isfinite(angles).all():
-        raise ValueError(
+        raise UserError(
             f"{path}: --angles: expected finite numbers in degrees, got {angles.size} with NaN or infinite ones or none"
         )
     return tuple(angles.tolist())

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...checks import number
+from ...errors import UserError
 from ...registry import noises, unknown
 from ...specs import Spec, Where, build, parse_spec
 
@@ -53,17 +54,17 @@ def parse_noise(text: str) -> Spec | None:
 def _parse_law(text: str) -> Spec:
     spec = parse_spec(text)
     if ".py:" not in spec.name and spec.name not in noises:
-        raise ValueError(f"--noise: {unknown('noise', spec.name, ['auto', *noises])}; or give a number")
+        raise UserError(f"--noise: {unknown('noise', spec.name, ['auto', *noises])}; or give a number")
     facts = noises.facts(spec.name)
     allowed = [*facts.parameters, *([] if spec.name == "gaussian" else [APPROXIMATE])]
     for key in spec.options:
         if key not in allowed:
-            raise ValueError(f"--noise: {unknown(f'parameter of {spec.name}', key, allowed)}")
+            raise UserError(f"--noise: {unknown(f'parameter of {spec.name}', key, allowed)}")
     for key, default in facts.parameters.items():
         if default is None and spec.options.get(key) is None:
-            raise ValueError(f"--noise: {spec.name} needs a number, as in {spec.name}:{facts.example}, got None")
+            raise UserError(f"--noise: {spec.name} needs a number, as in {spec.name}:{facts.example}, got None")
     if not isinstance(approximate := spec.options.get(APPROXIMATE, False), bool):
-        raise ValueError(f"--noise: approximate: expected true or false, got {approximate!r}")
+        raise UserError(f"--noise: approximate: expected true or false, got {approximate!r}")
     if spec.name == "gaussian" and isinstance(std := spec.options["std"], str):
         _check_map(std)
     return Spec(spec.name, {**facts.parameters, **spec.options}, text)
@@ -71,7 +72,7 @@ def _parse_law(text: str) -> Spec:
 
 def _check_map(file: str) -> None:
     if Path(file).suffix.lower() not in (".npy", ".npz"):
-        raise ValueError(f"--noise: std: expected a number, or an array of them (.npy, .npz), got {file!r}")
+        raise UserError(f"--noise: std: expected a number, or an array of them (.npy, .npz), got {file!r}")
     if not Path(file).is_file():
         raise FileNotFoundError(f"--noise: std: {file}: no such file")
 
@@ -98,7 +99,7 @@ def _build(spec: Spec) -> Noise:
         said = str(error).removeprefix(f"{law.__name__}: ")
         if len(options) == 1:
             said = said.removeprefix(f"{next(iter(options))}: ")
-        raise ValueError(f"--noise: {said}") from None
+        raise UserError(f"--noise: {said}") from None
     return built
 
 
@@ -126,7 +127,7 @@ def make_noise(text: str, y: Tensor, known: Tensor | None) -> Noise:
         try:
             return noise.Gaussian(noise.estimate_noise(y, known))
         except ValueError as error:
-            raise ValueError(f"--noise auto: {str(error).removeprefix('estimate_noise: ')}") from None
+            raise UserError(f"--noise auto: {str(error).removeprefix('estimate_noise: ')}") from None
     if isinstance(file := spec.options.get("std"), str):
         return noise.GaussianMap(_read_map(Path(file), y))
     return _build(spec)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...checks import number
+from ...errors import UserError
 from ...registry import is_weights, operators, priors, solvers
 from ...specs import Spec, parse_spec
 from ..checks import check_at_least, check_exists, check_name, check_out
@@ -47,7 +48,7 @@ class Request:
         if self.prior is not None and not is_weights(self.prior):
             check_name(priors, parse_spec(self.prior).name)
         if self.noise is None:
-            raise ValueError(
+            raise UserError(
                 "--noise: expected the noise's standard deviation in the measurement's units (images are in [0, 1]), "
                 "got none; give a number such as 0.025, or --noise auto to estimate it"
             )
@@ -60,11 +61,11 @@ class Request:
 
         if self.simulate:
             if self.noise == "auto":
-                raise ValueError("--noise auto: estimates the noise of a measurement; with --simulate give a number")
+                raise UserError("--noise auto: estimates the noise of a measurement; with --simulate give a number")
             if self.measurement_scale != 1:
-                raise ValueError("--measurement-scale: goes with a measurement, got --simulate; leave it out")
+                raise UserError("--measurement-scale: goes with a measurement, got --simulate; leave it out")
             if self.missing_color is not None:
-                raise ValueError("--missing-color: marks pixels of a measurement, got --simulate; use --mask instead")
+                raise UserError("--missing-color: marks pixels of a measurement, got --simulate; use --mask instead")
         self._check_goes_with()
         check_out(self.out, overwrite=self.overwrite)
 
@@ -82,13 +83,13 @@ class Request:
         for kind, options in belong.items():
             for option, on in options.items():
                 if on and not self._is(kind):
-                    raise ValueError(
+                    raise UserError(
                         f"{option}: goes with --operator {kind}, got --operator {self.operator.name}; leave it out"
                     )
         if self.mask is None and self.mask_invert:
-            raise ValueError("--mask-invert: goes with --mask, got none; add --mask or leave it out")
+            raise UserError("--mask-invert: goes with --mask, got none; add --mask or leave it out")
         if self.missing_color is None and self.missing_tolerance != 0:
-            raise ValueError("--missing-tolerance: goes with --missing-color, got none; add --missing-color")
+            raise UserError("--missing-tolerance: goes with --missing-color, got none; add --missing-color")
         if self.mask is not None:
             check_exists(self.mask)
         if self.pixel_size is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...errors import UserError
 from ...figures import Panel, comparison
 from ...images import write_picture
 from ...interface import DEFAULT_SOLVER, default_prior
@@ -97,7 +98,7 @@ def build_solver(spec: Spec) -> Solver:
     """
     found = solvers[spec.name]
     if not (inspect.isclass(found) and issubclass(found, Solver)):
-        raise ValueError(
+        raise UserError(
             f"--solver: expected a subclass of invdiff.solvers.Solver, got {spec.name!r}, which is {found!r}"
         )
     return make_solver(found, spec.options)
@@ -121,18 +122,18 @@ def _sinogram_options(request: Request, options: dict[str, object], shape: tuple
         ("pixel_size", "--pixel-size", request.pixel_size),
     ):
         if value is not None and key in options:
-            raise ValueError(f"{option}: given with the operator as well, {key}={options[key]}; leave one out")
+            raise UserError(f"{option}: given with the operator as well, {key}={options[key]}; leave one out")
     if request.pixel_size is not None:
         options["pixel_size"] = request.pixel_size
     if request.angles is None:
         if "angles" not in options:
             rows = "" if request.simulate else f"; {shape[1]} equally spaced ones are --angles {shape[1]}"
-            raise ValueError(f"--angles: expected degrees of the sinogram's rows, a count or a file, got none{rows}")
+            raise UserError(f"--angles: expected degrees of the sinogram's rows, a count or a file, got none{rows}")
         return options
     angles = read_angles(request.angles)
     if not request.simulate and len(angles) != shape[-2]:
         hint = "transpose the sinogram" if len(angles) == shape[-1] else "give one angle for each row"
-        raise ValueError(
+        raise UserError(
             f"{request.image}: sinogram: expected {len(angles)} rows, one for each angle, "
             f"got {shape[-2]} rows of {shape[-1]} detectors; {hint}"
         )

@@ -19,6 +19,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from ...errors import UserError, UserTypeError
 from ..base import LinearOperator, Spectrum
 from ..composed.separable import SVD_LIMIT, Separable
 from ..numerics.constants import Constant
@@ -60,7 +61,7 @@ class Blur(LinearOperator):
     def __init__(self, in_shape: tuple[int, ...], *, kernel: Tensor, border: Border = "reflect") -> None:
         self.in_shape = image_shape("Blur", in_shape)
         if border not in get_args(Border):
-            raise ValueError(f"Blur: border: expected one of {', '.join(get_args(Border))}, got {border!r}")
+            raise UserError(f"Blur: border: expected one of {', '.join(get_args(Border))}, got {border!r}")
         self.border: Border = border
         k = _kernel(kernel, self.in_shape, border)
         self._kernel = Constant(k)
@@ -133,19 +134,19 @@ class Blur(LinearOperator):
 
 def _kernel(kernel: object, in_shape: tuple[int, ...], border: Border) -> Tensor:
     if not isinstance(kernel, Tensor):
-        raise TypeError(
+        raise UserTypeError(
             f"Blur: kernel: expected a torch tensor, got {type(kernel).__name__}; convert it with torch.as_tensor"
         )
     if kernel.ndim not in (2, 3) or kernel.numel() == 0 or (kernel.ndim == 3 and len(kernel) not in (1, in_shape[0])):
-        raise ValueError(
+        raise UserError(
             f"Blur: kernel: expected shape (h, w) or ({in_shape[0]}, h, w) for images {in_shape}, "
             f"got {tuple(kernel.shape)}"
         )
     if kernel.is_complex() or not bool(torch.isfinite(kernel).all()):
-        raise ValueError("Blur: kernel: expected finite real values, got NaN, infinite or complex ones; check its file")
+        raise UserError("Blur: kernel: expected finite real values, got NaN, infinite or complex ones; check its file")
     h, w = kernel.shape[-2:]
     if border == "valid" and (h > in_shape[1] or w > in_shape[2]):
-        raise ValueError(
+        raise UserError(
             f"Blur: kernel: expected at most {in_shape[1]} x {in_shape[2]} with border 'valid', got {h} x {w}; "
             "crop the kernel or choose another border"
         )

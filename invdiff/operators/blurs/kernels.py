@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...checks import integer, number
+from ...errors import UserError
 from ...memory import check_fits
 
 
@@ -101,7 +102,7 @@ def motion_kernel(
     extent = size / 2 if length is None else float(length)
     number("motion_kernel: intensity", intensity, 0, 1)
     if not 0 < extent <= size:
-        raise ValueError(
+        raise UserError(
             f"motion_kernel: length: expected pixels in (0, {size}], got {extent}; enlarge size or shorten the path"
         )
     generator = torch.Generator().manual_seed(seed)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...errors import UserError
 from ..base import LinearOperator
 from ..numerics.constants import Constant
 from ..shapes import image_shape
@@ -54,14 +55,14 @@ class SpaceVaryingBlur(LinearOperator):
         _, h, w = self.in_shape
         if not isinstance(kernels, Tensor) or kernels.ndim != 3 or len(kernels) == 0:
             got = tuple(kernels.shape) if isinstance(kernels, Tensor) else type(kernels).__name__
-            raise ValueError(f"SpaceVaryingBlur: kernels: expected a tensor (K, h, w), got {got}")
+            raise UserError(f"SpaceVaryingBlur: kernels: expected a tensor (K, h, w), got {got}")
         if not isinstance(weights, Tensor) or tuple(weights.shape) != (len(kernels), h, w):
             got = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
-            raise ValueError(
+            raise UserError(
                 f"SpaceVaryingBlur: weights: expected a tensor {(len(kernels), h, w)}, one for each kernel, got {got}"
             )
         if not bool(torch.isfinite(weights).all()):
-            raise ValueError("SpaceVaryingBlur: weights: expected finite values, got NaN or infinite ones")
+            raise UserError("SpaceVaryingBlur: weights: expected finite values, got NaN or infinite ones")
         self._weights = Constant(weights.detach().double())
         self._blur = Blur((len(kernels), h, w), kernel=kernels, border=border)
         self.out_shape = (self.in_shape[0], *self._blur.out_shape[1:])
@@ -101,7 +102,7 @@ def tile_weights(size_hw: tuple[int, int], tiles: tuple[int, int]) -> Tensor:
     axes = []
     for n, count in zip(size_hw, tiles, strict=True):
         if not isinstance(count, int) or count < 1:
-            raise ValueError(f"tile_weights: tiles: expected two positive integers, got {tiles}")
+            raise UserError(f"tile_weights: tiles: expected two positive integers, got {tiles}")
         place = ((torch.arange(n, dtype=torch.float64) + 0.5) * count / n - 0.5).clamp(0, count - 1)
         axes.append((1 - (place - torch.arange(count)[:, None]).abs()).clamp(min=0))
     return (axes[0][:, None, :, None] * axes[1][None, :, None, :]).flatten(0, 1)

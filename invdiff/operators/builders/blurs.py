@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...checks import integer, number
+from ...errors import UserError
 from ...registry import unknown
 from ..base import Operator
 from ..blurs.blur import Blur
@@ -49,7 +50,7 @@ def blur_kernel(
     """
     kind = ("gaussian" if sigma is not None else None) if kernel is None else kernel
     if kind is None:
-        raise ValueError(
+        raise UserError(
             "blur: expected the option sigma or kernel, as in blur:sigma=3 or blur:kernel=motion, got neither"
         )
     fits = {"gaussian": {"sigma", "size"}, "uniform": {"size"}, "motion": {"size", "length", "angle", "intensity"}}
@@ -57,12 +58,12 @@ def blur_kernel(
     allowed = fits.get(kind, set()) if isinstance(kind, str) else set()
     for option, value in given.items():
         if value is not None and option not in allowed:
-            raise ValueError(f"blur: {option}: does not go with kernel={kind}; leave one of the two out")
+            raise UserError(f"blur: {option}: does not go with kernel={kind}; leave one of the two out")
     if isinstance(kind, Tensor):
         return kind
     if kind == "gaussian":
         if sigma is None:
-            raise ValueError("blur: sigma: expected with kernel=gaussian, as in blur:sigma=3")
+            raise UserError("blur: sigma: expected with kernel=gaussian, as in blur:sigma=3")
         std = pair("blur", "sigma", sigma, float)
         for s in std:
             number("blur: sigma", s, positive=True, expected="a positive number of pixels")
@@ -71,7 +72,7 @@ def blur_kernel(
         return gaussian_kernel((float(std[0]), float(std[1])), size)
     if kind == "uniform":
         if size is None:
-            raise ValueError("blur: size: expected with kernel=uniform, as in blur:kernel=uniform,size=9")
+            raise UserError("blur: size: expected with kernel=uniform, as in blur:kernel=uniform,size=9")
         return uniform_kernel(integer("blur: size", size))
     if kind == "motion":
         side = (math.ceil(length or 30) // 2 * 2 + 1) if size is None else integer("blur: size", size)
@@ -113,13 +114,13 @@ def downsample(shape: Shape, *, factor: int | None = None, kernel: str = "bicubi
         kernel: "bicubic", "average", or a file as in `blur_kernel`.
     """
     if factor is None:
-        raise ValueError("downsample: factor: expected, as in downsample:factor=4, got none")
+        raise UserError("downsample: factor: expected, as in downsample:factor=4, got none")
     if kernel == "bicubic":
         return Downsample(shape, factor=factor, kernel="bicubic")
     if kernel == "average":
         return Downsample(shape, factor=factor, kernel="average")
     if not Path(str(kernel)).suffix:
-        raise ValueError(f"downsample: {unknown('kernel', str(kernel), ['average', 'bicubic'])}, or name a file")
+        raise UserError(f"downsample: {unknown('kernel', str(kernel), ['average', 'bicubic'])}, or name a file")
     return Downsample(shape, factor=factor, kernel=kernel_from_file(kernel))
 
 

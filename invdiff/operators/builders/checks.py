@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...errors import UserError, UserTypeError
 from ...registry import unknown
 from ...specs import Where
 from ..base import Operator
@@ -35,27 +36,31 @@ def check_options(where: Where, builder: Builder, options: Mapping[str, Any], ma
     if not builder.takes_any:
         for key in options:
             if key not in known:
-                raise ValueError(where.unknown(key, known))
+                raise UserError(where.unknown(key, known))
     if mask is not None and "mask" not in known:
-        raise ValueError(f"{where.at('mask')}: it takes none; leave the mask out or choose 'inpainting'")
+        raise UserError(f"{where.at('mask')}: it takes none; leave the mask out or choose 'inpainting'")
     if mask is not None and "mask" in options:
-        raise ValueError(f"{where.at('mask')}: given twice; leave out the option or the mask")
+        raise UserError(f"{where.at('mask')}: given twice; leave out the option or the mask")
 
 
 def check_operator(where: Where, built: object) -> Operator:
     """Return what was built, or raise a TypeError unless it is an operator with its two shapes."""
     if not isinstance(built, Operator):
-        raise TypeError(f"{where.owner}: expected an Operator, got {type(built).__name__}; derive the class from it")
+        raise UserTypeError(
+            f"{where.owner}: expected an Operator, got {type(built).__name__}; derive the class from it"
+        )
     for attribute in ("in_shape", "out_shape"):
         if not hasattr(built, attribute):
-            raise TypeError(f"{where.owner}: expected in_shape and out_shape, got no {attribute}; set it in __init__")
+            raise UserTypeError(
+                f"{where.owner}: expected in_shape and out_shape, got no {attribute}; set it in __init__"
+            )
     return built
 
 
 def check_images(where: Where, built: Operator, shape: Shape) -> None:
     """Raise a ValueError unless an operator acts on images of that shape."""
     if tuple(built.in_shape) != shape:
-        raise ValueError(
+        raise UserError(
             f"{where.owner}: expected one for images {shape}, got {built!r}; "
             "give an image of that size, or let the class take in_shape as its first argument"
         )
@@ -73,6 +78,6 @@ def check_measurements(where: Where, built: Operator, shape: Shape) -> None:
         hint += "a clean image is corrupted first by --simulate"
     else:
         hint = "give image_size=[height, width], or a measurement of that shape"
-    raise ValueError(
+    raise UserError(
         f"{where.owner}: expected measurements {shape}, the shape of the given one, but {built!r} makes {made}; {hint}"
     )

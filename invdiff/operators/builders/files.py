@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...errors import UserError
 from ...registry import unknown
 
 
@@ -19,14 +20,14 @@ def kernel_from_file(path: str) -> Tensor:
         ValueError: no such file, or no kernel in it.
     """
     if not Path(path).exists() and not Path(path).suffix:
-        raise ValueError(f"blur: {unknown('kernel', path, ['gaussian', 'motion', 'uniform'])}, or name a file")
+        raise UserError(f"blur: {unknown('kernel', path, ['gaussian', 'motion', 'uniform'])}, or name a file")
     k = torch.from_numpy(read_array("blur: kernel", path))
     if k.ndim != 2:
-        raise ValueError(f"blur: kernel: expected an array (h, w) in {path}, got shape {tuple(k.shape)}")
+        raise UserError(f"blur: kernel: expected an array (h, w) in {path}, got shape {tuple(k.shape)}")
     if Path(path).suffix.lower() == ".npy":
         return k
     if not k.sum() > 0:
-        raise ValueError(f"blur: kernel: expected an image that is not black in {path}, it cannot be normalised")
+        raise UserError(f"blur: kernel: expected an image that is not black in {path}, it cannot be normalised")
     return k / k.sum()
 
 
@@ -45,7 +46,7 @@ def read_array(what: str, path: str) -> Any:
     from PIL import Image
 
     if not Path(path).is_file():
-        raise ValueError(f"{what}: expected a file, found none at {path!r}")
+        raise UserError(f"{what}: expected a file, found none at {path!r}")
     try:
         if Path(path).suffix.lower() == ".npy":
             return np.load(path, allow_pickle=False).astype(np.float64)
@@ -55,4 +56,4 @@ def read_array(what: str, path: str) -> Any:
             wide = image.mode.startswith(("I", "F"))
             return np.asarray(image if wide else image.convert("L"), dtype=np.float64)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{what}: {path!r} cannot be read: {error}") from error
+        raise UserError(f"{what}: {path!r} cannot be read: {error}") from error

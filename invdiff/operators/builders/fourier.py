@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ...checks import number
+from ...errors import UserError
 from ..base import Operator
 from ..mri import MRI, cartesian_mask
 from ..nonlinear import PhaseRetrieval
@@ -25,7 +26,7 @@ def mri(
 ) -> Operator:
     """Build MRI with one coil: a mask, its file, or random columns of that acceleration."""
     if (mask is None) == (acceleration is None):
-        raise ValueError("mri: expected one of the options acceleration and mask, as in mri:acceleration=4")
+        raise UserError("mri: expected one of the options acceleration and mask, as in mri:acceleration=4")
     if isinstance(mask, str):
         mask = mask_from_file(mask)
     if mask is None:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ...checks import number
+from ...errors import UserError
 from ..base import Operator
 from ..color import Demosaic, Grayscale
 from ..identity import Identity
@@ -44,12 +45,12 @@ def inpainting(
     _, h, w = shape
     given = [n for n, v in (("box", box), ("random", random), ("mask", mask)) if v is not None and v is not False]
     if len(given) != 1:
-        raise ValueError(
+        raise UserError(
             "inpainting: expected one of the options box, random and mask, or a mask with the image, "
             f"got {' and '.join(given) or 'none'}"
         )
     if corner is not None and given != ["box"]:
-        raise ValueError("inpainting: corner: goes with the option box")
+        raise UserError("inpainting: corner: goes with the option box")
     if box is not None and box is not False:
         sides: tuple[int, int]
         if box is True:
@@ -63,12 +64,12 @@ def inpainting(
     if random is not None:
         missing = number("inpainting: random", random)
         if missing == 1:
-            raise ValueError("inpainting: random: expected some pixels to be known, got 1.0, all of them missing")
+            raise UserError("inpainting: random: expected some pixels to be known, got 1.0, all of them missing")
         return Inpainting(random_mask((h, w), missing=missing, seed=seed), channels=shape[0])
     known = mask_from_file(mask) if isinstance(mask, str) else mask
     assert known is not None
     if tuple(known.shape[-2:]) != (h, w):
-        raise ValueError(
+        raise UserError(
             f"inpainting: mask: expected {h} x {w} pixels, as the image has, "
             f"got {' x '.join(map(str, known.shape[-2:]))}; resize the mask"
         )

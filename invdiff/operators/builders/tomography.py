@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...errors import UserError
 from ...memory import check_fits
 from ..base import Operator
 from ..tomography.fan_beam import FanBeamTomography
@@ -83,14 +84,14 @@ def sinogram_options(shape: Shape) -> Mapping[str, Any]:
 def angles_deg(owner: str, angles: int | Sequence[float] | str | Tensor | None, start: float, stop: float) -> Any:
     """Return angles in degrees from their number, a list, or a file."""
     if angles is None:
-        raise ValueError(
+        raise UserError(
             f"{owner}: angles: expected their number, or a list of degrees, as in {owner}:angles=60, got none"
         )
     if isinstance(angles, str):
         return read_array(f"{owner}: angles", angles)
     if isinstance(angles, int):
         if angles < 1:
-            raise ValueError(f"{owner}: angles: expected a positive number of them, got {angles}")
+            raise UserError(f"{owner}: angles: expected a positive number of them, got {angles}")
         check_fits(f"{owner}: angles", (angles, 1024), "choose fewer")  # rays of an angle
         return [start + (stop - start) * i / angles for i in range(angles)]
     return angles

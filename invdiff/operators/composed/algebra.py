@@ -15,6 +15,7 @@ import math
 import torch
 from torch import Tensor
 
+from ...errors import UserError, UserTypeError
 from ..base import LinearOperator, Operator, Spectrum
 from .separable import Separable
 
@@ -22,7 +23,7 @@ from .separable import Separable
 def linear_operand(owner: str, name: str, value: object) -> LinearOperator:
     """Return a linear operator, or raise a TypeError."""
     if not isinstance(value, LinearOperator):
-        raise TypeError(
+        raise UserTypeError(
             f"{owner}: {name}: expected a LinearOperator, got {type(value).__name__}; compose others with Chain"
         )
     return value
@@ -30,7 +31,7 @@ def linear_operand(owner: str, name: str, value: object) -> LinearOperator:
 
 def _chained(owner: str, outer: Operator, inner: Operator) -> None:
     if tuple(outer.in_shape) != tuple(inner.out_shape):
-        raise ValueError(
+        raise UserError(
             f"{owner}: outer: expected an operator on {tuple(inner.out_shape)}, the output of {inner!r}, "
             f"got one on {tuple(outer.in_shape)}; build one of the two for the other's shape"
         )
@@ -228,7 +229,7 @@ class Sum(LinearOperator):
         self.first = linear_operand("Sum", "first", first)
         self.second = linear_operand("Sum", "second", second)
         if tuple(first.in_shape) != tuple(second.in_shape) or tuple(first.out_shape) != tuple(second.out_shape):
-            raise ValueError(
+            raise UserError(
                 f"Sum: second: expected an operator from {tuple(first.in_shape)} to {tuple(first.out_shape)}, "
                 f"got {second!r}; operators that measure different things go into stack([A, B])"
             )
@@ -272,7 +273,7 @@ class Scaled(LinearOperator):
     def __init__(self, operator: LinearOperator, factor: float) -> None:
         self.operator = linear_operand("Scaled", "operator", operator)
         if not math.isfinite(factor):
-            raise ValueError(f"Scaled: factor: expected a finite number, got {factor}; check what it was computed from")
+            raise UserError(f"Scaled: factor: expected a finite number, got {factor}; check what it was computed from")
         self.factor = float(factor)
         self.in_shape, self.out_shape = tuple(operator.in_shape), tuple(operator.out_shape)
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...errors import UserError, UserTypeError
 from ..base import LinearOperator, Operator, Spectrum
 from ..numerics.constants import Constant, Movable, linear
 from ..numerics.sparse import SparseMatrix
@@ -25,14 +26,16 @@ def _output_shape(
     owner: str, f: object, in_shape: tuple[int, ...], out_shape: tuple[int, ...] | None
 ) -> tuple[int, ...]:
     if not callable(f):
-        raise TypeError(f"{owner}: f: expected a function of a batch of images, got {type(f).__name__}")
+        raise UserTypeError(f"{owner}: f: expected a function of a batch of images, got {type(f).__name__}")
     if out_shape is not None:
         return tuple(out_shape)
     with torch.no_grad():
         y = f(torch.zeros((1, *in_shape)))
     if not isinstance(y, Tensor) or y.ndim < 2 or len(y) != 1:
         got = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
-        raise TypeError(f"{owner}: f: expected a tensor (1, ...) for an image (1, ...), got {got}; keep the batch axis")
+        raise UserTypeError(
+            f"{owner}: f: expected a tensor (1, ...) for an image (1, ...), got {got}; keep the batch axis"
+        )
     return tuple(y.shape[1:])
 
 
@@ -149,13 +152,13 @@ class Matrix(LinearOperator):
         sparse = hasattr(matrix, "tocsr")
         values = matrix if sparse else torch.as_tensor(matrix if isinstance(matrix, Tensor) else np.asarray(matrix))
         if len(values.shape) != 2 or 0 in values.shape:
-            raise ValueError(f"Matrix: matrix: expected shape (m, n), got {tuple(values.shape)}")
+            raise UserError(f"Matrix: matrix: expected shape (m, n), got {tuple(values.shape)}")
         m, n = int(values.shape[0]), int(values.shape[1])
         self.in_shape = (n,) if in_shape is None else tuple(in_shape)
         self.out_shape = (m,) if out_shape is None else tuple(out_shape)
         for name, shape, count in (("in_shape", self.in_shape, n), ("out_shape", self.out_shape, m)):
             if math.prod(shape) != count:
-                raise ValueError(
+                raise UserError(
                     f"Matrix: {name}: expected {count} entries for a matrix {m} x {n}, "
                     f"got {shape}, {math.prod(shape)} entries"
                 )
@@ -166,7 +169,7 @@ class Matrix(LinearOperator):
             self._sparse = SparseMatrix.from_scipy(values)
         else:
             if values.is_complex() or not bool(torch.isfinite(values).all()):
-                raise ValueError("Matrix: matrix: expected finite real values, got NaN, infinite or complex ones")
+                raise UserError("Matrix: matrix: expected finite real values, got NaN, infinite or complex ones")
             self._dense = Constant(values.detach().double())
             self._spectrum = _DenseSpectrum(self._dense) if max(m, n) <= DENSE_LIMIT else None
 

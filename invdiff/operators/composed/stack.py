@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ...errors import UserError, UserTypeError
 from ..base import LinearOperator, Operator
 from .algebra import linear_operand
 
@@ -24,14 +25,14 @@ class _Parts(Operator):
         owner = type(self).__name__
         self.operators = tuple(operators)
         if not self.operators:
-            raise ValueError(
+            raise UserError(
                 f"{owner}: operators: expected one operator or more, got none; list what measures the image"
             )
         for i, a in enumerate(self.operators):
             if not isinstance(a, Operator):
-                raise TypeError(f"{owner}: operators[{i}]: expected an Operator, got {type(a).__name__}")
+                raise UserTypeError(f"{owner}: operators[{i}]: expected an Operator, got {type(a).__name__}")
             if tuple(a.in_shape) != tuple(self.operators[0].in_shape):
-                raise ValueError(
+                raise UserError(
                     f"{owner}: operators[{i}]: expected an operator on images {tuple(self.operators[0].in_shape)}, "
                     f"got {a!r}; build all of them for one image"
                 )

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...errors import UserError, UserTypeError
 from ..base import LinearOperator, Operator
 from ..numerics.constants import Movable, linear
 
@@ -32,7 +33,9 @@ class _Layout:
             self.parts = tuple(_Layout(part) for part in y.x)
             self.shape = (sum(torch.Size(p.shape).numel() for p in self.parts),)
         else:
-            raise TypeError(f"from_deepinv: physics: expected measurements that are tensors, got {type(y).__name__}")
+            raise UserTypeError(
+                f"from_deepinv: physics: expected measurements that are tensors, got {type(y).__name__}"
+            )
 
     def ours(self, y: Any) -> Tensor:
         """Return their measurement as one real tensor."""
@@ -81,7 +84,7 @@ class _Physics(Movable):
             y = self._first_measurement(x[:1])
             self.layout = _Layout(y)
             if not bool(self.layout.ours(y).isfinite().all()):
-                raise ValueError(
+                raise UserError(
                     f"from_deepinv: physics: {type(physics).__name__} measures NaN or infinite values of an image in "
                     "[0, 1]; check its parameters and its precision"
                 )
@@ -97,7 +100,7 @@ class _Physics(Movable):
             if _works(lambda: self._run("A", x)):
                 return self._run("A", x)
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ValueError(
+            raise UserError(
                 f"from_deepinv: in_shape: {type(self.physics).__name__} takes no images {tuple(x.shape[1:])}: {first}; "
                 "give the shape (C, H, W) that it was built for"
             ) from error
@@ -271,7 +274,7 @@ def from_deepinv(physics: Any, in_shape: tuple[int, ...]) -> Operator:
     from deepinv.physics import LinearPhysics, Physics
 
     if not isinstance(physics, Physics):
-        raise TypeError(f"from_deepinv: physics: expected a deepinv Physics, got {type(physics).__name__}")
+        raise UserTypeError(f"from_deepinv: physics: expected a deepinv Physics, got {type(physics).__name__}")
     if isinstance(physics, LinearPhysics) and (operator := DeepinvLinearOperator(physics, in_shape)).superposes():
         return operator
     return DeepinvOperator(physics, in_shape)
@@ -291,7 +294,7 @@ def to_deepinv(operator: Operator, noise_model: Any = None) -> Any:
         TypeError: not an operator.
     """
     if not isinstance(operator, Operator):
-        raise TypeError(f"to_deepinv: operator: expected an Operator, got {type(operator).__name__}")
+        raise UserTypeError(f"to_deepinv: operator: expected an Operator, got {type(operator).__name__}")
     from .physics import InvdiffLinearPhysics, InvdiffPhysics
 
     if isinstance(operator, LinearOperator):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ...errors import UserError
 from ..shapes import image_shape
 from .parallel import MEMORY, Filter, Projection, angular_weights, interpolated, positive, ramp_filtered, row
 
@@ -81,7 +82,7 @@ class FanBeamTomography(Projection):
         )
         radius = math.hypot(h, w) / 2 * pixel_size
         if self.source_distance <= radius:
-            raise ValueError(
+            raise UserError(
                 f"{owner}: source_distance: expected more than {radius:g}, half the image's diagonal, "
                 f"got {source_distance:g}; move the source away or make pixel_size smaller"
             )
@@ -97,9 +98,9 @@ class FanBeamTomography(Projection):
             detectors = math.ceil(2 * reach / self.detector_spacing)
             detectors += (detectors - w) % 2
         if not isinstance(detectors, int) or detectors < 1:
-            raise ValueError(f"{owner}: detectors: expected a positive integer, got {detectors!r}")
+            raise UserError(f"{owner}: detectors: expected a positive integer, got {detectors!r}")
         if not math.isfinite(detector_offset):
-            raise ValueError(f"{owner}: detector_offset: expected a finite length, got {detector_offset}")
+            raise UserError(f"{owner}: detector_offset: expected a finite length, got {detector_offset}")
         self.detector_offset = float(detector_offset)
         u = (torch.arange(detectors, dtype=torch.float64) - (detectors - 1) / 2) * self.detector_spacing
         g = torch.atan2(u + detector_offset, torch.tensor(total, dtype=torch.float64))

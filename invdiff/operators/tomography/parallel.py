@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ...checks import number
+from ...errors import UserError
 from ..base import LinearOperator
 from ..numerics.constants import Constant
 from ..numerics.linalg import conjugate_gradients
@@ -183,9 +184,9 @@ class Tomography(Projection):
             detectors = math.ceil(math.hypot(h, w) * pixel_size / spacing)
             detectors += (detectors - w) % 2  # so that at 0 degrees rays go through the pixels' centres
         if not isinstance(detectors, int) or detectors < 1:
-            raise ValueError(f"Tomography: detectors: expected a positive integer, got {detectors!r}")
+            raise UserError(f"Tomography: detectors: expected a positive integer, got {detectors!r}")
         if not math.isfinite(detector_offset):
-            raise ValueError(f"Tomography: detector_offset: expected a finite length, got {detector_offset}")
+            raise UserError(f"Tomography: detector_offset: expected a finite length, got {detector_offset}")
         self.detector_spacing, self.detector_offset = spacing, float(detector_offset)
         t = (torch.arange(detectors, dtype=torch.float64) - (detectors - 1) / 2) * spacing + detector_offset
         theta = torch.deg2rad(self.angles_deg)
@@ -242,7 +243,7 @@ def ramp_filtered(y: Tensor, spacing: float, filter: Filter) -> Tensor:
         chapter 3, equation 61.
     """
     if filter not in get_args(Filter):
-        raise ValueError(f"Tomography.fbp: filter: expected one of {', '.join(get_args(Filter))}, got {filter!r}")
+        raise UserError(f"Tomography.fbp: filter: expected one of {', '.join(get_args(Filter))}, got {filter!r}")
     n = y.shape[-1]
     size = 1 << (2 * n - 1).bit_length()
     k = torch.fft.fftfreq(size, 1 / size, dtype=torch.float64, device=y.device)
@@ -286,5 +287,5 @@ def row(owner: str, name: str, values: ArrayLike | Tensor) -> Tensor:
     """Return finite numbers in a row, `(n,)`, float64, or raise a ValueError."""
     out = torch.as_tensor(np.asarray(values, dtype=np.float64)).detach().cpu()
     if out.ndim != 1 or out.numel() == 0 or not bool(torch.isfinite(out).all()):
-        raise ValueError(f"{owner}: {name}: expected a row of finite numbers, got shape {tuple(out.shape)}")
+        raise UserError(f"{owner}: {name}: expected a row of finite numbers, got shape {tuple(out.shape)}")
     return out

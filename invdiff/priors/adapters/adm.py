@@ -28,6 +28,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ...errors import UserError
 from ...schedules import Chain, cosine_betas, linear_betas
 from ..conversions import TotalNoise, TrainedPrior
 from .checkpoint import Checkpoint
@@ -161,7 +162,7 @@ def load(
             if absent
         ]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"{file.path}: prior: a guided-diffusion network of {layout.width} channels x {layout.multipliers}, "
                 f"which is none of the published ones; the weights do not tell {', '.join(missing)}: give them as "
                 "options, from the flags of its training"
@@ -171,14 +172,14 @@ def load(
     order = known.new_order if new_attention_order is None else new_attention_order
     side = image_size or known.image_size
     if side % layout.stride:
-        raise ValueError(f"{file.path}: image_size: expected a multiple of {layout.stride}, got {side}")
+        raise UserError(f"{file.path}: image_size: expected a multiple of {layout.stride}, got {side}")
     if layout.classes and (class_label is None or not 0 <= class_label < layout.classes):
-        raise ValueError(
+        raise UserError(
             f"{file.path}: class_label: the network is conditional on one of {layout.classes} classes; "
             f"give class_label=0..{layout.classes - 1}, got {class_label}"
         )
     if not layout.classes and class_label is not None:
-        raise ValueError(f"{file.path}: class_label: the network is conditional on no class; leave it out")
+        raise UserError(f"{file.path}: class_label: the network is conditional on no class; leave it out")
     length = steps or known.steps
     rates = {"linear": lambda: linear_betas(length, 0.1 / length, 20 / length), "cosine": lambda: cosine_betas(length)}
     rescaled = known.rescaled if rescale_timesteps is None else rescale_timesteps
@@ -186,7 +187,7 @@ def load(
         network = UNet(file.tensors, layout, heads=heads, new_order=order, label=class_label)
     except (KeyError, RuntimeError, AssertionError) as error:
         why = " ".join(str(error).split())[:200]
-        raise ValueError(f"{file.path}: prior: expected the weights of guided-diffusion's U-Net: {why}") from error
+        raise UserError(f"{file.path}: prior: expected the weights of guided-diffusion's U-Net: {why}") from error
     return on_chain(
         network,
         TotalNoise,
@@ -208,12 +209,12 @@ def read_layout(file: Checkpoint) -> Layout:
     """
     w = file.tensors
     if "out.2.weight" not in w or not any(k.startswith("output_blocks.") for k in w):
-        raise ValueError(f"{file.path}: prior: a guided-diffusion classifier, which estimates no image; give its U-Net")
+        raise UserError(f"{file.path}: prior: a guided-diffusion classifier, which estimates no image; give its U-Net")
     width, channels = w["time_embed.0.weight"].shape[1], w["input_blocks.0.0.weight"].shape[1]
     out = w["out.2.weight"].shape[0]
     # An upsampler takes two colour images and returns three channels of noise and three of variance.
     if out not in (channels, 2 * channels) or channels == out == 6:
-        raise ValueError(
+        raise UserError(
             f"{file.path}: prior: a network from {channels} to {out} channels is no prior of images but conditional "
             "on another image, as upsamplers are"
         )
@@ -221,7 +222,7 @@ def read_layout(file: Checkpoint) -> Layout:
     levels, entries = len(ups) + 1, len(_indices(w, "output_blocks."))
     blocks = entries // levels - 1
     if entries % levels or blocks < 1 or len(_indices(w, "input_blocks.")) != levels * (blocks + 1):
-        raise ValueError(
+        raise UserError(
             f"{file.path}: prior: expected the blocks of guided-diffusion's U-Net, got "
             f"{len(_indices(w, 'input_blocks.'))} on the way down and {entries} up; is the file whole?"
         )

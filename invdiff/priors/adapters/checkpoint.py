@@ -18,6 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ...errors import UserError
+
 SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".pkl"})
 """Suffixes of files of weights."""
 _INSIDE = ("state_dict", "model_state_dict", "ema_state_dict", "params_ema", "ema", "params", "model", "net")
@@ -72,7 +74,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise _damaged(path) from error
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         code = f" ({found[1]})" if found else ""
-        raise ValueError(
+        raise UserError(
             f"{path}: prior: expected tensors alone, got a pickle that runs code when it is read{code}, which invdiff "
             f"refuses; {_CONVERT}"
         ) from error
@@ -80,7 +82,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise _damaged(path) from error
     tensors = _tensors(content)
     if not tensors:
-        raise ValueError(
+        raise UserError(
             f"{path}: prior: expected a state dict (tensors by name), got {_describe(content)}; "
             "save net.state_dict() instead"
         )
@@ -95,7 +97,7 @@ def _is_pickle(path: Path) -> bool:
 
 
 def _damaged(path: Path) -> ValueError:
-    return ValueError(
+    return UserError(
         f"{path}: prior: expected weights that torch.save wrote, got {path.stat().st_size} bytes of something else, or "
         "damaged; fetch or save the file again"
     )
@@ -107,7 +109,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (it is no mapping)
             return Checkpoint(path, _unwrap(tensors), {}, file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise ValueError(
+        raise UserError(
             f"{path}: prior: expected a safetensors file, got a damaged one ({_first_line(error)}); fetch or save it "
             "again"
         ) from error

@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import nn
 
+from ...errors import UserError, UserTypeError
 from ...schedules import Chain, linear_betas
 from ..conversions import TotalNoise, TrainedPrior
 from .checkpoint import Checkpoint
@@ -72,7 +73,7 @@ def from_deepinv(
 
     name = type(model).__name__
     if not isinstance(model, Denoiser):
-        raise TypeError(f"from_deepinv: model: expected a deepinv.models.Denoiser, got {name}")
+        raise UserTypeError(f"from_deepinv: model: expected a deepinv.models.Denoiser, got {name}")
     if name == "DiffUNet":
         return on_chain(
             _diffusion(model), TotalNoise, shape or (model.in_channels, 256, 256), Chain(linear_betas()),
@@ -82,7 +83,7 @@ def from_deepinv(
     known = (0.001, 40.0) if name in _EDM and model._was_trained_on_minus_one_one else LEVELS.get(name)
     low, high = (known and known[i] if s is None else s for i, s in enumerate((sigma_min, sigma_max)))
     if low is None or high is None:
-        raise ValueError(
+        raise UserError(
             f"from_deepinv: sigma_min, sigma_max: expected the noise levels (for images in [0, 1]) that {name} was "
             "trained for, which it does not tell; give both"
         )
@@ -124,7 +125,7 @@ def load(
     low = given(sigma_min, known[0] if known else LOWEST)
     high = known[1] if sigma_max is None and known else sigma_max
     if high is None:
-        raise ValueError(
+        raise UserError(
             f"{file.path}: sigma_max: expected the highest noise level of its training (for images in [0, 1]), which "
             f"the weights do not tell; known are files named {', '.join(_FILES)}...: give sigma_max, such as 0.196"
         )
@@ -158,7 +159,7 @@ def _filled(model: Any, file: Checkpoint) -> Any:
         model.load_state_dict(dict(file.tensors))
     except RuntimeError as error:
         why = str(error).splitlines()[-1].strip()
-        raise ValueError(f"{file.path}: prior: expected weights of deepinv's {type(model).__name__}: {why}") from error
+        raise UserError(f"{file.path}: prior: expected weights of deepinv's {type(model).__name__}: {why}") from error
     return model
 
 
@@ -183,7 +184,7 @@ def _shape_of(model: Any, name: str) -> Shape:
         return first.in_channels, side, side
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     if name not in LEVELS or not convolutions:
-        raise ValueError(f"from_deepinv: shape: expected (C, H, W), None for any size, for {name}; give it")
+        raise UserError(f"from_deepinv: shape: expected (C, H, W), None for any size, for {name}; give it")
     return convolutions[-1].out_channels, None, None
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...errors import UserError
 from ...registry import unknown
 from ...schedules import VE, Chain
 from ..conversions import CleanImage, Output, TotalNoise, TrainedPrior, Velocity
@@ -83,7 +84,7 @@ def load(
     name = settings["_class_name"]
     kind = getattr(diffusers, name, None)
     if kind is None:
-        raise ValueError(f"{folder}: scheduler: diffusers {diffusers.__version__} has no {name!r}")
+        raise UserError(f"{folder}: scheduler: diffusers {diffusers.__version__} has no {name!r}")
     scheduler = kind.from_config(settings)
     if name == "ScoreSdeVeScheduler":
         sde = VE(scheduler.config.sigma_min, scheduler.config.sigma_max)
@@ -93,15 +94,15 @@ def load(
         )  # fmt: skip
     betas = getattr(scheduler, "betas", None)
     if betas is None:
-        raise ValueError(
+        raise UserError(
             f"{folder}: scheduler: expected one with rates (DDPM, DDIM, PNDM, ...) or ScoreSdeVeScheduler, got {name}; "
             "write from_denoiser around the network"
         )
     estimate = "sample" if settings.get("predict_epsilon") is False else settings.get("prediction_type", "epsilon")
     if estimate not in ESTIMATES:
-        raise ValueError(f"{folder}: scheduler: {unknown('prediction_type', str(estimate), ESTIMATES)}")
+        raise UserError(f"{folder}: scheduler: {unknown('prediction_type', str(estimate), ESTIMATES)}")
     if clip is None and scheduler.config.get("thresholding"):
-        raise ValueError(
+        raise UserError(
             f"{folder}: scheduler: estimates are thresholded by quantiles of the whole image, which no denoiser is; "
             "give clip=true or clip=false"
         )
@@ -144,7 +145,7 @@ def _network_folder(folder: Path) -> Path:
     index = _read(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
     for part in ("vae", "vqvae", "text_encoder"):
         if part in index:
-            raise ValueError(
+            raise UserError(
                 f"{folder}: prior: expected a diffusion of the image itself, got {index.get('_class_name')} with a "
                 f"{part}; latent and text-conditional models are no priors of images"
             )
@@ -153,7 +154,7 @@ def _network_folder(folder: Path) -> Path:
         raise FileNotFoundError(f"{folder}: prior: expected {home.name}/config.json, found none; is the copy whole?")
     kind = _read(home / "config.json").get("_class_name")
     if kind != "UNet2DModel":
-        raise ValueError(f"{folder}: prior: expected an unconditional UNet2DModel, got {kind}")
+        raise UserError(f"{folder}: prior: expected an unconditional UNet2DModel, got {kind}")
     if not any((home / name).is_file() for name in _WEIGHTS):
         raise FileNotFoundError(
             f"{folder}: prior: expected the weights {home.name}/{_WEIGHTS[0]}, found none; they stand under the same "
@@ -169,7 +170,7 @@ def _scheduler_settings(folder: Path, home: Path) -> dict[str, Any]:
         if place.is_file():
             settings = _read(place)
             if "_class_name" not in settings:
-                raise ValueError(f"{place}: scheduler: expected its _class_name, such as DDPMScheduler, got none")
+                raise UserError(f"{place}: scheduler: expected its _class_name, such as DDPMScheduler, got none")
             return settings
     raise FileNotFoundError(
         f"{folder}: prior: expected scheduler/scheduler_config.json, without which times mean nothing, found none; "
@@ -180,10 +181,10 @@ def _scheduler_settings(folder: Path, home: Path) -> dict[str, Any]:
 def _shape(folder: Path, config: Any, image_size: int | None) -> tuple[int, int, int]:
     channels, out = config.in_channels, config.out_channels
     if out not in (channels, 2 * channels):
-        raise ValueError(f"{folder}: prior: a network from {channels} to {out} channels is no prior of images")
+        raise UserError(f"{folder}: prior: a network from {channels} to {out} channels is no prior of images")
     size = image_size or config.sample_size
     if size is None:
-        raise ValueError(f"{folder}: image_size: expected the side of its images, which its configuration lacks")
+        raise UserError(f"{folder}: image_size: expected the side of its images, which its configuration lacks")
     height, width = size if isinstance(size, list | tuple) else (size, size)
     return int(channels), int(height), int(width)
 
@@ -192,14 +193,14 @@ def _check_class(folder: Path, config: Any, label: int | None) -> None:
     classes = config.num_class_embeds or (1 if config.class_embed_type else 0)
     if (label is None) == bool(classes) or (config.num_class_embeds and not 0 <= (label or 0) < classes):
         expected = f"0..{classes - 1}" if classes else "none, the network knows no classes"
-        raise ValueError(f"{folder}: class_label: expected {expected}, got {label}")
+        raise UserError(f"{folder}: class_label: expected {expected}, got {label}")
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON: {error}") from error
+        raise UserError(f"{path}: expected JSON: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
+        raise UserError(f"{path}: expected a JSON object, got {type(content).__name__}")
     return content

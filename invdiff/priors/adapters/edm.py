@@ -22,6 +22,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from ...errors import UserError
 from ...schedules import VP
 from ..conversions import EDMOutput, Output, TotalNoise, TrainedPrior
 from .checkpoint import Checkpoint
@@ -115,7 +116,7 @@ def load(
     weights = {k.removeprefix("model."): v for k, v in file.tensors.items() if k not in _BUFFERS}
     kind = preconditioning or ("iddpm" if file.has("u") else None)
     if kind is None and "baseline" in file.path.name:
-        raise ValueError(
+        raise UserError(
             f"{file.path}: preconditioning: expected vp, ve or iddpm for a baseline network, got none; "
             "its name ends with the one to give"
         )
@@ -124,13 +125,13 @@ def load(
         network = UNet(weights, class_label)
     except (KeyError, RuntimeError) as error:
         why = " ".join(str(error).split())[:200]
-        raise ValueError(f"{file.path}: prior: expected the weights of SongUNet or DhariwalUNet: {why}") from error
+        raise UserError(f"{file.path}: prior: expected the weights of SongUNet or DhariwalUNet: {why}") from error
     side = image_size or network.resolution
     if side % network.stride:
-        raise ValueError(f"{file.path}: image_size: expected a multiple of {network.stride}, got {side}")
+        raise UserError(f"{file.path}: image_size: expected a multiple of {network.stride}, got {side}")
     if (class_label is None) == bool(network.classes) or (class_label or 0) >= max(1, network.classes):
         expected = f"0..{network.classes - 1}" if network.classes else "none, the network knows no classes"
-        raise ValueError(f"{file.path}: class_label: expected {expected}, got {class_label}")
+        raise UserError(f"{file.path}: class_label: expected {expected}, got {class_label}")
     low, high = _levels(kind, file)
     low, high = given(sigma_min, low), given(sigma_max, high)
     label = NoiseLabel(kind, low, high, file.tensors.get("u") if kind == "iddpm" else None)
@@ -158,5 +159,5 @@ def _levels(kind: Preconditioning, file: Checkpoint) -> tuple[float, float]:
     if kind == "ve":
         return 0.02, 100.0
     if not file.has("u"):
-        raise ValueError(f"{file.path}: preconditioning: iddpm needs its levels, the tensor 'u', which the file lacks")
+        raise UserError(f"{file.path}: preconditioning: iddpm needs its levels, the tensor 'u', which the file lacks")
     return float(file.tensors["u"][-2]), min(float(file.tensors["u"][0]), HIGHEST)

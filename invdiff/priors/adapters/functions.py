@@ -24,6 +24,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ...errors import UserTypeError
 from ...schedules import Chain, Diffusion
 from ..conversions import CleanImage, TotalNoise, TrainedPrior, Velocity
 from .wrapping import (
@@ -226,7 +227,7 @@ def from_score(
         0.75
     """
     if not isinstance(sde, Diffusion):
-        raise TypeError(
+        raise UserTypeError(
             f"from_score: sde: expected a diffusion of invdiff.schedules, such as VP(), got {type(sde).__name__}"
         )
     start, end = float(sde.sigma(0.0)), float(sde.sigma(1.0))

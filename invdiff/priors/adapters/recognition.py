@@ -11,6 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from ...errors import UserError
 from ...registry import unknown
 from ..base import Prior
 from .checkpoint import Checkpoint, read_checkpoint
@@ -63,12 +64,12 @@ def load_foreign(path: Path, options: Mapping[str, object]) -> Prior:
             if kind.code.recognises(path):
                 return _load(kind, path, options)
         names = sorted(p.name for p in path.iterdir())
-        raise ValueError(_unrecognised(path, f"a folder with {_some(names)}"))
+        raise UserError(_unrecognised(path, f"a folder with {_some(names)}"))
     file = read_checkpoint(path)
     for kind in FILES:
         if kind.code.recognises(file):
             return _load(kind, file, options)
-    raise ValueError(_unrecognised(path, _why(file)))
+    raise UserError(_unrecognised(path, _why(file)))
 
 
 def call_with_options(function: Callable[..., Any], options: Mapping[str, object], what: str) -> Any:
@@ -86,13 +87,13 @@ def call_with_options(function: Callable[..., Any], options: Mapping[str, object
     hints = get_type_hints(getattr(function, "func", function)) if options else {}
     for name in options:
         if name not in parameters:
-            raise ValueError(unknown(f"option of {what}", name, parameters))
+            raise UserError(unknown(f"option of {what}", name, parameters))
     for name, p in parameters.items():
         if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and name not in options:
-            raise ValueError(f"{what}: {name}: expected a value, which it needs, got none; give {name}=VALUE behind it")
+            raise UserError(f"{what}: {name}: expected a value, which it needs, got none; give {name}=VALUE behind it")
     for name, value in options.items():
         if name in hints and not _fits(value, hints[name]):
-            raise ValueError(f"{what}: {name}: expected {_words(hints[name])}, got {value!r}")
+            raise UserError(f"{what}: {name}: expected {_words(hints[name])}, got {value!r}")
     return function(**options)
 
 

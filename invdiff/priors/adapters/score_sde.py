@@ -31,6 +31,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ...errors import UserError
 from ...schedules import VE, VP, Chain, Diffusion, SubVP, linear_betas
 from ..conversions import TotalNoise, TrainedPrior
 from .checkpoint import Checkpoint
@@ -92,13 +93,13 @@ def load(
         expected = (
             "ve, as the network has Fourier features" if fourier else "vp, subvp or ddpm, which weights do not tell"
         )
-        raise ValueError(f"{file.path}: sde: expected {expected}; got {sde}; it is in the name of its configuration")
+        raise UserError(f"{file.path}: sde: expected {expected}; got {sde}; it is in the name of its configuration")
     named = _Parser(file, groups).parse(image_size, fir)
     try:
         network = UNet(named)
     except (KeyError, RuntimeError) as error:
         why = " ".join(str(error).split())[:200]
-        raise ValueError(f"{file.path}: prior: expected NCSN++ or DDPM++ of score_sde_pytorch: {why}") from error
+        raise UserError(f"{file.path}: prior: expected NCSN++ or DDPM++ of score_sde_pytorch: {why}") from error
     shape = (network.channels, network.resolution, network.resolution)
     if kind == "ddpm":
         chain = Chain(linear_betas(1000, beta_min / 1000, beta_max / 1000))
@@ -109,7 +110,7 @@ def load(
         low = float(levels[-1]) if sigma_min is None and levels is not None else sigma_min
         high = float(levels[0]) if sigma_max is None and levels is not None else sigma_max
         if low is None or high is None:
-            raise ValueError(f"{file.path}: sigma_min, sigma_max: expected those of its configuration; got none")
+            raise UserError(f"{file.path}: sigma_min, sigma_max: expected those of its configuration; got none")
         process = VE(low, high)
     return from_score(
         ScoreOf(network, process), shape, process, value_range=(0, 1) if kind == "ve" else (-1, 1), std=std, clip=clip,
@@ -155,7 +156,7 @@ def averaged(file: Checkpoint) -> Mapping[str, Tensor]:
         file.tensors[k].shape == v.shape for k, v in zip(names, values, strict=True)
     )
     if not fits:
-        raise ValueError(
+        raise UserError(
             f"{file.path}: prior: expected a running average of the {len(names)} weights, got {len(values)} tensors of "
             "other shapes; give average=false to use the weights themselves"
         )
@@ -204,7 +205,7 @@ class _Parser:
         blocks, levels, attention = self._count()
         side = image_size or (16 << attention if attention is not None else 0)
         if not side:
-            raise ValueError(f"{self.file.path}: image_size: expected the side of its images; the weights do not tell")
+            raise UserError(f"{self.file.path}: image_size: expected the side of its images; the weights do not tell")
         pyramid = any(
             g.keys() in ({"Conv_0.weight", "Conv_0.bias"}, {"Conv2d_0.weight", "Conv2d_0.bias"}) for g in self.groups
         )
@@ -302,7 +303,7 @@ class _Parser:
         self.out |= {f"{name}.{k}": v for k, v in tensors.items()}
 
     def _wrong(self, what: str) -> ValueError:
-        return ValueError(f"{self.file.path}: prior: expected NCSN++ or DDPM++ of score_sde_pytorch, got {what}")
+        return UserError(f"{self.file.path}: prior: expected NCSN++ or DDPM++ of score_sde_pytorch, got {what}")
 
 
 def _strip(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -23,6 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...errors import UserError
+
 _NAME = re.compile(r"^(?P<part>enc|dec)\.(?P<side>\d+)x\d+_(?P<kind>[a-z0-9_]+)\.")
 _ORDER = ("conv", "down", "aux_down", "aux_skip", "aux_residual", "in", "up", "block", "aux_up", "aux_norm", "aux_conv")
 
@@ -168,7 +170,7 @@ class UNet(nn.Module):
 
 def _first(w: Mapping[str, Tensor], name: str) -> Tensor:
     if name not in w:
-        raise ValueError(f"prior: expected {name} among the weights of SongUNet or DhariwalUNet; is the file whole?")
+        raise UserError(f"prior: expected {name} among the weights of SongUNet or DhariwalUNet; is the file whole?")
     return w[name]
 
 

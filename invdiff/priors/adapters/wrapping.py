@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
+from ...errors import UserError, UserTypeError
 from ...registry import unknown
 from ...schedules import Chain, Diffusion
 from ..conversions import Network, Output, TrainedPrior
@@ -82,9 +83,9 @@ class InPrecision(nn.Module):
     def __init__(self, network: Function, precision: Precision = "float32", *, integers: bool = False) -> None:
         super().__init__()
         if precision not in get_args(Precision):
-            raise ValueError(f"prior: {unknown('precision', str(precision), get_args(Precision))}")
+            raise UserError(f"prior: {unknown('precision', str(precision), get_args(Precision))}")
         if not callable(network):
-            raise TypeError(
+            raise UserTypeError(
                 "prior: network: expected a module or function of noisy images and times or noise levels, got "
                 f"{type(network).__name__}"
             )
@@ -181,7 +182,7 @@ def affine(value_range: tuple[float, float]) -> tuple[float, float]:
     except (TypeError, ValueError):
         ordered = False
     if not ordered:
-        raise ValueError(f"value_range: expected (black, white), two numbers with black < white, got {value_range!r}")
+        raise UserError(f"value_range: expected (black, white), two numbers with black < white, got {value_range!r}")
     return -low / (high - low), 1 / (high - low)
 
 
@@ -212,7 +213,7 @@ def make(
     """
     low, high = levels
     if not 0 < low < high < math.inf:
-        raise ValueError(
+        raise UserError(
             f"sigma_min, sigma_max: expected 0 < sigma_min < sigma_max in the network's units, got {low} and {high}"
         )
     limits = (0.0, 1.0) if clip is True else None

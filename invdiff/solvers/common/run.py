@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...errors import UserError
 from ...noise import Gaussian
 from ...operators.base import LinearOperator
 from ...operators.numerics.linalg import Outcome
@@ -131,13 +132,13 @@ class Run:
         out = self.prior.denoise(x, sigma)
         if getattr(out, "shape", None) != x.shape:  # else it would broadcast, or the operator be blamed for it
             got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-            raise ValueError(
+            raise UserError(
                 f"prior: {type(self.prior).__name__}.denoise: expected images {tuple(x.shape)} like its input, got "
                 f"{got}; correct it: invdiff check prior tells what a prior must keep"
             )
         if x.requires_grad and torch.is_grad_enabled():
             if not out.requires_grad:
-                raise ValueError(
+                raise UserError(
                     f"prior: {type(self.prior).__name__}.denoise: expected an output with a gradient in its input, for "
                     "this solver differentiates the prior, got none; compute it by torch operations without no_grad "
                     "and detach, or take a solver that does not, such as ddrm or pnp"

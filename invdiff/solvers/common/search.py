@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...errors import UserError
+
 
 @dataclass(frozen=True)
 class Range:
@@ -31,9 +33,9 @@ class Range:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"range: expected finite numbers low < high, got {self.low} and {self.high}")
+            raise UserError(f"range: expected finite numbers low < high, got {self.low} and {self.high}")
         if self.log and self.low <= 0:
-            raise ValueError(f"range: expected a positive low end for a logarithmic one, got {self.low}")
+            raise UserError(f"range: expected a positive low end for a logarithmic one, got {self.low}")
 
     @classmethod
     def parse(cls, text: str) -> Range:
@@ -46,9 +48,9 @@ class Range:
         try:
             low, high = float(parts[0]), float(parts[1])
         except (IndexError, ValueError):
-            raise ValueError(f"range: expected low:high or low:high:log, as 0.1:10:log, got {text!r}") from None
+            raise UserError(f"range: expected low:high or low:high:log, as 0.1:10:log, got {text!r}") from None
         if parts[2:] not in ([], ["log"]):
-            raise ValueError(f"range: expected low:high or low:high:log, got {text!r}")
+            raise UserError(f"range: expected low:high or low:high:log, got {text!r}")
         return cls(low, high, bool(parts[2:]))
 
     def __str__(self) -> str:

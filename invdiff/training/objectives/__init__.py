@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ...errors import UserError
 from ...priors.conversions import CleanImage, EDMOutput, LastIncrement, Output, PreviousState, TotalNoise, Velocity
 from ...registry import unknown
 from .base import Objective
@@ -61,7 +62,7 @@ def make_objective(name: str, mean: float, std: float, noise: NoiseLaw) -> Objec
         ValueError: no such objective; the message names the nearest one.
     """
     if name not in OBJECTIVES:
-        raise ValueError(unknown("objective", name, OBJECTIVES))
+        raise UserError(unknown("objective", name, OBJECTIVES))
     return OBJECTIVES[name](mean, std, noise)
 
 

@@ -21,6 +21,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from ...checks import check_number
+from ...errors import UserError
 
 
 class NoiseLaw(abc.ABC):
@@ -53,7 +54,7 @@ class LogUniform(NoiseLaw):
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma_min < self.sigma_max:
-            raise ValueError(
+            raise UserError(
                 f"LogUniform: expected 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}"
             )
 
@@ -91,7 +92,7 @@ class LogNormal(NoiseLaw):
 
     def __post_init__(self) -> None:
         if not (self.centre > 0 and self.spread > 0):
-            raise ValueError(f"LogNormal: expected positive centre and spread, got {self.centre} and {self.spread}")
+            raise UserError(f"LogNormal: expected positive centre and spread, got {self.centre} and {self.spread}")
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Return `n` independent levels."""

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from ....errors import UserError
 from ..job import Job, Result, run
 from ..prepared import Prepared
 from .base import Finished, Pool, WorkerDied, cores
@@ -40,7 +41,7 @@ class Cluster(Pool):
         except ImportError as error:
             raise ImportError("--scheduler: needs dask.distributed; pip install 'invdiff[cluster]'") from error
         if "://" not in address:
-            raise ValueError(f"--scheduler: expected an address such as tcp://host:8786, got {address!r}")
+            raise UserError(f"--scheduler: expected an address such as tcp://host:8786, got {address!r}")
         try:
             self._client = Client(address, timeout=PATIENCE)
         except OSError as error:
@@ -116,7 +117,7 @@ class Cluster(Pool):
         workers = self._workers()
         several = [w["name"] for w in workers.values() if w["nthreads"] > 1]
         if several:
-            raise ValueError(
+            raise UserError(
                 f"--scheduler: expected workers of one thread, got {several[0]} with more; "
                 "start them with --nthreads 1, so that no two cells share a process"
             )
