@@ -133,8 +133,9 @@ def _work(rank: int, plan: _Plan) -> None:
     import torch
 
     from ..training.loop import fit
-    from ..training.process_group import ProcessGroup
+    from ..training.process_group import ProcessGroup, leave_with_parent
 
+    leave_with_parent()
     torch.set_num_threads(plan.threads)
     processes = ProcessGroup(rank, plan.workers)
     processes.join(str(plan.rendezvous_file))

@@ -7,6 +7,9 @@ threads: a step waits for the slower process once, not for the slower thread aft
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+import os
+import threading
 from collections.abc import Iterable
 
 import torch
@@ -67,3 +70,16 @@ class ProcessGroup:
             gradients,
             [f.view_as(g) for f, g in zip(torch.split(flat, [g.numel() for g in gradients]), gradients, strict=True)],
         )
+
+
+def leave_with_parent() -> None:
+    """End this process once the one that started it is gone, so that a killed run leaves nothing that trains on."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
