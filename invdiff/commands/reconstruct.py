@@ -69,6 +69,7 @@ def reconstruct(
     Example: invdiff reconstruct photo.png --operator blur:sigma=3 --noise 0.025 --out result
     """
     from ..specs import parse_spec
+    from .reconstruction.checks import check_request
     from .reconstruction.request import Request
 
     request = Request(
@@ -79,7 +80,7 @@ def reconstruct(
         device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
         command=context.obj,
     )  # fmt: skip
-    request.check()
+    check_request(request)
     from .reconstruction.run import run
 
     return run(request)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import UserError, UserTypeError
 from .base import LinearOperator, Spectrum
+from .checks import check_box, check_probability, known_pixels
 from .numerics.constants import Constant
 
 
@@ -40,27 +40,7 @@ class Inpainting(LinearOperator):
     takes_mask = True
 
     def __init__(self, mask: Tensor, *, channels: int | None = None) -> None:
-        if not isinstance(mask, Tensor):
-            raise UserTypeError(
-                f"Inpainting: mask: expected a torch tensor, got {type(mask).__name__}; convert it with torch.as_tensor"
-            )
-        if mask.ndim not in (2, 3):
-            raise UserError(f"Inpainting: mask: expected shape (H, W) or (C, H, W), got {tuple(mask.shape)}")
-        if mask.numel() == 0:
-            raise UserError(f"Inpainting: mask: expected pixels, got an empty mask of shape {tuple(mask.shape)}")
-        known = mask.detach() == 1
-        if not bool((known | (mask == 0)).all()):
-            odd = mask[~(known | (mask == 0))].flatten()[0].item()
-            raise UserError(
-                f"Inpainting: mask: expected values 0 (missing) and 1 (known), got {odd}; threshold it, mask > 0.5"
-            )
-        known = known.reshape(-1, *mask.shape[-2:])
-        count = len(known) if channels is None else channels
-        if count < 1 or len(known) not in (1, count):
-            raise UserError(
-                f"Inpainting: channels: expected {len(known)}, the mask's, got {channels}; "
-                "a mask (H, W) serves any number of channels"
-            )
+        known, count = known_pixels(mask, channels)
         self.in_shape = self.out_shape = (count, known.shape[-2], known.shape[-1])
         self._mask = Constant(known)
         self._index = Constant(known.expand(self.in_shape).flatten().nonzero().squeeze(1))
@@ -149,11 +129,7 @@ def box_mask(size_hw: tuple[int, int], *, size: int | tuple[int, int], corner: t
     """
     (h, w), (bh, bw) = size_hw, (size, size) if isinstance(size, int) else size
     top, left = ((h - bh) // 2, (w - bw) // 2) if corner is None else corner
-    if bh < 1 or bw < 1 or top < 0 or left < 0 or top + bh > h or left + bw > w:
-        raise UserError(
-            f"box_mask: size, corner: expected a box inside the image {h} x {w}, "
-            f"got {bh} x {bw} at ({top}, {left}); make it smaller or move it"
-        )
+    check_box(size_hw, (bh, bw), (top, left))
     mask = torch.ones(h, w, dtype=torch.bool)
     mask[top : top + bh, left : left + bw] = False
     return mask
@@ -177,7 +153,6 @@ def random_mask(size_hw: tuple[int, int], *, missing: float, seed: int = 0) -> T
         >>> random_mask((100, 100), missing=0.7).double().mean().round(decimals=1)
         tensor(0.3000, dtype=torch.float64)
     """
-    if not 0 <= missing <= 1:
-        raise UserError(f"random_mask: missing: expected a probability in [0, 1], got {missing}; 70 % is 0.7")
+    check_probability("random_mask: missing", missing)
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(size_hw, generator=generator, dtype=torch.float64) >= missing

@@ -19,8 +19,9 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from ...errors import UserError, UserTypeError
+from ...errors import UserError
 from ..base import LinearOperator, Spectrum
+from ..checks import point_spread
 from ..composed.separable import SVD_LIMIT, Separable
 from ..numerics.constants import Constant
 from ..shapes import image_shape
@@ -63,7 +64,7 @@ class Blur(LinearOperator):
         if border not in get_args(Border):
             raise UserError(f"Blur: border: expected one of {', '.join(get_args(Border))}, got {border!r}")
         self.border: Border = border
-        k = _kernel(kernel, self.in_shape, border)
+        k = point_spread(kernel, self.in_shape, border)
         self._kernel = Constant(k)
         factors = None if border == "circular" else _rank_one(k)
         self._closed: Separable | Mirrored | None = None
@@ -130,27 +131,6 @@ class Blur(LinearOperator):
 
     def _describe(self) -> str:
         return f"kernel {self.kernel.shape[-2]}x{self.kernel.shape[-1]}, {self.border}"
-
-
-def _kernel(kernel: object, in_shape: tuple[int, ...], border: Border) -> Tensor:
-    if not isinstance(kernel, Tensor):
-        raise UserTypeError(
-            f"Blur: kernel: expected a torch tensor, got {type(kernel).__name__}; convert it with torch.as_tensor"
-        )
-    if kernel.ndim not in (2, 3) or kernel.numel() == 0 or (kernel.ndim == 3 and len(kernel) not in (1, in_shape[0])):
-        raise UserError(
-            f"Blur: kernel: expected shape (h, w) or ({in_shape[0]}, h, w) for images {in_shape}, "
-            f"got {tuple(kernel.shape)}"
-        )
-    if kernel.is_complex() or not bool(torch.isfinite(kernel).all()):
-        raise UserError("Blur: kernel: expected finite real values, got NaN, infinite or complex ones; check its file")
-    h, w = kernel.shape[-2:]
-    if border == "valid" and (h > in_shape[1] or w > in_shape[2]):
-        raise UserError(
-            f"Blur: kernel: expected at most {in_shape[1]} x {in_shape[2]} with border 'valid', got {h} x {w}; "
-            "crop the kernel or choose another border"
-        )
-    return kernel.detach().double().reshape(-1, h, w)
 
 
 def _rank_one(kernel: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -1,0 +1,80 @@
+"""Checks of a request of `invdiff reconstruct` that need no image, prior or solver."""
+
+from __future__ import annotations
+
+from ...checks import number
+from ...errors import UserError
+from ...registry import is_weights, operators, priors, solvers
+from ...specs import parse_spec
+from ..checks import check_at_least, check_exists, check_name, check_out
+from .noises import check_noise
+from .request import Request
+
+
+def check_request(request: Request) -> None:
+    """Raise a ValueError or OSError for invalid options, before any work."""
+    check_exists(request.image)
+    check_name(operators, request.operator.name)
+    if request.solver is not None:
+        check_name(solvers, request.solver.name)
+    if request.prior is not None and not is_weights(request.prior):
+        check_name(priors, parse_spec(request.prior).name)
+    if request.noise is None:
+        raise UserError(
+            "--noise: expected the noise's standard deviation in the measurement's units (images are in [0, 1]), "
+            "got none; give a number such as 0.025, or --noise auto to estimate it"
+        )
+    check_noise(request.noise)
+    check_at_least("--samples", request.samples, 1)
+    check_at_least("--seed", request.seed, 0)
+    check_at_least("--threads", request.threads, 1)
+    check_at_least("--batch-size", request.batch_size, 1)
+    number("--measurement-scale", request.measurement_scale, positive=True)
+    _check_simulation(request)
+    _check_operator(request)
+    check_out(request.out, overwrite=request.overwrite)
+
+
+def _check_simulation(request: Request) -> None:
+    """Raise for what goes with a measurement, where one is simulated."""
+    if not request.simulate:
+        return
+    if request.noise == "auto":
+        raise UserError("--noise auto: estimates the noise of a measurement; with --simulate give a number")
+    if request.measurement_scale != 1:
+        raise UserError("--measurement-scale: goes with a measurement, got --simulate; leave it out")
+    if request.missing_color is not None:
+        raise UserError("--missing-color: marks pixels of a measurement, got --simulate; use --mask instead")
+
+
+def _check_operator(request: Request) -> None:
+    """Raise for an option of another kind of operator, instead of ignoring it."""
+    belong = {
+        "inpainting": {
+            "--mask": request.mask is not None,
+            "--mask-invert": request.mask_invert,
+            "--missing-color": request.missing_color is not None,
+            "--missing-tolerance": request.missing_tolerance != 0,
+        },
+        "tomography": {"--angles": request.angles is not None, "--pixel-size": request.pixel_size is not None},
+    }
+    for kind, options in belong.items():
+        for option, on in options.items():
+            if on and not _is(request, kind):
+                raise UserError(
+                    f"{option}: goes with --operator {kind}, got --operator {request.operator.name}; leave it out"
+                )
+    if request.mask is None and request.mask_invert:
+        raise UserError("--mask-invert: goes with --mask, got none; add --mask or leave it out")
+    if request.missing_color is None and request.missing_tolerance != 0:
+        raise UserError("--missing-tolerance: goes with --missing-color, got none; add --missing-color")
+    if request.mask is not None:
+        check_exists(request.mask)
+    if request.pixel_size is not None:
+        number("--pixel-size", request.pixel_size, positive=True)
+
+
+def _is(request: Request, kind: str) -> bool:
+    """Return whether the operator is of the kind of a built-in one, by its own facts."""
+    facts = operators.facts(request.operator.name)
+    return facts.takes_mask if kind == "inpainting" else facts.sinogram
