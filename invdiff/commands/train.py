@@ -55,14 +55,16 @@ def train(
     import torch
     from torch.multiprocessing.spawn import spawn
 
-    from ..priors import NetworkPrior
+    from ..priors.network import Preconditioning
     from ..training.config import TrainConfig
     from ..training.process_group import ProcessGroup
+    from ..training.state import TrainState
+    from .devices import select_device
 
     if config is not None and recipe is not None:
         raise UserError("train: expected --config or --recipe, got both; give one of them")
     settings = TrainConfig.from_toml(config) if config is not None else TrainConfig.from_recipe(recipe or "photo")
-    target = _device(device)
+    target = select_device(device)
     ProcessGroup(0, workers).share(settings.data.batch)
     for what, path in (("training data", data), ("held-out data", held_out)):
         if path is not None and not path.exists():
@@ -70,7 +72,7 @@ def train(
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"--out: expected a folder, got the file {str(out)!r}; choose another name")
     if init is not None:
-        NetworkPrior.load(init)  # errors in it are reported before anything is written
+        TrainState.fresh(settings, Preconditioning(), target, init)  # it is refused before anything is written
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     threads = threads or torch.get_num_threads()
@@ -89,17 +91,6 @@ def train(
     weights = (out / settings.run.name).with_suffix(".safetensors")
     terminal.line(f"Prior: {weights}")
     return weights
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError:
-        raise UserError(f"--device: expected auto, cpu, cuda or cuda:N, got {name!r}") from None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from invdiff.commands.train import train
 from invdiff.priors.network import NetworkPrior
 from invdiff.training.config import TrainConfig
 from invdiff.training.data import Pack
@@ -137,6 +139,16 @@ def test_a_network_that_is_no_part_of_it_is_refused(smaller: dict[str, object], 
     first = fit(config(LARGER, steps=1), pack(), pack(), tmp_path, device=CPU)
     with pytest.raises(ValueError, match="holds another network than the configuration, and no part of it"):
         TrainState.fresh(config(smaller), NetworkPrior.load(str(first)).scaling, CPU, first)
+
+
+def test_the_command_refuses_it_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "images").mkdir()
+    Image.new("L", (20, 20)).save(tmp_path / "images" / "a.png")
+    first = fit(config(LARGER, steps=1), pack(), pack(), tmp_path / "first", device=CPU)
+    with pytest.raises(ValueError, match="holds another network than the configuration"):
+        train(tmp_path / "images", tmp_path / "run", recipe="ct", init=first, device="cpu", progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_recipe_continues_photo() -> None:
