@@ -22,7 +22,7 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import langevin_step, tweedie_score
-from .common.guidance import data_pull, gain
+from .common.guidance import back_projected_residual, gain
 from .common.levels import annealed_levels
 from .common.run import Run
 from .common.search import Range, Ranges
@@ -91,6 +91,6 @@ class ScoreALD(IterativeSolver):
         eta = self.rate / (1 / sigma**2 + norm**2 / variance)
         for _ in range(self.inner):
             score = tweedie_score(x, run.denoise(x, sigma), sigma)
-            score = torch.add(score, data_pull(run, x), alpha=1 / variance)
+            score = torch.add(score, back_projected_residual(run, x), alpha=1 / variance)
             x = langevin_step(x, score, eta, run.randn(x))
         return x

@@ -124,7 +124,7 @@ class Solver(metaclass=SolverType):
         return int(getattr(self, "steps", 0))
 
     @property
-    def cloud(self) -> int:
+    def samples_per_row(self) -> int:
         """How many samples one row gives: 1, or the number of particles."""
         return 1
 
@@ -185,9 +185,9 @@ class Solver(metaclass=SolverType):
         The noise is white where it is Gaussian.
         """
         levels = self._noise_levels(problem, prior)
-        clouds = -(-samples // self.cloud)
-        pairs = [(b, s) for b in range(len(problem)) for s in range(clouds)]
-        size = batch_size or max(1, BATCH_VALUES // max(1, self.cloud * math.prod(problem.operator.in_shape)))
+        rows_per_image = -(-samples // self.samples_per_row)
+        pairs = [(b, s) for b in range(len(problem)) for s in range(rows_per_image)]
+        size = batch_size or max(1, BATCH_VALUES // max(1, self.samples_per_row * math.prod(problem.operator.in_shape)))
         chunks = [pairs[i : i + size] for i in range(0, len(pairs), size)]
         begin = time.perf_counter()
         parts: list[Tensor] = []
@@ -202,7 +202,7 @@ class Solver(metaclass=SolverType):
         shape = problem.operator.in_shape
         y = problem.measurement
         stacked = torch.cat(parts) if parts else y.new_zeros((0, *shape))
-        drawn = stacked.reshape(len(problem), clouds * self.cloud, *shape)
+        drawn = stacked.reshape(len(problem), rows_per_image * self.samples_per_row, *shape)
         failure = next((r.failure for r in runs if r.failure), "")
         unsolved = max((r.unsolved for r in runs if r.unsolved), default=None)
         return Reconstruction(

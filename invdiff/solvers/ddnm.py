@@ -27,7 +27,7 @@ from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import SHARE, Ranges
 from .common.spectral import spectral_step
-from .common.time_travel import descents, travel, walk_levels
+from .common.time_travel import count_descents, levels_at, time_travel_positions
 from .iterative import IterativeSolver
 
 
@@ -75,11 +75,11 @@ class DDNM(IterativeSolver):
     @property
     def evaluations(self) -> int:
         """One evaluation for each step to a lower level."""
-        return descents(travel(self.steps, self.length, self.repeats))
+        return count_descents(time_travel_positions(self.steps, self.length, self.repeats))
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return the levels of all steps; without time travel, uniform in the time of the variance-preserving SDE."""
-        return walk_levels(ddpm_levels(self.steps, prior), travel(self.steps, self.length, self.repeats))
+        return levels_at(ddpm_levels(self.steps, prior), time_travel_positions(self.steps, self.length, self.repeats))
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take one step to a lower level, or one return to a higher one."""

@@ -71,7 +71,7 @@ class FPS(pf.ParticleSolver):
         geometric progression. Both end with `x0_hat`; here what an exact measurement says is then put in.
 
     Example:
-        >>> FPS(particles=4).cloud
+        >>> FPS(particles=4).samples_per_row
         4
     """
 
@@ -93,9 +93,9 @@ class FPS(pf.ParticleSolver):
         spectrum, a, tau = run.data_levels
         c, sigma = center(run.problem, run.prior), run.levels[0]
         first = a + sigma * spectrum.Vt(run.randn(c))
-        clouds = self.clouds(c)
-        z = pf.coefficients(spectrum, clouds)
-        return Filtered(pf.tilted_draw(spectrum, clouds, z, sigma, first, tau**2, run.randn(clouds))[0], first)
+        x = self.replicate(c)
+        z = pf.coefficients(spectrum, x)
+        return Filtered(pf.tilted_draw(spectrum, x, z, sigma, first, tau**2, run.randn(x))[0], first)
 
     def step(self, run: Run, state: Filtered, i: int) -> Filtered:
         """Draw the next measurement, weigh by it, choose the survivors and move them."""
@@ -111,5 +111,5 @@ class FPS(pf.ParticleSolver):
             exact = torch.where(tau == 0, a[:, None] - z, 0)
             return Filtered(mean + spectrum.V(pf.flat(exact)).reshape(mean.shape), data)
         index = pf.survivors(run, pf.log_potential(z, data, s**2 + tau**2), self.resample)
-        mean, z = pf.pick(mean, index), pf.pick(z, index)
+        mean, z = pf.select(mean, index), pf.select(z, index)
         return Filtered(pf.tilted_draw(spectrum, mean, z, s, data, tau**2, run.randn(mean))[0], data)

@@ -18,7 +18,7 @@ from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
-from .common.adam import Descent, falling
+from .common.adam import Descent, cosine_decay
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import first_estimate, likelihood_score
@@ -89,4 +89,4 @@ class MAP(IterativeSolver):
         """Take one step of Adam."""
         sigma, image = run.levels[i], x.image
         g = image - run.denoise(image, sigma) - sigma**2 * likelihood_score(run, image)
-        return x.down(g / run.unit, i + 1, falling(self.rate, i, self.steps) * run.unit)
+        return x.down(g / run.unit, i + 1, cosine_decay(self.rate, i, self.steps) * run.unit)

@@ -126,7 +126,7 @@ class MCGDiff(pf.ParticleSolver):
         variance of order T / P to every mean.
 
     Example:
-        >>> MCGDiff(particles=16).cloud
+        >>> MCGDiff(particles=16).samples_per_row
         16
     """
 
@@ -164,18 +164,18 @@ class MCGDiff(pf.ParticleSolver):
         """Draw from the prior at `sigma_T`, `N(c, sigma_T^2 I)`, tilted by `g_T`."""
         spectrum, a, tau = run.data_levels
         c, top = center(run.problem, run.prior), run.levels[0]
-        clouds = self.clouds(c)
-        z = pf.coefficients(spectrum, clouds)
+        x = self.replicate(c)
+        z = pf.coefficients(spectrum, x)
         mean, precision = torch.zeros_like(a), torch.zeros_like(a, dtype=torch.float64)
         if self.kappa is None:
             mean = spectrum.Vt(run.denoise(c, run.prior.sigma_max))
-            told = (a - mean).double().square() - tau.square().nan_to_num(posinf=0.0)
-            precision = 1 / told.clamp(min=(WIDE * run.prior.std) ** 2)
-        state = Weighed(clouds, z, mean, precision)
+            excess = (a - mean).double().square() - tau.square().nan_to_num(posinf=0.0)
+            precision = 1 / excess.clamp(min=(WIDE * run.prior.std) ** 2)
+        state = Weighed(x, z, mean, precision)
         g = self._potential(run, state, 0, below=0)
         run.add_evidence(pf.log_outside(run, spectrum, tau))
         run.add_evidence(g.log(z[:, :1], top)[:, 0])
-        x, z = pf.tilted_draw(spectrum, clouds, z, top, g.center, g.variance, run.randn(clouds))
+        x, z = pf.tilted_draw(spectrum, x, z, top, g.center, g.variance, run.randn(x))
         return state._replace(x=x, z=z)
 
     def step(self, run: Run, state: Weighed, i: int) -> Weighed:
@@ -191,7 +191,7 @@ class MCGDiff(pf.ParticleSolver):
         log_w = after.log(z, s) - now.log(state.z)
         run.add_evidence(pf.log_mean(log_w))
         index = pf.survivors(run, log_w, self.resample)
-        mean, z, noise = pf.pick(mean, index), pf.pick(z, index), run.randn(mean)
+        mean, z, noise = pf.select(mean, index), pf.select(z, index), run.randn(mean)
         if sigma_next == 0:  # what is free ends at x0_hat, without noise
             seen = pf.coefficients(spectrum, noise) * pf.rowwise(after.variance.isfinite(), z)
             noise = spectrum.V(pf.flat(seen)).reshape(mean.shape)

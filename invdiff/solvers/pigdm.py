@@ -103,9 +103,9 @@ class PiGDM(IterativeSolver):
 
         x0, vjp = tweedie_vjp(run, x, sigma)
         w = whitened_residual(problem, run.short_cut, x0, r2)
-        g = vjp(w.pull)
+        g = vjp(w.back_projected)
         if self.damped:
-            g = g * image_scale(bounded(w.assumed, w.noise, sigma**2 * dot(w.pull, g)), g)
+            g = g * image_scale(bounded(w.assumed, w.noise, sigma**2 * dot(w.back_projected, g)), g)
         if self.adaptive:
             moved = ddim_step(x, x0, sigma, sigma_next, self.eta, run.randn(x))
             return moved.add_(g, alpha=self.weight * r2 * math.sqrt(1 + (sigma_next / run.unit) ** 2))

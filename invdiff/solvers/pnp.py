@@ -24,7 +24,7 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
-from .common.adam import Descent, falling
+from .common.adam import Descent, cosine_decay
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import data_mode, first_estimate, is_conjugate, likelihood_score
@@ -105,4 +105,4 @@ class PlugAndPlay(IterativeSolver):
         if i == self.steps - 1:
             return x._replace(image=estimate)
         g = self.weight * (image - estimate) - sigma**2 * likelihood_score(run, image)
-        return x.down(g / run.unit, i + 1, falling(self.rate, i, self.steps) * run.unit)
+        return x.down(g / run.unit, i + 1, cosine_decay(self.rate, i, self.steps) * run.unit)

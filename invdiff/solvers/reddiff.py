@@ -22,7 +22,7 @@ from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
 from .common.adam import Descent
-from .common.guidance import data_pull
+from .common.guidance import back_projected_residual
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import Range, Ranges
@@ -88,5 +88,5 @@ class REDdiff(IterativeSolver):
         sigma, mu = run.levels[i], x.image
         prior_side = mu - run.denoise(torch.add(mu, run.randn(mu), alpha=sigma), sigma)
         share = -math.prod(run.problem.operator.in_shape) / max(1, run.problem.observations) / run.unit
-        g = torch.add(self.weight / run.unit * prior_side, data_pull(run, mu), alpha=share)
+        g = torch.add(self.weight / run.unit * prior_side, back_projected_residual(run, mu), alpha=share)
         return x.down(g, i + 1, self.rate * run.unit)

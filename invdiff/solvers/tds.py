@@ -42,7 +42,7 @@ class Twisted(NamedTuple):
     x: Tensor
     x0: Tensor
     target: Tensor  # where the transition leads: x0, or an extrapolation of it
-    push: Tensor  # grad log psi_t(x_t)
+    gradient: Tensor  # grad log psi_t(x_t)
     log_psi: Tensor
     log_w: Tensor
 
@@ -71,11 +71,11 @@ class TwistedFilter(pf.ParticleSolver):
 
     def start(self, run: Run) -> Twisted:
         """Draw particles of the prior at the first level, weighted by its twist."""
-        c = self.clouds(center(run.problem, run.prior))
+        c = self.replicate(center(run.problem, run.prior))
         x = c + run.levels[0] * run.randn(c)
-        x0, push, log_psi = self._twist(run, x, run.levels[0])
+        x0, gradient, log_psi = self._twist(run, x, run.levels[0])
         run.add_evidence(torch.zeros(run.rows, dtype=torch.float64, device=x.device))
-        return Twisted(x, x0, x0, push, log_psi, log_psi)
+        return Twisted(x, x0, x0, gradient, log_psi, log_psi)
 
     def step(self, run: Run, state: Twisted, i: int) -> Twisted:
         """Resample, move with the twist, and weigh the move."""
@@ -85,14 +85,14 @@ class TwistedFilter(pf.ParticleSolver):
         mean = torch.lerp(state.target, state.x, c)
         if s == 0:
             return self._last(run, state)
-        shift = (1 - c) * sigma**2 * state.push
+        shift = (1 - c) * sigma**2 * state.gradient
         move = run.randn(mean).mul_(s).add_(shift)
         x = mean + move
-        # log q(x | target) - log q(x | target + sigma^2 push) = -shift (move - shift / 2) / s^2
+        # log q(x | target) - log q(x | target + sigma^2 gradient) = -shift (move - shift / 2) / s^2
         log_ratio = torch.sub(move, shift, alpha=0.5).mul_(shift).flatten(2).sum(2, dtype=torch.float64) / -(s**2)
-        x0, push, log_psi = self._twist(run, x, sigma_next)
+        x0, gradient, log_psi = self._twist(run, x, sigma_next)
         target = self._target(run, x0, state.x0, i + 1)
-        return Twisted(x, x0, target, push, log_psi, state.log_w + log_ratio + log_psi - state.log_psi)
+        return Twisted(x, x0, target, gradient, log_psi, state.log_w + log_ratio + log_psi - state.log_psi)
 
     def finish(self, run: Run, state: Twisted) -> Tensor:
         """Return equally weighted particles."""
@@ -110,8 +110,8 @@ class TwistedFilter(pf.ParticleSolver):
         if run.evidence:  # else the twist's own factor is not known
             run.add_evidence(torch.where(due, mean, 0.0))
         log_w = torch.where(due[:, None], 0.0, state.log_w)
-        x, x0, target, push, log_psi = (pf.pick(v, index) for v in state[:5])
-        return Twisted(x, x0, target, push, log_psi, log_w)
+        x, x0, target, gradient, log_psi = (pf.select(v, index) for v in state[:5])
+        return Twisted(x, x0, target, gradient, log_psi, log_w)
 
     def _target(self, run: Run, x0: Tensor, before: Tensor, i: int) -> Tensor:
         """Return where the transition from level i leads, given the estimates at levels i and i - 1."""
@@ -182,15 +182,15 @@ class TDS(TwistedFilter):
         def one(rows: list[int], part: Tensor) -> pf.Triple:
             problem = run.problem[rows]
             x0, vjp = tweedie_vjp(run, part, sigma)
-            misfit, pull = data_gradient(problem, x0)
-            push = vjp(pull / std**2)
+            misfit, back_projected = data_gradient(problem, x0)
+            gradient = vjp(back_projected / std**2)
             if self.damped:
-                explained = sigma**2 * dot(push, pull)  # e^T A sigma^2 push
+                explained = sigma**2 * dot(gradient, back_projected)  # e^T A sigma^2 gradient
                 if not isinstance(problem.operator, LinearOperator):
                     e = problem.residual(x0)
-                    explained = dot(e - problem.residual(x0 + sigma**2 * push), e)
-                push = push * image_scale(bounded(misfit, share * misfit, explained), push)
-            return x0, push, misfit / (-2 * std**2) - constant
+                    explained = dot(e - problem.residual(x0 + sigma**2 * gradient), e)
+                gradient = gradient * image_scale(bounded(misfit, share * misfit, explained), gradient)
+            return x0, gradient, misfit / (-2 * std**2) - constant
 
         return pf.in_chunks(x, one)
 

@@ -34,7 +34,7 @@ from ..problem import Problem
 from ..schedules import geometric_levels
 from .common import particles as pf
 from .common.guidance import dot, image_scale, tweedie_vjp, whitened_residual
-from .common.initial_state import DROWNED, center
+from .common.initial_state import FULL_RANGE, center
 from .common.levels import level_range
 from .common.run import Run
 from .common.search import Range, Ranges
@@ -105,14 +105,14 @@ class TwistedMultistep(TwistedFilter):
     def start(self, run: Run) -> Twisted:
         """Draw particles of a Gaussian with the prior's moments, noised to the first level."""
         c, sigma = center(run.problem, run.prior), run.levels[0]
-        if run.prior.sigma_max >= DROWNED * run.prior.std:
+        if run.prior.sigma_max >= FULL_RANGE * run.prior.std:
             c, sigma = run.denoise(c, run.prior.sigma_max), math.hypot(sigma, run.prior.std)
-        clouds = self.clouds(c)
-        x = clouds + sigma * run.randn(clouds)
-        x0, push, log_psi = self._twist(run, x, run.levels[0])
+        x = self.replicate(c)
+        x = x + sigma * run.randn(x)
+        x0, gradient, log_psi = self._twist(run, x, run.levels[0])
         if (normalizer := self._normalizer(run)) is not None:
             run.add_evidence(normalizer)
-        return Twisted(x, x0, x0, push, log_psi, log_psi)
+        return Twisted(x, x0, x0, gradient, log_psi, log_psi)
 
     def _target(self, run: Run, x0: Tensor, before: Tensor, i: int) -> Tensor:
         """Extrapolate to the middle of the step from level i, as far as there is another level below."""
@@ -123,7 +123,7 @@ class TwistedMultistep(TwistedFilter):
 
     def _last(self, run: Run, state: Twisted) -> Twisted:
         """Return the means of the clean particles given the data."""
-        return state._replace(x=state.x0 + run.levels[-2] ** 2 * state.push)
+        return state._replace(x=state.x0 + run.levels[-2] ** 2 * state.gradient)
 
     def _twist(self, run: Run, x: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
         """Return `x0_hat`, `grad log psi` and `log psi` of all particles, by one vector-Jacobian product each."""
@@ -133,8 +133,8 @@ class TwistedMultistep(TwistedFilter):
         def one(rows: list[int], part: Tensor) -> pf.Triple:
             x0, vjp = tweedie_vjp(run, part, sigma)
             w = whitened_residual(run.problem[rows], data.rows(rows) if data is not None else None, x0, v)
-            g = vjp(w.pull)
-            true = w.noise + sigma**2 * dot(w.pull, g)
+            g = vjp(w.back_projected)
+            true = w.noise + sigma**2 * dot(w.back_projected, g)
             f = torch.where(w.assumed > 0, true / torch.where(w.assumed > 0, w.assumed, 1.0), 1.0).clamp(min=LEAST)
             return x0, g * image_scale(1 / f, g), -0.5 * (w.assumed / f + f.log())
 

@@ -158,7 +158,7 @@ def check_solver(
 
 def _contract(name: str, solver: Solver, problem: Problem, prior: Prior, seed: int) -> list[Check]:
     """Check shape, finiteness, seeds, batches and the count of evaluations."""
-    n = max(2, solver.cloud)
+    n = max(2, solver.samples_per_row)
     a = solver(problem, prior, samples=n, seed=seed)
     b = solver(problem, prior, samples=n, seed=seed)
     other = solver(problem, prior, samples=n, seed=seed + 1)
@@ -168,7 +168,7 @@ def _contract(name: str, solver: Solver, problem: Problem, prior: Prior, seed: i
     gap = float((a.samples[-1:] - alone.samples).abs().max()) / max(prior.std, 1e-12)
     moved = not torch.equal(a.samples, other.samples)
     random = not solver.point
-    rows = solver.evaluations / solver.cloud
+    rows = solver.evaluations / solver.samples_per_row
     return [
         Check("result", finite, f"{name}: samples {tuple(a.samples.shape)}, finite", f"expected shape {shape}, no NaN"),
         Check("same seed", torch.equal(a.samples, b.samples), f"{name}: same bits", "draw from run.randn only"),

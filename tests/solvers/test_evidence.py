@@ -59,7 +59,7 @@ def ratio(name: str, problem: Problem, prior: Prior, clouds: int, **options: obj
     solver = registry.solvers[name](**options)
     y = problem.measurement.expand(clouds, *problem.operator.out_shape)
     many = Problem(problem.operator, problem.noise, y)
-    log_z = solver(many, prior, samples=solver.cloud).log_evidence
+    log_z = solver(many, prior, samples=solver.samples_per_row).log_evidence
     assert log_z is not None
     z = (log_z - ExactPosterior(problem, prior).log_evidence).exp()
     return float(z.mean()), float(z.std()) / math.sqrt(clouds)

@@ -227,7 +227,7 @@ def test_inverse_in_closed_form_and_by_iteration_agree() -> None:
         for op in (operator, slow):
             one = Problem(op, Gaussian(std), y)
             got = whitened_residual(one, SingularData.of(one), x, v)
-            torch.testing.assert_close(got.pull.flatten(), a.T @ w, rtol=1e-5, atol=1e-7)
+            torch.testing.assert_close(got.back_projected.flatten(), a.T @ w, rtol=1e-5, atol=1e-7)
             torch.testing.assert_close(got.assumed, (w @ m @ w)[None], rtol=1e-5, atol=1e-7)
             torch.testing.assert_close(got.noise, (std**2 * w @ w)[None], rtol=1e-5, atol=1e-7)
 
@@ -243,7 +243,7 @@ def test_whitened_residual_counts_what_no_image_explains() -> None:
     w = torch.linalg.solve(m, (y.flatten() - a @ x.flatten()))
     for data in (SingularData.of(problem), None):
         got = whitened_residual(problem, data, x, v)
-        torch.testing.assert_close(got.pull.flatten(), a.T @ w)
+        torch.testing.assert_close(got.back_projected.flatten(), a.T @ w)
         torch.testing.assert_close(got.assumed, (w @ m @ w)[None])
         torch.testing.assert_close(got.noise, (std**2 * w @ w)[None])
 

@@ -53,7 +53,9 @@ def floor(task: str) -> float:
 
 def repaired(name: str, task: str) -> Tensor:
     solver = make_solver(registry.solvers[name], OPTIONS.get(name, {}))
-    result = solver(problem(task), load_prior("photo"), samples=max(solver.cloud, SAMPLES.get(name, 1)), seed=0)
+    result = solver(
+        problem(task), load_prior("photo"), samples=max(solver.samples_per_row, SAMPLES.get(name, 1)), seed=0
+    )
     assert result.status == "ok", result.message
     return result.mean.clamp(0, 1)
 

@@ -54,7 +54,7 @@ def grade_all(
             most, left_out = FEWER.get(name, (samples, ()))
             if solver.unmet(problem) or label in left_out:
                 continue
-            count = math.ceil(min(samples, most) / solver.cloud) * solver.cloud
+            count = math.ceil(min(samples, most) / solver.samples_per_row) * solver.samples_per_row
             g = grade_solver(solver, problem, prior, samples=count, seed=seed)
             figures = (g.bias, g.variance_ratio, g.coverage_50, g.coverage_90, g.distance, g.floor)
             texts = [f"{v:.2f}" if v < 1000 else f"{v:.0e}" for v in figures]

@@ -75,6 +75,6 @@ class Descent(NamedTuple):
         return Descent(image, *moments)
 
 
-def falling(rate: float, i: int, steps: int) -> float:
+def cosine_decay(rate: float, i: int, steps: int) -> float:
     """Return a step size that falls from `rate` towards zero along half a cosine."""
     return rate * (1 + math.cos(math.pi * i / steps)) / 2

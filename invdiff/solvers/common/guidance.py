@@ -78,7 +78,7 @@ def data_gradient(problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:
     return value.detach(), gradient
 
 
-def data_pull(run: Run, x: Tensor) -> Tensor:
+def back_projected_residual(run: Run, x: Tensor) -> Tensor:
     """Return `J_A(x)^T (y - A(x))`, like `x`; for a filter as `A^T y - A^T A x`, which is one filter."""
     problem, operator = run.problem, run.problem.operator
     if not isinstance(operator, LinearOperator) or run.short_cut is None:
@@ -90,12 +90,12 @@ class WhitenedResidual(NamedTuple):
     """A residual `y - A x` under an assumed covariance `M = v A A^T + s^2 I`, with `w = M^{-1} (y - A x)`.
 
     Attributes:
-        pull: `A^T w`, `(N, C, H, W)`.
+        back_projected: `A^T w`, `(N, C, H, W)`.
         assumed: `w^T M w`, `(N,)`, float64.
         noise: `s^2 w^T w`, `(N,)`, float64.
     """
 
-    pull: Tensor
+    back_projected: Tensor
     assumed: Tensor
     noise: Tensor
 
@@ -113,21 +113,23 @@ def whitened_residual(problem: Problem, data: SingularData | None, x: Tensor, va
     assert isinstance(operator, LinearOperator) and isinstance(noise, Gaussian)
     rho = distinct(operator, noise.std**2 / variance)
     if data is None:
-        pull = data_step(problem, None, x, rho, iterations=FEW) / variance
-        power = squared(pull)
+        back_projected = data_step(problem, None, x, rho, iterations=FEW) / variance
+        power = squared(back_projected)
         rest = torch.zeros_like(power)
         if noise.std > 0:
-            rest = squared(problem.residual(x + variance * pull)) / noise.std**2  # s^2 w = y - A x - v A A^T w
+            rest = (
+                squared(problem.residual(x + variance * back_projected)) / noise.std**2
+            )  # s^2 w = y - A x - v A A^T w
     else:
         e = data.misfit(x)
         c = e * data.inverse(rho)  # v s w
-        pull = data.spectrum.V(c) / variance
+        back_projected = data.spectrum.V(c) / variance
         power = squared(c) / variance**2
         rest = torch.zeros_like(power)
         if noise.std > 0:
             left = e.mul_(rho / (data.s.square() + rho)) if rho > 0 else e.addcmul_(data.s, c, value=-1)
             rest = (squared(left) + data.outside) / noise.std**2
-    return WhitenedResidual(pull, variance * power + rest, rest)
+    return WhitenedResidual(back_projected, variance * power + rest, rest)
 
 
 def toward_data(

@@ -18,7 +18,7 @@ from ...priors import Prior, photograph_gaussian
 from ...problem import Problem
 from .noise_models import noise_level
 
-DROWNED = 20.0  # sigma_max / std from which on the centre does not matter
+FULL_RANGE = 20.0  # sigma_max / std from which on the centre does not matter
 
 
 def center(problem: Problem, prior: Prior) -> Tensor:
@@ -28,7 +28,7 @@ def center(problem: Problem, prior: Prior) -> Tensor:
     """
     y, operator = problem.measurement, problem.operator
     zeros = torch.zeros((len(problem), *operator.in_shape), dtype=y.dtype, device=y.device)
-    if prior.sigma_max >= DROWNED * prior.std:
+    if prior.sigma_max >= FULL_RANGE * prior.std:
         return zeros
     if not isinstance(operator, LinearOperator) or operator.in_shape[0] not in (1, 3):
         return zeros + 0.5

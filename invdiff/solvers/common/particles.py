@@ -143,7 +143,7 @@ class ParticleSolver(IterativeSolver):
         check_count(self, "particles")
 
     @property
-    def cloud(self) -> int:
+    def samples_per_row(self) -> int:
         """The number of particles."""
         return self.particles
 
@@ -156,7 +156,7 @@ class ParticleSolver(IterativeSolver):
         """Return levels in geometric progression, over the range of DDPM's chain, and below the noise of the data."""
         return geometric_levels(self.steps, *level_range(prior, problem, lowest_share(self.steps)))
 
-    def clouds(self, c: Tensor) -> Tensor:
+    def replicate(self, c: Tensor) -> Tensor:
         """Return images as clouds of P copies, `(N, C, H, W)` to `(N, P, C, H, W)`."""
         return c[:, None].expand(-1, self.particles, *c.shape[1:])
 
@@ -176,7 +176,7 @@ def survivors(run: Run, log_weights: Tensor, resample: Resampling) -> Tensor:
     return resample(normalized(log_weights), u)
 
 
-def pick(x: Tensor, index: Tensor) -> Tensor:
+def select(x: Tensor, index: Tensor) -> Tensor:
     """Return the particles `x[n, index[n, j]]`, like `x`, `(N, P, ...)`."""
     return x[torch.arange(len(x), device=x.device)[:, None], index]
 

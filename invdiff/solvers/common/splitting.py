@@ -30,7 +30,7 @@ from ...operators.numerics.linalg import least_squares
 from ...problem import Problem
 from ...transitions import langevin_log_acceptance
 from .data_step import data_step
-from .guidance import data_pull, image_scale
+from .guidance import back_projected_residual, image_scale
 from .initial_state import center
 from .run import Run
 
@@ -176,7 +176,7 @@ def likelihood_score(run: Run, x: Tensor, *, std: float | None = None) -> Tensor
     """
     problem = likelihood_problem(run)
     if isinstance(problem.noise, Gaussian):
-        return data_pull(run, x) / (std or problem.noise.std) ** 2
+        return back_projected_residual(run, x) / (std or problem.noise.std) ** 2
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
         (g,) = torch.autograd.grad(problem.log_likelihood(leaf).sum(), leaf)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 
-def travel(steps: int, length: int, repeats: int) -> list[int]:
+def time_travel_positions(steps: int, length: int, repeats: int) -> list[int]:
     """Return the positions of a walk, from 0 to `steps`; every rise is one position of `-length`.
 
     Args:
@@ -28,9 +28,9 @@ def travel(steps: int, length: int, repeats: int) -> list[int]:
         https://arxiv.org/abs/2201.09865, section 4.2 and appendix B.
 
     Example:
-        >>> travel(4, 2, 2)
+        >>> time_travel_positions(4, 2, 2)
         [0, 1, 2, 3, 1, 2, 3, 4]
-        >>> descents(travel(250, 10, 10))
+        >>> count_descents(time_travel_positions(250, 10, 10))
         2410
     """
     left = {steps - 1 - j: repeats - 1 for j in range(0, steps - length, length)}
@@ -45,11 +45,11 @@ def travel(steps: int, length: int, repeats: int) -> list[int]:
     return walk
 
 
-def walk_levels(levels: Tensor, walk: Sequence[int]) -> Tensor:
+def levels_at(levels: Tensor, walk: Sequence[int]) -> Tensor:
     """Return the noise levels at the positions of a walk, like `levels`."""
     return levels[torch.tensor(list(walk))]
 
 
-def descents(walk: Sequence[int]) -> int:
+def count_descents(walk: Sequence[int]) -> int:
     """Return how many steps of a walk go down in noise: one network evaluation each."""
     return sum(b > a for a, b in pairwise(walk))
