@@ -62,7 +62,7 @@ OPERATORS: dict[str, OperatorEntry] = {
     "inpainting": OperatorEntry(
         "invdiff.operators:Inpainting", "missing pixels: box, random or any mask", photographic=True, takes_mask=True
     ),
-    "jpeg": OperatorEntry("invdiff.operators:JPEG", "compression; gradients pass the rounding", photographic=True),
+    "jpeg": OperatorEntry("invdiff.operators:JPEG", "compression; gradients ignore the rounding", photographic=True),
     "mri": OperatorEntry(
         "invdiff.operators:MRI", "frequencies under a mask, one coil; real or complex images", complex_valued=True
     ),
@@ -95,13 +95,13 @@ SOLVERS: dict[str, SolverEntry] = {
     ),
     "daps": SolverEntry(
         "invdiff.solvers:DAPS",
-        "decoupled annealing: draw a clean image, noise it anew",
+        "decoupled annealing: draw a clean image, add new noise",
         paper="Zhang et al. 2025",
         needs="vjp",
     ),
     "dcps": SolverEntry(
         "invdiff.solvers:DCPS",
-        "divide and conquer: variational steps towards posteriors on the way",
+        "divide and conquer: variational steps through intermediate posteriors",
         paper="Janati et al. 2024",
         needs="gaussian vjp",
     ),
@@ -143,7 +143,7 @@ SOLVERS: dict[str, SolverEntry] = {
     ),
     "ilvr": SolverEntry(
         "invdiff.solvers:ILVR",
-        "diffusion with what is seen replaced at every step",
+        "diffusion with the measured part replaced at every step",
         paper="Choi et al. 2021",
         needs="linear",
     ),
@@ -156,7 +156,7 @@ SOLVERS: dict[str, SolverEntry] = {
     ),
     "map": SolverEntry(
         "invdiff.solvers:MAP",
-        "most probable image by gradients along falling noise levels",
+        "most probable image by gradients along decreasing noise levels",
         paper="Laumont et al. 2023",
         needs="vjp",
         point=True,
@@ -197,7 +197,7 @@ SOLVERS: dict[str, SolverEntry] = {
     ),
     "pinv": SolverEntry(
         "invdiff.solvers:PseudoInverse",
-        "least squares of least norm, without a prior: the floor",
+        "least squares of least norm, without a prior: the baseline",
         needs="linear",
         point=True,
     ),

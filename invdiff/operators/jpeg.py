@@ -53,7 +53,7 @@ class JPEG(Operator):
     """
 
     name = "jpeg"
-    summary = "compression; gradients pass the rounding"
+    summary = "compression; gradients ignore the rounding"
     photographic = True
     exact_gradient = False
 

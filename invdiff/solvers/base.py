@@ -1,8 +1,8 @@
-"""What every posterior solver does alike: the call.
+"""The base class of all posterior solvers: the call.
 
-Here stand the checks before any work, the random streams, the batches, the count of network evaluations, the progress
-bar and the watch for values that are not finite. A solver's own file holds its mathematics: `draw`, which makes one
-image of each row of a batch, or, for an `IterativeSolver`, its noise levels and one step between two of them.
+It has the checks before any work, the random streams, the batches, the count of network evaluations, the progress bar
+and the check for values that are not finite. A solver's own file has its mathematics: `draw`, which returns one image
+for each row of a batch, or, for an `IterativeSolver`, its noise levels and one step between two of them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from .common.progress import Progress, progress_bar
 from .common.run import Run, Unsolved
 from .common.search import Ranges
 
-UNSOLVED = 0.1  # relative residual of a linear solve from which on it is worth a word
-BATCH_VALUES = 2**22  # pixel values that are worked on at once, unless the caller says how many samples
+UNSOLVED = 0.1  # relative residual of a linear solve above which the user is told
+BATCH_VALUES = 2**22  # pixel values that are processed at once, if the caller gives no number of samples
 
 NEEDS = {
     "linear": "a linear operator",
@@ -55,12 +55,12 @@ APPROXIMATE = (
 
 
 class SolverType(abc.ABCMeta):
-    """The type of solver classes: one that has `levels` and `step`, but names `Solver` as its base, is iterative.
+    """The metaclass of solvers: a class with `levels` and `step` and the base `Solver` becomes iterative.
 
-    `Solver` had the loop before `IterativeSolver` was a class of its own; what was written then goes on to work.
+    `Solver` had the loop before `IterativeSolver` became a separate class, so older subclasses continue to work.
 
     Attributes:
-        loop: `IterativeSolver`, as soon as there is that class.
+        loop: `IterativeSolver`, once it is defined.
     """
 
     loop: ClassVar[type | None] = None
@@ -68,13 +68,13 @@ class SolverType(abc.ABCMeta):
     def __new__(
         mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, owns_loop: bool = False
     ) -> SolverType:
-        """Make the class, with `IterativeSolver` among its bases where it needs the loop.
+        """Make the class, with `IterativeSolver` as a base if it needs the loop.
 
         Args:
             mcls: this type.
             name: of the class.
-            bases: as they were written.
-            namespace: what the class defines.
+            bases: the given bases.
+            namespace: of the class.
             owns_loop: whether this is `IterativeSolver` itself.
         """
         steps = "levels" in namespace or ("step" in namespace and "draw" not in namespace)
@@ -92,19 +92,19 @@ class SolverType(abc.ABCMeta):
 class Solver(metaclass=SolverType):
     """A posterior sampler: hyper-parameters as a frozen dataclass, called on a problem and a prior.
 
-    A subclass gives `needs` and `draw`. One that repeats a step derives from `IterativeSolver`.
+    A subclass defines `needs` and `draw`. A solver that repeats a step derives from `IterativeSolver`.
 
     Attributes:
-        name: under which the registry lists it; "" for a class that is not listed.
+        name: in the registry; "" for a class that is not listed.
         summary: one line for listings.
-        paper: authors and year; "" for what is no paper's.
-        needs: what a problem must offer, of {"linear", "svd", "gaussian", "vjp"}. A solver that differentiates the
-            prior refuses one without a gradient at its first evaluation.
-        lower: the step size, to be lowered when the solver diverges; "" if it has none.
+        paper: authors and year; "" if there is no paper.
+        needs: properties that a problem must have, of {"linear", "svd", "gaussian", "vjp"}. A solver that
+            differentiates the prior refuses one without a gradient at its first evaluation.
+        lower: the step size, to be lowered if the solver diverges; "" if it has none.
         limit: the parameter in whose limit the samples are exact; "" for an approximate solver.
-        point: whether the solver draws nothing, so that all its samples are one estimate.
-        approximates: whether noise that is not Gaussian is replaced by the Gaussian noise nearest to it, for a solver
-            that knows the data only through a sum of squares; see `noise_models`.
+        point: whether the solver gives one estimate, so all samples are equal.
+        approximates: whether noise that is not Gaussian is replaced by its Gaussian approximation, for a solver that
+            uses the data only in a sum of squares; see `noise_models`.
         search: ranges of the parameters that `invdiff tune` searches.
     """
 
@@ -120,16 +120,16 @@ class Solver(metaclass=SolverType):
 
     @property
     def evaluations(self) -> int:
-        """Network evaluations that one row takes; the count is compared with it."""
+        """Number of network evaluations of one row; it is compared with the count."""
         return int(getattr(self, "steps", 0))
 
     @property
     def samples_per_row(self) -> int:
-        """How many samples one row gives: 1, or the number of particles."""
+        """Number of samples of one row: 1, or the number of particles."""
         return 1
 
     def draw(self, run: Run) -> Tensor:
-        """Return the images of a batch, `(N, C, H, W)`, or `(N, cloud, C, H, W)` for clouds of particles.
+        """Return the images of a batch, `(N, C, H, W)`, or `(N, P, C, H, W)` for P particles.
 
         Args:
             run: the batch; a method with several steps calls `run.advance` after each of its `ticks`.
@@ -138,7 +138,7 @@ class Solver(metaclass=SolverType):
         raise UserTypeError(f"{name}: expected a method draw, or levels and step as an IterativeSolver has; define it")
 
     def ticks(self, levels: tuple[float, ...]) -> int:
-        """Return how often `draw` calls `run.advance`; 0 for a method of one piece.
+        """Return the number of calls of `run.advance` in `draw`; 0 for a method without steps.
 
         Args:
             levels: noise levels of the run; none for a solver that is no `IterativeSolver`.
@@ -160,16 +160,16 @@ class Solver(metaclass=SolverType):
         Args:
             problem: operator, noise and measurements, `(B, ...)`.
             prior: the prior over images.
-            samples: S, how many samples of each image.
+            samples: S, number of samples of each image.
             seed: non-negative integer; sample `s` of image `b` depends on `(seed, b, s)` alone.
-            batch_size: how many samples are drawn at once; as many as fit about 4 million pixel values unless given.
+            batch_size: number of samples that are drawn at once; by default about 4 million pixel values.
             progress: whether to show a progress bar, or a function called with (steps done, steps in all).
 
         Returns:
-            The samples `(B, S, C, H, W)` and how they were made.
+            The samples `(B, S, C, H, W)` and a record of the run.
 
         Raises:
-            ValueError: the problem lacks what the solver needs, or does not fit the prior.
+            ValueError: the problem does not meet the solver's needs, or does not fit the prior.
         """
         self._check(problem, prior, samples, seed, batch_size)
         white = white_problems(problem, self.approximates)
@@ -182,7 +182,7 @@ class Solver(metaclass=SolverType):
     ) -> Reconstruction:
         """Draw the samples of a problem that has passed the checks, batch by batch; see `__call__` for the arguments.
 
-        The noise is white where it is Gaussian.
+        Gaussian noise is white here.
         """
         levels = self._noise_levels(problem, prior)
         rows_per_image = -(-samples // self.samples_per_row)
@@ -232,21 +232,21 @@ class Solver(metaclass=SolverType):
             return choose(good, out, zeros_of(out))
 
     def note_divergence(self, run: Run, good: Tensor, where: str, state: Any, i: int) -> None:
-        """Keep what diverged first, and what to change.
+        """Record the first divergence, and its remedy.
 
         Args:
             run: the batch.
-            good: which rows are as they should be, `(N,)`.
-            where: at which step, in words.
-            state: the state before, which is finite.
-            i: number of its noise level.
+            good: whether each row is finite, `(N,)`.
+            where: description of the step.
+            state: the finite state before.
+            i: index of its noise level.
         """
         lower = f"{self.lower}={getattr(self, self.lower)}" if self.lower else ""
         if not run.failure:
             run.failure = describe_divergence(run, type(self).__name__, lower, good, where, state, i)
 
     def _describe_unsolved(self, unsolved: Unsolved | None) -> str:
-        """Return a line about a linear solve whose residual matters, else ""."""
+        """Return a line about a linear solve with a large residual, else ""."""
         if unsolved is None or unsolved.residual <= UNSOLVED:
             return ""
         name = type(self).__name__
@@ -259,7 +259,7 @@ class Solver(metaclass=SolverType):
 
     @classmethod
     def unmet(cls, problem: Problem) -> list[str]:
-        """Return which of the solver's needs a problem does not meet, sorted."""
+        """Return the solver's needs that a problem does not meet, sorted."""
         if problem.noise.is_gaussian:
             problem = whitened(problem).problem
         op = problem.operator
@@ -302,15 +302,15 @@ def _alternatives(problem: Problem) -> str:
 
 
 def _gather_evidence(runs: list[Run], images: int) -> Tensor | None:
-    """Average the evidence of each image over its clouds: the estimates are unbiased before the logarithm."""
+    """Average the evidence of each image over its rows; the estimates are unbiased before the logarithm."""
     if not runs or any(r.log_evidence is None for r in runs):
         return None
     rows = torch.cat([r.log_evidence.double().cpu() for r in runs if r.log_evidence is not None]).reshape(images, -1)
-    return rows.nan_to_num(nan=-math.inf).logsumexp(1) - math.log(rows.shape[1])  # NaN: of a run that diverged
+    return rows.nan_to_num(nan=-math.inf).logsumexp(1) - math.log(rows.shape[1])  # NaN: a diverged run
 
 
 def _gather_estimate(runs: list[Run], images: int) -> Tensor | None:
-    """Return the mean of each image's estimates over its samples, where the solver has some."""
+    """Return the mean of each image's estimates over its samples, if the solver has any."""
     if not runs or any(r.estimate is None for r in runs):
         return None
     rows = torch.cat([r.estimate for r in runs if r.estimate is not None])
@@ -333,11 +333,11 @@ def parameters(solver: type[Solver]) -> dict[str, dataclasses.Field[object]]:
 
 
 def make_solver(cls: type[Solver], options: dict[str, object]) -> Solver:
-    """Build a solver from named options, as the command line and suites give them.
+    """Build a solver from named options, as from the command line and suites.
 
     Args:
         cls: the solver class.
-        options: values by name; integers are taken where floats are expected.
+        options: values by name; integers are accepted where floats are expected.
 
     Raises:
         ValueError: an unknown option (the message names the nearest known one) or a value of the wrong type.

@@ -1,21 +1,18 @@
 """Decoupled annealing posterior sampling (DAPS).
 
-States of neighbouring levels are not tied together: at each level a clean image is drawn and noised anew, so that a
-wrong turn at a high level can be undone at a lower one:
+States of neighbouring levels are decoupled: at each level a clean image is drawn and new noise is added, so an error at
+a high level can be corrected at a lower one:
 
     x0_hat  = the end of the probability flow from x_t, in a few Euler steps
     x0_y    ~ p(y | x_0) N(x_0; x0_hat, r_t^2 I)
     x_{t-1} = x0_y + sigma_{t-1} n
 
-with `r_t` the spread of `p(x_0 | x_t)`. A white Gaussian prior of the data's standard deviation `v` would have
-`1 / w_t^2 = 1 / sigma_t^2 + 1 / v^2`; pixels tell of each other, so that it is narrower. How much, the state itself
-tells: `x_t - E[x_0 | x_t]` is orthogonal to what the denoiser leaves open, hence
+with the spread `r_t` of `p(x_0 | x_t)`, estimated from the state, see `spread`:
 
     E ||x_0 - E[x_0 | x_t]||^2 = d sigma_t^2 - E ||x_t - E[x_0 | x_t]||^2,      d pixels.
 
-The first step of the flow has asked for that estimate, so that it costs nothing. Noise of variance `2 sigma_t^4 / d`
-stands in it: it is averaged with `w_t^2`, by the inverse variances, that of `w_t^2` being taken for `w_t^4 / 64`. It
-corrects itself: where draws were too wide, `x_t` has more noise than `sigma_t`, and the next spread is narrower.
+The first step of the flow has this estimate already, so it costs nothing. It is self-correcting: after draws that were
+too wide, `x_t` has more noise than `sigma_t`, and the next spread is smaller.
 """
 
 from __future__ import annotations
@@ -50,7 +47,7 @@ class DAPS(IterativeSolver):
         steps: number of noise levels; the authors take 200, and 50 for their fast version.
         inner: Euler steps of the probability flow at each level; the authors take 5, and 2 for their fast version.
         spread: factor of `r_t`.
-        matched: whether `r_t` is the denoiser's error, as above; else it is `w_t`.
+        matched: whether `r_t` is the denoiser's error, as above; else it is `w_t`, the spread for white images.
         moves: length of the Markov chain for operators or noise that are not linear and Gaussian; the authors take 100.
 
     References:
@@ -58,16 +55,16 @@ class DAPS(IterativeSolver):
         https://arxiv.org/abs/2407.01521, algorithm 1.
 
     Differs:
-        The authors' code gives the likelihood a standard deviation `tau = 0.01` whatever the noise, runs 100 unadjusted
-        Langevin steps too short to reach their stationary law, and stops at level 0.1: its samples are points near the
-        mode, with too little spread. Here the noise is the problem's, the draw is exact for a linear operator and
-        Gaussian noise and has Metropolis' test for others, and the levels go down to 0.01. Their `r_t = sigma_t` is
-        wider than any image at high levels, and at low ones adds noise that the denoiser is not told of, which their
-        short chains hardly draw. With an exact draw even `w_t` is too wide: on a photograph of 64 x 64 pixels, blurred
-        or shrunk, it ends 4 and 6 dB below the measurement, and matched 2 and 1 dB above. The match stays above 0.6
-        `w_t`: a state that a draw has left more noise in than `sigma_t` would call for less and less. On exact
-        problems matching changes little: images gain (variance 1.35 and 1.20 of the posterior's, for 1.44 and 1.25),
-        the mixture of 25 modes has bias 1.0 for 0.9.
+        The authors' code gives the likelihood a standard deviation `tau = 0.01` for every noise, takes 100 unadjusted
+        Langevin steps that are too short to reach their stationary distribution, and stops at level 0.1, so its samples
+        are points near the mode, with too little spread. Here the noise is that of the problem, the draw is exact for a
+        linear operator and Gaussian noise and has Metropolis' test for others, and the lowest level is 0.01. Their `r_t
+        = sigma_t` is wider than any image at high levels. At low levels it adds noise that the denoiser does not
+        account for; their short chains hardly draw it. With an exact draw even `w_t` is too wide: on a photograph of 64
+        x 64 pixels, blurred or downsampled, the result is 4 and 6 dB below the measurement; matched it is 2 and 1 dB
+        above. The matched spread is at least 0.6 `w_t`, because it would decrease further and further for a state with
+        more noise than `sigma_t`. On exact problems matching has little effect: images improve (variance 1.35 and 1.20
+        of the posterior's, for 1.44 and 1.25), the mixture of 25 modes has bias 1.0 for 0.9.
 
     Example:
         >>> DAPS(steps=200, inner=5).evaluations
@@ -81,7 +78,7 @@ class DAPS(IterativeSolver):
     moves: int = 50
 
     name: ClassVar[str] = "daps"
-    summary: ClassVar[str] = "decoupled annealing: draw a clean image, noise it anew"
+    summary: ClassVar[str] = "decoupled annealing: draw a clean image, add new noise"
     paper: ClassVar[str] = "Zhang et al. 2025"
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
     search: ClassVar[Ranges] = {"moves": Range(10, 100)}
@@ -97,13 +94,13 @@ class DAPS(IterativeSolver):
         return self.steps * self.inner
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return Karras' levels, as far as the prior can be trusted, and 0."""
+        """Return Karras' levels within the prior's range, and 0."""
         r = prior.std / 0.5
         low, high = max(LEVELS[0] * r, prior.sigma_min), min(LEVELS[1] * r, prior.sigma_max)
         return karras_levels(self.steps, low, high)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        """Follow the flow to a clean image, draw with the data, and noise the draw."""
+        """Follow the flow to a clean image, draw with the data, and add noise."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         flow = karras_levels(self.inner, min(max(run.levels[-2], run.prior.sigma_min), sigma), sigma).tolist()
         spread: float | Tensor = self.spread / math.hypot(1 / sigma, 1 / run.prior.std)

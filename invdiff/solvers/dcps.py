@@ -66,7 +66,7 @@ class DCPS(IterativeSolver):
     gamma: float = 0.01
 
     name: ClassVar[str] = "dcps"
-    summary: ClassVar[str] = "divide and conquer: variational steps towards posteriors on the way"
+    summary: ClassVar[str] = "divide and conquer: variational steps through intermediate posteriors"
     paper: ClassVar[str] = "Janati et al. 2024"
     needs: ClassVar[frozenset[str]] = frozenset({"gaussian", "vjp"})
     lower: ClassVar[str] = "rate"

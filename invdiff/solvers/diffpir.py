@@ -1,15 +1,15 @@
 """Denoising diffusion for plug-and-play restoration (DiffPIR).
 
-Half-quadratic splitting along the noise levels: the denoiser's estimate is the prior's side, a proximal step is the
-data's side, and the noise that is put back is part predicted, part fresh:
+Half-quadratic splitting along the noise levels: the denoiser's estimate is the prior step, a proximal step is the data
+step, and the noise that is added back is partly predicted, partly fresh:
 
     x0_hat  = E[x_0 | x_t]
     x0_y    = argmin_x ||y - A(x)||^2 / (2 lambda s^2) + ||x - x0_hat||^2 / (2 sigma_t^2)
     eps     = (x_t - x0_y) / sigma_t
     x_{t-1} = x0_y + sigma_{t-1} (sqrt(1 - zeta) eps + sqrt(zeta) n)
 
-with `s` the standard deviation of the measurement's noise. In variance-exploding coordinates no factor is left of the
-published ones.
+with the standard deviation `s` of the measurement's noise. In variance-exploding coordinates the published factors
+cancel.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ class DiffPIR(IterativeSolver):
 
     Attributes:
         steps: number of noise levels, and of network evaluations; the authors use 20 to 100.
-        weight: `lambda`, how much wider than its noise the data are taken to be, as a factor of the variance. The
-            authors' code has 7 for blurs, in a convention that makes it 7 / 4 here.
-        zeta: share of fresh noise in [0, 1]; the authors' code has 0.3 for blurs and 1 for inpainting.
+        weight: `lambda`, factor of the variance of the data's noise. The authors' code has 7 for blurs, in a convention
+            that makes it 7 / 4 here.
+        zeta: fraction of fresh noise in [0, 1]; the authors' code has 0.3 for blurs and 1 for inpainting.
 
     References:
         Denoising Diffusion Models for Plug-and-Play Image Restoration (Zhu et al., 2023),
         https://arxiv.org/abs/2305.08995, algorithm 1.
 
     Differs:
-        The authors' code divides a noise level on [0, 1] by a `sigma_t` on [-1, 1], so that its `lambda` is four times
-        ours; it starts at the measurement, skips the data's side at the last level, and returns a state of the lowest
-        level with its noise: here the walk starts in pure noise and ends at level 0. A nonlinear operator has
+        The authors' code divides a noise level on [0, 1] by a `sigma_t` on [-1, 1], so its `lambda` is four times that
+        of this class. It starts at the measurement, omits the data step at the last level, and returns a state of the
+        lowest level with its noise; this class starts in pure noise and ends at level 0. A nonlinear operator has
         Gauss-Newton steps for the proximal step, where the paper takes one gradient step.
 
     Example:
@@ -73,7 +73,7 @@ class DiffPIR(IterativeSolver):
         check_number(self, "zeta", 0, 1)
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels whose times stand closer the lower they are: `1 - sqrt(u)` of the span, `u` uniform."""
+        """Return levels with times that are closer at low levels: `1 - sqrt(u)` of the range, `u` uniform."""
         r = prior.std / 0.5
         low, high = published_range(prior)
         vp = VP()
@@ -83,7 +83,7 @@ class DiffPIR(IterativeSolver):
         return torch.cat([levels, levels.new_zeros(1)])
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        """Denoise, take the proximal step, and put noise back."""
+        """Denoise, take the proximal step, and add noise."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         x0 = data_mode(run, run.denoise(x, sigma), sigma, noise_scale=math.sqrt(self.weight))
         if sigma_next == 0:

@@ -1,12 +1,12 @@
 """Filtering posterior sampling (FPS-SMC): a particle filter along a noised measurement.
 
-A measurement for every level is drawn first, by noising `y` with what the image's own noise would be in it, down DDIM's
-path with the share `c` of fresh noise:
+A measurement for every level is drawn first. The noise of the image at that level, mapped by `A`, is added to `y`,
+along DDIM's path with the fraction `c` of fresh noise:
 
     y_T = y + sigma_T A n,        y_{t-1} = y + sqrt(1 - c) (sigma_{t-1} / sigma_t) (y_t - y) + sqrt(c) sigma_{t-1} A n
 
-so that `y_t - A x_t` is the noise of `y` alone. The particles then follow the same transition, each level's measurement
-being taken as a new one:
+so `y_t - A x_t` is the noise of `y` alone. The particles then follow the same transition, and the measurement of each
+level is treated as a new one:
 
     m_t     = x0_hat + sqrt(1 - c) (sigma_{t-1} / sigma_t) (x_t - x0_hat),      s_t^2 = c sigma_{t-1}^2
     w_j     = N(y_{t-1}; A m_t^j, s_t^2 A A^T + sigma_y^2 I)
@@ -30,7 +30,7 @@ from .common.search import Range, Ranges
 
 
 class Filtered(NamedTuple):
-    """Clouds `(N, P, C, H, W)` and the noised data of their level, in the coefficients of the image."""
+    """Particles `(N, P, C, H, W)` and the noised data of their level, in the coefficients of the image."""
 
     x: Tensor
     a: Tensor
@@ -40,24 +40,24 @@ class Filtered(NamedTuple):
 class FPS(pf.ParticleSolver):
     """Particle filter along a noised measurement, for operators with a closed-form singular value decomposition.
 
-    The authors prove that it draws from the posterior as the particles grow. That is the posterior of the chain of
-    transitions and measurements above, and it is the one that is sought under two conditions:
+    The authors prove convergence to a posterior in the limit of many particles. This is the posterior of the chain of
+    transitions and measurements above. It is the posterior of the problem under two conditions:
 
-    - The transitions are those of the prior. DDPM's are, in the limit of small steps: theirs is the share of fresh
-      noise `1 - (sigma_{t-1} / sigma_t)^2`. A fixed `c` forgets the particle and aims at the mean `x0_hat` anew at
-      every level, however many there are. On a Gaussian without noise the variance is 0.55 and 0.57 of the posterior's
-      at 60 and 240 levels for `c = 0.95`; with `ancestral` 0.86, 0.96, and 1.00 at 960.
-    - There is no noise. The chain has a fresh one in every `y_t`, though that of `y` is but one: with it the variance
+    - The transitions are those of the prior. DDPM's transitions are, in the limit of small steps; they have the
+      fraction of fresh noise `1 - (sigma_{t-1} / sigma_t)^2`. With a fixed `c` a particle moves to the mean `x0_hat` at
+      every level, for any number of levels. On a Gaussian without noise the variance is 0.55 and 0.57 of the
+      posterior's at 60 and 240 levels for `c = 0.95`; with `ancestral` 0.86, 0.96, and 1.00 at 960.
+    - There is no noise. The chain has fresh noise in every `y_t`, but `y` has noise only once: with noise the variance
       is 0.44 and 0.46, with `ancestral` 0.65 and 0.76 at 240.
 
-    So with the published `c` it is approximate, and too sure; and the authors' code, on the same Gaussian with noise
-    0.05 and 1000 levels, leaves 0.65 of the variance where nothing was measured and 0.30 elsewhere.
+    So the method with the published `c` is approximate, and its variance is too small. The authors' code, on the same
+    Gaussian with noise 0.05 and 1000 levels, has 0.65 of the variance where nothing was measured and 0.30 elsewhere.
 
     Attributes:
         steps: noise levels; the authors use 1000.
         particles: P, in each cloud; the authors have 1 to 20.
-        c: share of fresh noise in a transition; the authors' code has 0.95.
-        ancestral: whether the share is DDPM's at each level, and `c` is not used.
+        c: fraction of fresh noise in a transition; the authors' code has 0.95.
+        ancestral: whether the fraction is that of DDPM at each level; `c` is then not used.
         resample: how survivors are drawn.
 
     References:
@@ -65,10 +65,10 @@ class FPS(pf.ParticleSolver):
         https://openreview.net/forum?id=tplXNcHZs1, algorithm 2.
 
     Differs:
-        The authors' code draws the survivors after the move; weights do not depend on the move, so here they come
-        first, and no two particles are the same. It returns one particle, here all of them. The noise of `y` is that
-        of the problem, where the code has 0.05 for every task; its levels are those of the network, here they are in
-        geometric progression. Both end with `x0_hat`; here what an exact measurement says is then put in.
+        The authors' code resamples after the move. The weights do not depend on the move, so this class resamples
+        first, and no two particles are equal. The code returns one particle, this class all of them. The noise of `y`
+        is that of the problem; in the code it is 0.05 for every task. Levels are in geometric progression, in the code
+        those of the network. Both end with `x0_hat`; here an exact measurement then replaces its coefficients.
 
     Example:
         >>> FPS(particles=4).samples_per_row
@@ -89,7 +89,7 @@ class FPS(pf.ParticleSolver):
         check_number(self, "c", 0, 1, positive=True)
 
     def start(self, run: Run) -> Filtered:
-        """Draw the first measurement, and particles of the prior that have seen it."""
+        """Draw the first measurement, and particles of the prior conditioned on it."""
         spectrum, a, tau = run.data_levels
         c, sigma = center(run.problem, run.prior), run.levels[0]
         first = a + sigma * spectrum.Vt(run.randn(c))
@@ -98,7 +98,7 @@ class FPS(pf.ParticleSolver):
         return Filtered(pf.tilted_draw(spectrum, x, z, sigma, first, tau**2, run.randn(x))[0], first)
 
     def step(self, run: Run, state: Filtered, i: int) -> Filtered:
-        """Draw the next measurement, weigh by it, choose the survivors and move them."""
+        """Draw the next measurement, weight the particles by it, resample and move them."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         spectrum, a, tau = run.data_levels
         share = 1 - (sigma_next / sigma) ** 2 if self.ancestral else self.c

@@ -53,7 +53,7 @@ class ILVR(IterativeSolver):
     free: float = 0.0
 
     name: ClassVar[str] = "ilvr"
-    summary: ClassVar[str] = "diffusion with what is seen replaced at every step"
+    summary: ClassVar[str] = "diffusion with the measured part replaced at every step"
     paper: ClassVar[str] = "Choi et al. 2021"
     needs: ClassVar[frozenset[str]] = frozenset({"linear"})
     approximates: ClassVar[bool] = True

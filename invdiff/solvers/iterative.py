@@ -1,6 +1,6 @@
-"""Solvers that repeat a step, most of them down noise levels `sigma_T > ... > sigma_0 = 0`.
+"""Solvers that repeat a step, most of them along noise levels `sigma_T > ... > sigma_0 = 0`.
 
-A step turns a state at one level into a state at the next. A state is a tensor with a row for each sample, or a named
+A step maps a state at one level to a state at the next. A state is a tensor with a row for each sample, or a named
 tuple of such tensors whose first entry is the image.
 """
 
@@ -27,9 +27,9 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, kw_only=True)
 class IterativeSolver(Solver, owns_loop=True):
-    """A solver that walks down noise levels.
+    """A solver with steps along decreasing noise levels.
 
-    A subclass gives `levels` and `step`; where it must, also `start` and `finish`.
+    A subclass defines `levels` and `step`, and if necessary `start` and `finish`.
     """
 
     @abc.abstractmethod
@@ -41,17 +41,17 @@ class IterativeSolver(Solver, owns_loop=True):
         """Take the state `x`, `(N, C, H, W)`, from level `run.levels[i]` to `run.levels[i + 1]`."""
 
     def start(self, run: Run) -> Any:
-        """Return the state at the first level, `x_T = c + sigma_T n`, around the centre that `center` chooses."""
+        """Return the state at the first level, `x_T = c + sigma_T n`, with the centre `c` of `center`."""
         c = center(run.problem, run.prior)
         return c + run.levels[0] * run.randn(c)
 
     def finish(self, run: Run, x: Any) -> Tensor:
-        """Return the images of the last state, `(N, C, H, W)`, or `(N, cloud, C, H, W)` for a cloud of particles."""
+        """Return the images of the last state, `(N, C, H, W)`, or `(N, P, C, H, W)` for P particles."""
         out: Tensor = image_of(x)
         return out
 
     def draw(self, run: Run) -> Tensor:
-        """Walk down the levels."""
+        """Take all steps along the levels."""
         state = repeat(self, run, self.start(run), self.step, len(run.levels) - 1)
         out = self.finish(run, state)
         good = inside(out, math.inf)
@@ -69,16 +69,16 @@ class IterativeSolver(Solver, owns_loop=True):
 
 
 def repeat(solver: Solver, run: Run, state: S, step: Callable[[Run, S, int], S], steps: int) -> S:
-    """Take steps with the watch for divergence; rows that diverge keep their last finite state.
+    """Take steps with checks for divergence; rows that diverge keep their last finite state.
 
     Args:
-        solver: whose steps they are.
+        solver: the solver of the steps.
         run: the batch.
         state: the first state.
         step: from the batch, a state and the step's number, from 0, to the next state.
-        steps: how many are taken.
+        steps: number of steps.
     """
-    # What takes no steps cannot diverge: the inverse of a blur may be that large.
+    # A method without steps cannot diverge; the inverse of a blur may be that large.
     bound = divergence_bound(run.prior.std, *run.levels[:1]) if steps else math.inf
     good = inside(image_of(state), bound)
     if not bool(good.all()):

@@ -54,7 +54,7 @@ class MAP(IterativeSolver):
     rate: float = 0.05
 
     name: ClassVar[str] = "map"
-    summary: ClassVar[str] = "most probable image by gradients along falling noise levels"
+    summary: ClassVar[str] = "most probable image by gradients along decreasing noise levels"
     paper: ClassVar[str] = "Laumont et al. 2023"
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
     point: ClassVar[bool] = True

@@ -1,9 +1,9 @@
 """Monte Carlo guided diffusion (MCGDiff): a particle filter in the singular basis of a linear operator.
 
 With `A = U diag(s) V^T`, the data `a_i = (U^T y)_i / s_i = (V^T x_0)_i + tau_i n`, `tau_i = sigma_y / s_i`, have the
-law of coefficient i of a noisy image at level `tau_i`. So conditioning on `y` is to condition the diffusion on
-`(V^T x_{tau_i})_i = a_i`: inpainting without noise, each coefficient at a level of its own. Down to `rho_i`, the last
-of the filter's levels at or above which `tau_i` stands, the particles are weighed with potentials
+distribution of coefficient i of a noisy image at level `tau_i`. So conditioning on `y` means to condition the diffusion
+on `(V^T x_{tau_i})_i = a_i`: inpainting without noise, with a level for each coefficient. Down to `rho_i`, the highest
+of the filter's levels that is at most `tau_i`, the particles are weighted with potentials
 
     g_t(x) = prod_{i : rho_i <= sigma_t} N(a_i; m_i + gamma_i (V^T x - m)_i, gamma_i (sigma_t^2 - rho_i^2) + q_i)
     gamma_i = (v_i + rho_i^2) / (v_i + sigma_t^2),      q_i = tau_i^2 - rho_i^2,
@@ -14,8 +14,8 @@ which is `p(a_i | x_t)` for coefficients that are `N(m_i, v_i)` under the prior.
     w_j      = [integral p(x_{t-1} | x_t^j) g_{t-1}(x_{t-1})] / g_t(x_t^j)
     x_{t-1}^j ~ p(x_{t-1} | x_t^i) g_{t-1}(x_{t-1}) / constant,      i drawn with probability proportional to w_i
 
-whose integrals are Gaussian: see `particles`. Below `rho_i` coefficient i moves freely. Whatever `m_i` and `v_i`, the
-weights make the cloud exact as P grows, for the law of the data that the T transitions make without a measurement.
+whose integrals are Gaussian: see `particles`. Below `rho_i` coefficient i moves freely. For all `m_i` and `v_i`, the
+weights make the result exact in the limit of many particles, for the prior that the T transitions sample.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ WIDE = 3.0  # the spread of a coefficient under the prior that potentials assume
 
 
 class Weighed(NamedTuple):
-    """Clouds, and what their potentials take for known of the prior.
+    """Particles, and the moments of the prior for their potentials.
 
     Attributes:
         x: `(N, P, C, H, W)`.
         z: `V^T x`, `(N, P, *coefficients)`.
         mean: `V^T m`, `(N, *coefficients)`.
-        precision: `1 / v` of each coefficient, like `mean`, float64; 0 where nothing is known.
+        precision: `1 / v` of each coefficient, like `mean`, float64; 0 for an unknown variance.
     """
 
     x: Tensor
@@ -67,7 +67,7 @@ class Potential(NamedTuple):
 
     Attributes:
         center: `b`, `(N, *coefficients)`.
-        variance: `g^2`, float64, what broadcasts to `center`; infinite where there is no factor.
+        variance: `g^2`, float64, broadcastable to `center`; infinite where there is no factor.
         log_scale: sum of the `log c`, `(N,)`, float64.
     """
 
@@ -85,18 +85,18 @@ class Potential(NamedTuple):
 class MCGDiff(pf.ParticleSolver):
     """Particle filter with optimal proposals, for linear operators with a closed-form singular value decomposition.
 
-    Exact as the particles grow, for the law of the data that the transitions make: the variance is off by `O(1 / T)`
-    for T levels, at 100 levels by some hundredths. The estimate of the evidence is unbiased for that law; its logarithm
-    is too low by about half its variance, which falls as `1 / P`.
+    It is exact in the limit of many particles, for the prior that the transitions sample: the variance has an error of
+    `O(1 / T)` for T levels, some hundredths at 100 levels. The estimate of the evidence is unbiased for that prior; its
+    logarithm is too low by about half its variance, which decreases as `1 / P`.
 
     Attributes:
         steps: noise levels; the authors use 100 for images, 20 and 100 for mixtures.
         particles: P, in each cloud; the authors have 64 to 1024, and 1000 for mixtures.
-        eta: share of DDPM's noise in the transitions; 1 for images, 0.6 at 20 steps and 0.85 at 100 for mixtures.
+        eta: fraction of DDPM's noise in the transitions; 1 for images, 0.6 at 20 steps and 0.85 at 100 for mixtures.
         kappa: the authors' potentials and transitions, with this variance of a potential at its own level, relative to
-            that of the data; 1e-4 for images, 1e-2 for mixtures. `None` takes those above.
-        spacing: where the levels stand, in units of the data; the authors' are `schedules.alpha_levels`.
-        resample: how survivors are drawn; the authors draw them independently, `particles.multinomial`.
+            that of the data; 1e-4 for images, 1e-2 for mixtures. `None` for those above.
+        spacing: of the levels, in units of the data; the authors' are `schedules.alpha_levels`.
+        resample: method of resampling; the authors draw independently, `particles.multinomial`.
 
     References:
         Monte Carlo guided Diffusion for Bayesian linear inverse problems (Cardoso et al., 2024),
@@ -105,25 +105,25 @@ class MCGDiff(pf.ParticleSolver):
         https://arxiv.org/abs/2201.06503, theorem 1.
 
     Differs:
-        The authors' potentials have `v_i` infinite, so `gamma_i = 1`, and `q_i = kappa (r^2 + tau_i^2)` with
-        `r = 1`: in their VP coordinates `1 - (1 - kappa) abar_t / abar_tau` altogether. That is noise of standard
-        deviation `r sqrt(kappa)` on every datum: at noise of 0.001 and a prior N(0, 1) the variance is 400 times too
-        large. And a prior that is taken for flat pulls the particles to the data while `sigma_t` is still far above the
-        prior's spread, which many particles must make up for: for a blur of 256 pixels the logarithm of the evidence is
-        too low by 30 with 1024 particles, here by 1. Here `m` is the prior's mean, and `v_i` the square of three times
-        its standard deviation, or of the distance from mean to data where that is more.
-        The authors' transitions have DDPM's variance; here that of the clean image given the noisy one is added, see
-        `spread`. DDPM's alone leaves 0.7 to 0.8 of the posterior's variance at 100 levels, which gives 0.95 to 1.05.
-        Levels are in geometric progression, which halves the error of a few steps on the authors' mixtures, down to a
-        share of the data's noise; theirs are about uniform in `1 / sqrt(1 + sigma^2)`, see
-        `invdiff.benchmarks.studies.mixture`. Levels are moved onto the `tau_i`, as in the paper, if these are not more
-        than half of the levels; with `kappa`, others are rounded to the nearest level, as in the authors' program. That
-        begins with particles of the prior; this begins, as the paper, with the prior tilted by `g_T`. One of their two
-        programs divides `g` out again where a coefficient is set free and weighs with `p(y | x_0)` at the end: the same
-        limit with a larger variance, so here, as in the other, the weights of freed coefficients are kept. The last
-        transition has variance `sigma_1^2` in the coefficients whose data have less noise than `sigma_1`, and is
-        `x0_hat` in the others. Resampling is systematic: drawn independently at each of T steps, the survivors add a
-        variance of order T / P to every mean.
+        The authors' potentials have `v_i` infinite, so `gamma_i = 1`, and `q_i = kappa (r^2 + tau_i^2)` with `r = 1`:
+        in their VP coordinates `1 - (1 - kappa) abar_t / abar_tau` altogether. This adds noise of standard deviation `r
+        sqrt(kappa)` to every datum: for noise of 0.001 and a prior N(0, 1) the variance is 400 times too large. A flat
+        prior also moves the particles to the data while `sigma_t` is still far above the prior's spread, and many
+        particles are needed to correct this: for a blur of 256 pixels the logarithm of the evidence is too low by 30
+        with 1024 particles, here by 1. Here `m` is the prior's mean, and `v_i` the square of three times its standard
+        deviation, or of the distance from mean to data if that is larger. The authors' transitions have DDPM's
+        variance; here that of the clean image given the noisy one is added, see `spread`. DDPM's variance alone gives
+        0.7 to 0.8 of the posterior's variance at 100 levels; with the addition it is 0.95 to 1.05. Levels are in
+        geometric progression, which halves the error of a few steps on the authors' mixtures, down to a fraction of the
+        data's noise; theirs are about uniform in `1 / sqrt(1 + sigma^2)`, see `invdiff.benchmarks.studies.mixture`.
+        Levels are moved onto the `tau_i`, as in the paper, if these are not more than half of the levels; with `kappa`,
+        others are rounded to the nearest level, as in the authors' program. The program begins with particles of the
+        prior; this class begins, as the paper, with the prior tilted by `g_T`. One of their two programs divides by `g`
+        when a coefficient is freed and weights with `p(y | x_0)` at the end: the limit is the same with a larger
+        variance, so here, as in the other, the weights of freed coefficients are kept. The last transition has variance
+        `sigma_1^2` in the coefficients whose data have less noise than `sigma_1`, and is `x0_hat` in the others.
+        Resampling is systematic, because independent resampling at each of T steps adds a variance of order T / P to
+        every mean.
 
     Example:
         >>> MCGDiff(particles=16).samples_per_row
@@ -149,7 +149,7 @@ class MCGDiff(pf.ParticleSolver):
             check_number(self, "kappa", 0, 1, positive=True)
 
     def unit(self, prior: Prior) -> float:
-        """Return `r`, the length that kappa and the spacing are measured in."""
+        """Return `r`, the unit of kappa and the spacing."""
         return prior.std / 0.5
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
@@ -179,10 +179,10 @@ class MCGDiff(pf.ParticleSolver):
         return state._replace(x=x, z=z)
 
     def step(self, run: Run, state: Weighed, i: int) -> Weighed:
-        """Weigh, choose the survivors, and move them."""
+        """Weight the particles, resample and move them."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         spectrum = run.data_levels.spectrum
-        # Freed coefficients keep their weights: at level i those count that still do at level i + 1.
+        # Freed coefficients keep their weights: at level i only those count that still count at level i + 1.
         now, after = (self._potential(run, state, k, below=i + 1) for k in (i, i + 1))
         x0 = pf.denoise(run, state.x, sigma)
         c, s = self._transition(run, state.x, x0, i)
@@ -192,14 +192,14 @@ class MCGDiff(pf.ParticleSolver):
         run.add_evidence(pf.log_mean(log_w))
         index = pf.survivors(run, log_w, self.resample)
         mean, z, noise = pf.select(mean, index), pf.select(z, index), run.randn(mean)
-        if sigma_next == 0:  # what is free ends at x0_hat, without noise
+        if sigma_next == 0:  # free coefficients end at x0_hat, without noise
             seen = pf.coefficients(spectrum, noise) * pf.rowwise(after.variance.isfinite(), z)
             noise = spectrum.V(pf.flat(seen)).reshape(mean.shape)
         x, z = pf.tilted_draw(spectrum, mean, z, s, after.center, after.variance, noise)
         return state._replace(x=x, z=z)
 
     def _transition(self, run: Run, x: Tensor, x0: Tensor, i: int) -> tuple[float, float | Tensor]:
-        """Return `(c, s)` of the transition from level i, the second for each cloud where it is matched."""
+        """Return `(c, s)` of the transition from level i, the second for each set of particles if it is matched."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         c, s = ddim_coefficients(sigma, sigma_next, self.eta)
         if sigma_next == 0:
@@ -210,7 +210,7 @@ class MCGDiff(pf.ParticleSolver):
         return c, (s**2 + (1 - c) ** 2 * error).sqrt()
 
     def _own(self, run: Run, tau: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the level at which each coefficient is set free, and the variance of its potential there."""
+        """Return the level at which each coefficient is freed, and the variance of its potential there."""
         if self.kappa is not None:
             own = pf.on_levels(tau, run.levels)
             return own, self.kappa * (self.unit(run.prior) ** 2 + own**2)
@@ -218,7 +218,7 @@ class MCGDiff(pf.ParticleSolver):
         return own, (tau**2 - own**2).clamp(min=0).nan_to_num(nan=math.inf)
 
     def _variance(self, run: Run, tau: Tensor, i: int, below: int, share: float | Tensor = 1.0) -> Tensor:
-        """Return the variances of the potential at level i, infinite for what is free at the level `below`."""
+        """Return the variances of the potential at level i, infinite for free coefficients at the level `below`."""
         own, least = self._own(run, tau)
         if run.levels[i] == 0:
             return torch.where(own == 0, tau**2, math.inf)

@@ -1,21 +1,21 @@
-r"""Reverse diffusion that starts at the measurement, each pixel at its own noise level.
+r"""Reverse diffusion from the measurement, with a noise level for each pixel.
 
-Where an operator acts on each pixel by itself, `y_i = g_i x_i + s_i n_i`, the measurement is a noisy image already, of
-level `tau_i = s_i / |g_i|` at pixel `i`, infinite where nothing was measured:
+If an operator acts on each pixel separately, `y_i = g_i x_i + s_i n_i`, the measurement is a noisy image, of level
+`tau_i = s_i / |g_i|` at pixel `i`, infinite where nothing was measured:
 
     p(x_0 | y) = p(x_0 | z),      z_i = y_i / g_i = x_i + tau_i n_i.
 
-For a denoiser that takes a level for each pixel, the posterior is the prior's own reverse diffusion from `z`: along
-global levels `sigma_T > ... > 0` pixel `i` has the level `l_i = min(sigma_t, tau_i)`, and stays what it was until the
-global level falls below its own. With `D = E[x_0 | x_t]` at these levels and `k = l'^2 / l^2`, pixel by pixel,
+For a denoiser with a level for each pixel, the posterior is the prior's own reverse diffusion from `z`: along global
+levels `sigma_T > ... > 0` pixel `i` has the level `l_i = min(sigma_t, tau_i)`, and is unchanged until the global level
+is below its own. With `D = E[x_0 | x_t]` at these levels and `k = l'^2 / l^2`, pixel by pixel,
 
     x' = D + k (x - D) + sqrt(l'^2 (1 - k) + (1 - k)^2 c) n,
 
-where `c` is the variance of `x_0` given `x_t`, which a step of finite length must not lose. The state tells it: as
-`x - D` and `D - x_0` are orthogonal, `E (x - D)^2 = l^2 - c`. Nothing is approximated but by the denoiser, by the
-length of the steps and by taking the share `c / l^2` the same for all pixels that move.
+where `c` is the variance of `x_0` given `x_t`, which a step of finite length must include. It is estimated from the
+state: `x - D` and `D - x_0` are orthogonal, so `E (x - D)^2 = l^2 - c`. The only approximations are the denoiser, the
+length of the steps, and the fraction `c / l^2`, which is the same for all moving pixels.
 
-The first denoised image is `E[x_0 | y]` itself: it is the estimate that comes with the samples.
+The first denoised image is `E[x_0 | y]` itself; it is the estimate of the result.
 """
 
 from __future__ import annotations
@@ -37,23 +37,24 @@ from .common.run import Run
 from .iterative import IterativeSolver
 
 CAUTION = 1 / 64
-"""Variance of the share that is unexplained, around that of white images, before anything is seen, in squares of it."""
+"""Prior variance of the unexplained fraction around that of white images, in units of its square."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pixelwise(IterativeSolver):
-    """Reverse diffusion from the measurement, for denoising, masks and noise that differs from pixel to pixel.
+    """Reverse diffusion from the measurement, for denoising, masks and noise that varies over the image.
 
-    Levels that differ want a prior with `noise_maps`. Any other prior is shown the state with noise added up to the
-    highest level, which hides from it what the cleaner pixels say: the samples are then approximate.
+    Unequal levels need a prior with `noise_maps`. Any other prior gets the state with noise added up to the highest
+    level, which loses information of less noisy pixels, so the samples are approximate.
 
     Attributes:
         steps: number of noise levels, and of network evaluations.
 
     References:
-        Our own. For a uniform level it is the reverse diffusion of DDPM begun in its middle, Denoising Diffusion
-        Probabilistic Models (Ho et al., 2020), https://arxiv.org/abs/2006.11239, algorithm 2; the variance of its steps
-        is that of Analytic-DPM (Bao et al., 2022), https://arxiv.org/abs/2201.06503, theorem 1, measured on the state.
+        Developed for this package. For a uniform level it is the reverse diffusion of DDPM begun in its middle,
+        Denoising Diffusion Probabilistic Models (Ho et al., 2020), https://arxiv.org/abs/2006.11239, algorithm 2; the
+        variance of its steps is that of Analytic-DPM (Bao et al., 2022), https://arxiv.org/abs/2201.06503, theorem 1,
+        measured on the state.
 
     Example:
         >>> Pixelwise(steps=20).evaluations
@@ -71,17 +72,17 @@ class Pixelwise(IterativeSolver):
         check_count(self, "steps")
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return geometric levels from the highest of the pixels down to what the prior can be trusted with, and 0."""
+        """Return geometric levels from the highest of the pixels down to the prior's lowest level, and 0."""
         tau = pixel_levels(problem)
         assert tau is not None
         top = min(float(tau.max()), prior.sigma_max)
         if top == 0:  # without noise the measurement is the image
             return torch.zeros(1, dtype=torch.float64)
-        # Below a tenth of the noise of the cleanest pixel one step takes what is left.
+        # Below a tenth of the noise of the least noisy pixel one step suffices.
         return geometric_levels(self.steps, min(max(prior.sigma_min, float(tau.min()) / 10), 0.99 * top), top)
 
     def start(self, run: Run) -> Tensor:
-        """Return `z` where it is cleaner than the highest level, noise around the centre elsewhere."""
+        """Return `z` where its level is below the highest one, noise around the centre elsewhere."""
         tau, z = self._data(run)
         top = run.levels[0]
         if bool((tau <= top).all()):
@@ -90,7 +91,7 @@ class Pixelwise(IterativeSolver):
         return torch.where(tau <= top, z, c + top * run.randn(c))
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        """Denoise at the levels of the pixels, and take those above the next level down to it."""
+        """Denoise at the levels of the pixels, and move those above the next level to it."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         tau, _ = self._data(run)
         level = tau.clamp(max=sigma)
@@ -103,7 +104,7 @@ class Pixelwise(IterativeSolver):
         return torch.where(moves, x0 + k * (x - x0) + spread.sqrt() * run.randn(x), x)
 
     def _denoise(self, run: Run, x: Tensor, level: Tensor, sigma: float) -> Tensor:
-        """Return `E[x_0 | x]`, with a level for each pixel if the prior takes them, else with noise up to one level."""
+        """Return `E[x_0 | x]`, with a level for each pixel if the prior has them, else with noise up to one."""
         if bool((level == sigma).all()):
             return run.denoise(x, sigma)
         if run.prior.noise_maps:
@@ -124,11 +125,11 @@ def unexplained(residual: Tensor, level: Tensor, moves: Tensor, std: float) -> T
     Args:
         residual: `x - D`, `(N, C, H, W)`.
         level: `l`, broadcasts to it.
-        moves: where it counts, broadcasts to it.
+        moves: mask of the moving pixels, broadcasts to it.
         std: standard deviation of the data; white images would have `1 / c = 1 / l^2 + 1 / std^2`.
 
     Returns:
-        At most what white images have, like `residual`.
+        At most the value of white images, like `residual`.
     """
     share = level**2 / (level**2 + std**2)
     white = level**2 * (1 - share)

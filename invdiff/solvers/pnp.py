@@ -1,14 +1,14 @@
-"""Plug-and-play half-quadratic splitting (PnP): a denoiser in the place of a prior's proximal step.
+"""Plug-and-play half-quadratic splitting (PnP): a denoiser in place of the prior's proximal step.
 
     x_k = argmin_x ||y - A(x)||^2 / (2 s^2) + lambda ||x - z_{k-1}||^2 / (2 sigma_k^2)
     z_k = E[x_0 | x_sigma_k = x_k]
 
-with `sigma_k` falling geometrically to the noise of the measurement. For a nonlinear `A` the two sides are not solved
-one after the other but descended together, by a step of Adam down
+with `sigma_k` decreasing geometrically to the noise of the measurement. For a nonlinear `A` both objectives are
+minimised together, by a step of Adam along
 
     g_k = -sigma_k^2 grad log p(y | x) + lambda (x - E[x_0 | x_sigma_k = x])
 
-and the last `E[x_0 | x]` is what comes out, as above.
+and the result is the last `E[x_0 | x]`, as above.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from .iterative import IterativeSolver
 
 @dataclass(frozen=True, kw_only=True)
 class PlugAndPlay(IterativeSolver):
-    """Plug-and-play restoration with the prior as denoiser, for Gaussian noise; its samples are all the same.
+    """Plug-and-play restoration with the prior as denoiser, for Gaussian noise; all samples are equal.
 
-    An estimate from few evaluations that is hard to beat in PSNR; it says nothing of the uncertainty.
+    It gives an estimate with a high PSNR from few evaluations, and no uncertainty.
 
     Attributes:
         steps: number of iterations; the authors take 8 for blurs and 24 for super-resolution.
         weight: `lambda`; the authors take 0.23.
         sigma: first noise level, for data on [-1, 1]; the authors' 49/255 on [0, 1] is 98/255 there.
-        rate: for nonlinear operators, Adam's first step size, for data on [-1, 1]; it falls towards zero.
+        rate: for nonlinear operators, Adam's first step size, for data on [-1, 1]; it decreases towards zero.
 
     References:
         Plug-and-Play Image Restoration with Deep Denoiser Prior (Zhang et al., 2021),
         https://arxiv.org/abs/2008.13751, algorithm 1.
 
     Differs:
-        The walk starts at the posterior mean under a white prior around the prior's mean, which takes one evaluation
-        more; the authors start at the measurement or its interpolation. The last level is that of the noise, but at
-        least 2/255 on [-1, 1], where they choose it for each task. Nonlinear operators are not in the paper. There the
-        proximal step stops where the data are first met, which is the edge of what they allow, and the next one starts
-        from there: clipped values would stay at the clipping level. Descent with momentum goes on.
+        The first estimate is the posterior mean under a white prior around the prior's mean, which takes one more
+        evaluation; the authors start at the measurement or its interpolation. The last level is that of the noise, but
+        at least 2/255 on [-1, 1]; the authors choose it for each task. Nonlinear operators are not in the paper. For
+        them a proximal step stops at the boundary of the set that agrees with the data, and the next one starts there,
+        so clipped values would stay at the clipping level. Descent with momentum does not stop there.
 
     Example:
         >>> PlugAndPlay(steps=24).evaluations
@@ -79,7 +79,7 @@ class PlugAndPlay(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """One for the start, one for each iteration."""
+        """One evaluation for the first estimate, and one for each iteration."""
         return self.steps + 1
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
@@ -96,7 +96,7 @@ class PlugAndPlay(IterativeSolver):
         return x if is_conjugate(run.problem) else Descent.at(x)
 
     def step(self, run: Run, x: Tensor | Descent, i: int) -> Tensor | Descent:
-        """Take the data's proximal step and denoise, or descend both sides together."""
+        """Take the data's proximal step and denoise, or descend both objectives together."""
         sigma = run.levels[i]
         if isinstance(x, Tensor):
             return run.denoise(data_mode(run, x, sigma / math.sqrt(self.weight)), sigma)

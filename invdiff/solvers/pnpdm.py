@@ -1,17 +1,17 @@
 """Plug-and-play diffusion models: a split Gibbs sampler (PnP-DM).
 
-The posterior is split in two, joined by a Gaussian of standard deviation `rho`,
+The posterior is split into two parts, coupled by a Gaussian of standard deviation `rho`,
 
     pi(x, z) in proportion to p(y | z) N(x; z, rho^2 I) p(x),
 
-and two draws alternate while `rho` falls:
+and two draws alternate while `rho` decreases:
 
     z ~ p(y | z) N(z; x, rho^2 I)         exact for a linear operator and Gaussian noise
     x ~ p(x) N(z; x, rho^2 I)             the reverse diffusion from noise level rho to 0, started at z
 
-The second is what a diffusion model does: its reverse SDE, started at `x_rho = z`, ends in `p(x_0 | x_rho = z)`. The
-law of `x` is then the posterior of data with noise of covariance `s^2 I + rho^2 A A^T`, which is exact as `rho` goes
-to 0 slowly enough for the chain to follow.
+The second draw is the reverse SDE of the diffusion model: started at `x_rho = z`, it ends in `p(x_0 | x_rho = z)`. The
+distribution of `x` is then the posterior for data with noise of covariance `s^2 I + rho^2 A A^T`. It is exact in the
+limit of `rho` to 0, slowly enough for the chain to equilibrate.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from .iterative import IterativeSolver
 
 @dataclass(frozen=True, kw_only=True)
 class PnPDM(IterativeSolver):
-    """Split Gibbs sampling with a diffusion model; exact as `steps` and `inner` grow and `rho_min` falls.
+    """Split Gibbs sampling with a diffusion model; exact in the limit of large `steps` and `inner` and small `rho_min`.
 
     Attributes:
         steps: number of Gibbs sweeps; the authors take 100.
         inner: denoisings in each reverse diffusion.
         rho_max: first coupling, for data on [-1, 1]; the authors take 10.
-        rho_min: last coupling, for data on [-1, 1], or less where the noise asks for it; the authors take 0.3.
-        noise_share: the last coupling is at most this share of the measurement's noise, in units of the images.
+        rho_min: last coupling, for data on [-1, 1], or less for small noise; the authors take 0.3.
+        noise_share: the last coupling is at most this fraction of the measurement's noise, in units of the images.
         moves: length of the Markov chain for operators or noise that are not linear and Gaussian; the authors take 100.
 
     References:
@@ -52,10 +52,11 @@ class PnPDM(IterativeSolver):
         https://arxiv.org/abs/2405.18782, algorithm 1.
 
     Differs:
-        The authors' configuration integrates the probability flow, which is a map and no draw; here, as in the paper,
-        the reverse SDE is simulated, on levels that are uniform in `sigma`. The coupling falls geometrically over all
-        the steps, where theirs falls by 0.9 a step and then stays. Their last coupling of 0.3 would drown small noise:
-        `noise_share` bounds it. Metropolis' test makes the draw for nonlinear operators exact; theirs is unadjusted.
+        The authors' configuration integrates the probability flow, which is deterministic; here, as in the paper, the
+        reverse SDE is simulated, on levels that are uniform in `sigma`. The coupling decreases geometrically over all
+        steps; theirs decreases by a factor of 0.9 for each step and then stays constant. Their last coupling of 0.3
+        would exceed small noise, so `noise_share` bounds it. Metropolis' test makes the draw for nonlinear operators
+        exact; theirs is unadjusted.
 
     Example:
         >>> PnPDM(steps=30, inner=5).evaluations
@@ -103,7 +104,7 @@ class PnPDM(IterativeSolver):
         return torch.cat([log.exp(), log.new_zeros(1)])
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        """Draw from the data's side, then from the prior's."""
+        """Draw from the likelihood's part, then from the prior's."""
         rho, floor = run.levels[i], run.prior.sigma_min
         x = data_draw(run, x, rho, moves=self.moves)
         for k in range(self.inner, 0, -1):

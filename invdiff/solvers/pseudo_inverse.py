@@ -29,7 +29,7 @@ class PseudoInverse(Solver):
     """
 
     name: ClassVar[str] = "pinv"
-    summary: ClassVar[str] = "least squares of least norm, without a prior: the floor"
+    summary: ClassVar[str] = "least squares of least norm, without a prior: the baseline"
     needs: ClassVar[frozenset[str]] = frozenset({"linear"})
     point: ClassVar[bool] = True
 

@@ -1,22 +1,23 @@
 r"""Residual-matched posterior sampling (RMPS).
 
-The clean image given the noisy one is taken to be Gaussian around `D = E[x_0 | x_t]`, with a covariance that is
-diagonal in the singular vectors of the operator, `A = U diag(s) V^T`. How large it is, the measurement itself says:
-for the residual of each coefficient, with noise of standard deviation `tau` in the units of the measurement,
+The distribution of the clean image given the noisy one is approximated by a Gaussian around `D = E[x_0 | x_t]`, with a
+covariance that is diagonal in the singular vectors of the operator, `A = U diag(s) V^T`. It is estimated from the
+measurement: for the residual of each coefficient, with noise of standard deviation `tau` in the units of the
+    measurement,
 
     e = U^T y - s V^T D,        E e^2 = s^2 c + tau^2,
 
-so that `c` is found from the mean square of `e` over a band of coefficients whose singular values are close. For
-blurs and downsampling a band is a ring of frequencies. With these variances every step is that of a Gaussian:
+so `c` follows from the mean square of `e` over a band of coefficients with close singular values. For blurs and
+downsampling a band is a ring of frequencies. With these variances every step is that of a Gaussian:
 
     x0_hat = D + V [s c / (s^2 c + tau^2)] e                                                E[x_0 | x_t, y]
     c_y    = c tau^2 / (s^2 c + tau^2)                                                      Var[x_0 | x_t, y]
     x'     = x0_hat + k (x - x0_hat) + sqrt(sigma'^2 (1 - k)) n + (1 - k) V [sqrt(c_y)] n',     k = sigma'^2 / sigma^2.
 
-The last term is the variance that a step of finite length must not lose; at `sigma' = 0` it draws the last image.
-A band of few coefficients tells little: its estimate is averaged with the variance of white images, by the inverse
-variances. For what `A` does not see, the state tells the variance: `E (x - D)^2 = sigma^2 - c`, as in `pixelwise`.
-One evaluation a step, no gradients of the network, and no step size.
+The last term is the variance that a step of finite length must include; at `sigma' = 0` it draws the last image. The
+estimate of a band with few coefficients is uncertain, so it is averaged with the variance of white images, weighted by
+the inverse variances. In the null space of `A` the variance is estimated from the state: `E (x - D)^2 = sigma^2 - c`,
+as in `pixelwise`. Each step takes one evaluation; there are no gradients of the network and no step size.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ from .iterative import IterativeSolver
 from .pixelwise import unexplained
 
 EXPECTED = (0.3, 0.5)
-"""Mean and standard deviation of a band's variance before anything is seen, as shares of that of white images."""
+"""Prior mean and standard deviation of a band's variance, as fractions of that of white images."""
 LEAST = 1e-3
-"""Of the variance of white images, what a band keeps."""
+"""Least variance of a band, as a fraction of that of white images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,9 @@ class RMPS(IterativeSolver):
         bands: groups of coefficients with close singular values.
 
     References:
-        Our own. Moment matching (Rozet et al., 2024, https://arxiv.org/abs/2405.13712) takes the covariance from the
-        denoiser's Jacobian; DDRM (Kawar et al., 2022, https://arxiv.org/abs/2201.11793) walks in the same coordinates
-        without one; the variance of the steps is that of Analytic-DPM (Bao et al., 2022,
+        Developed for this package. Moment matching (Rozet et al., 2024, https://arxiv.org/abs/2405.13712) takes the
+        covariance from the denoiser's Jacobian; DDRM (Kawar et al., 2022, https://arxiv.org/abs/2201.11793) uses the
+        same coordinates without one; the variance of the steps is that of Analytic-DPM (Bao et al., 2022,
         https://arxiv.org/abs/2201.06503).
 
     Example:
@@ -77,7 +78,7 @@ class RMPS(IterativeSolver):
         check_count(self, "bands")
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return Karras' levels, as far as the prior can be trusted, and 0."""
+        """Return Karras' levels within the prior's range, and 0."""
         return karras_levels(self.steps, *level_range(prior))
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
@@ -92,7 +93,7 @@ class RMPS(IterativeSolver):
         x0 = denoised + data.spectrum.V(data.s * c / total * e)
         k = (sigma_next / sigma) ** 2
         out = x0 + k * (x - x0) + math.sqrt(sigma_next**2 * (1 - k)) * run.randn(x)
-        # What is left open: the variance given state and data where A sees, that given the state elsewhere.
+        # The remaining variance: given state and data for measured coefficients, given the state for others.
         n, everywhere = run.randn(x), torch.ones((), dtype=torch.bool, device=x.device)
         hidden = unexplained(x - denoised, torch.full_like(x[:1, :1, :1, :1], sigma), everywhere, run.prior.std)
         coefficient = hidden.reshape(-1, *[1] * data.s.ndim)
@@ -128,7 +129,7 @@ def banded(v: Tensor, s: Tensor, band: Tensor, count: Tensor) -> Tensor:
     Args:
         v: `(N, *coefficients)`.
         s: singular values, with length 1 along the axes on which they are the same.
-        band: number of the band of each of them, flat.
+        band: index of the band of each of them, flat.
         count: coefficients in each band.
     """
     repeated = [a + 1 for a, (n, m) in enumerate(zip(s.shape, v.shape[1:], strict=True)) if n != m]

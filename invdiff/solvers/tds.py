@@ -1,6 +1,6 @@
 """Twisted diffusion sampler (TDS): sequential Monte Carlo with Tweedie's estimate as the twist.
 
-A twist guesses how well a noisy particle will explain the data, and moves it accordingly:
+A twist is an approximate likelihood of a noisy particle, which weights and moves it:
 
     x0_hat     = E[x_0 | x_t]
     psi_t(x_t) = N(y; A(x0_hat), (sigma_y^2 + |A|^2 v_t) I),    v_t = r^2 sigma_t^2 / (r^2 + sigma_t^2)
@@ -9,10 +9,9 @@ A twist guesses how well a noisy particle will explain the data, and moves it ac
     x_{t-1}    ~ q(x_{t-1} | x_t, x0_tilde)
     w         *= q(x_{t-1} | x_t, x0_hat) psi_{t-1}(x_{t-1}) / [q(x_{t-1} | x_t, x0_tilde) psi_t(x_t)]
 
-where `q` is DDPM's transition, `r` the data's standard deviation and `|A|` the largest
-singular value of the operator. The weights make
-the cloud exact as P grows, for the law of the data that the `T` transitions make without a measurement, whatever the
-twist; a good twist needs fewer particles.
+where `q` is DDPM's transition, `r` the data's standard deviation and `|A|` the largest singular value of the operator.
+In the limit of many particles the weights make the result exact for every twist, for the prior that the `T` transitions
+sample without a measurement. A good twist needs fewer particles.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Twisted(NamedTuple):
 
     x: Tensor
     x0: Tensor
-    target: Tensor  # where the transition leads: x0, or an extrapolation of it
+    target: Tensor  # target of the transition: x0, or an extrapolation of it
     gradient: Tensor  # grad log psi_t(x_t)
     log_psi: Tensor
     log_w: Tensor
@@ -56,7 +55,7 @@ class TwistedFilter(pf.ParticleSolver):
         particles: P, in each cloud.
         spread: factor of `v_t`.
         threshold: resample where the effective sample size falls below this share of P; 1 for every step.
-        resample: how survivors are drawn.
+        resample: method of resampling.
     """
 
     spread: float = 1.0
@@ -78,7 +77,7 @@ class TwistedFilter(pf.ParticleSolver):
         return Twisted(x, x0, x0, gradient, log_psi, log_psi)
 
     def step(self, run: Run, state: Twisted, i: int) -> Twisted:
-        """Resample, move with the twist, and weigh the move."""
+        """Resample, move with the twist, and weight the move."""
         sigma, sigma_next = run.levels[i], run.levels[i + 1]
         state = self._resampled(run, state)
         c, s = ddim_coefficients(sigma, sigma_next, 1.0)
@@ -101,20 +100,20 @@ class TwistedFilter(pf.ParticleSolver):
         return state.x
 
     def _resampled(self, run: Run, state: Twisted, always: bool = False) -> Twisted:
-        """Return the survivors of those clouds whose weights are too uneven."""
+        """Resample the sets with a low effective sample size."""
         share = pf.effective_sample_size(state.log_w) / self.particles
         due = torch.ones_like(share, dtype=torch.bool) if always or self.threshold == 1 else share < self.threshold
         index = pf.survivors(run, state.log_w, self.resample)
         index = torch.where(due[:, None], index, torch.arange(self.particles, device=index.device))
         mean = pf.log_mean(state.log_w)
-        if run.evidence:  # else the twist's own factor is not known
+        if run.evidence:  # otherwise the factor of the twist is unknown
             run.add_evidence(torch.where(due, mean, 0.0))
         log_w = torch.where(due[:, None], 0.0, state.log_w)
         x, x0, target, gradient, log_psi = (pf.select(v, index) for v in state[:5])
         return Twisted(x, x0, target, gradient, log_psi, log_w)
 
     def _target(self, run: Run, x0: Tensor, before: Tensor, i: int) -> Tensor:
-        """Return where the transition from level i leads, given the estimates at levels i and i - 1."""
+        """Return the target of the transition from level i, given the estimates at levels i and i - 1."""
         return x0
 
     @abc.abstractmethod
@@ -134,10 +133,10 @@ class TDS(TwistedFilter):
         steps: noise levels T; the authors use 100 to 250 for images.
         particles: P, in each cloud; the authors have 2 to 64.
         spread: factor of `v_t`; 1 for the posterior variance of a Gaussian prior.
-        threshold: resample where the effective sample size falls below this share of P; 1 for every step, as the
-            authors do for images.
-        damped: whether a move that would overshoot the data is shortened; the weights make up for it.
-        resample: how survivors are drawn.
+        threshold: resample if the effective sample size is below this fraction of P; 1 for every step, as the authors
+            do for images.
+        damped: whether a move that would overshoot the data is shortened; the weights account for it.
+        resample: method of resampling.
 
     References:
         Practical and Asymptotically Exact Conditional Sampling in Diffusion Models (Wu et al., 2023),
@@ -145,11 +144,11 @@ class TDS(TwistedFilter):
 
     Differs:
         The paper's twist is the likelihood at `x0_hat`; the authors' code for inpainting widens it, to `sigma_t^2`, to
-        `v_t` with `r = 1`, or to multiples of both: this is `v_t` with the data's `r` and the noise's variance. The
-        paper moves by the transition's variance times the gradient; the code, and this class, by `x0_tilde`, which is
-        the posterior score. The code treats masks without noise only and ends with `p(y | x_1)`; here noiseless
-        data end with the twist of the last positive level. The final images are `x0_hat` of the last level, as in the
-        code. Its networks clip `x0_tilde` to [-1, 1]; here `damped` keeps few steps from diverging. Levels are in
+        `v_t` with `r = 1`, or to multiples of both: this class has `v_t` with the data's `r`, and the noise's variance.
+        The paper moves by the transition's variance times the gradient; the code, and this class, by `x0_tilde`, which
+        is the posterior score. The code treats masks without noise only and ends with `p(y | x_1)`; here noiseless data
+        end with the twist of the last positive level. The final images are `x0_hat` of the last level, as in the code.
+        Its networks clip `x0_tilde` to [-1, 1]; here `damped` prevents divergence with few steps. Levels are in
         geometric progression, not those of the network.
 
     Example:

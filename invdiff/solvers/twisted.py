@@ -1,21 +1,21 @@
 """A twisted particle filter on multistep transitions: this package's own solver.
 
-TDS is exact as its particles grow, for the law that its transitions make without a measurement. With 20 levels that law
-is what is wrong: DDPM's transition aims at `x0_hat`, though the estimate will have moved on before the next level. So
-the transition aims ahead, as the stochastic multistep solvers do, at no further evaluation:
+TDS is exact in the limit of many particles, for the prior that its transitions sample without a measurement. With 20
+levels the main error is that of this prior: the target of DDPM's transition is `x0_hat`, which changes before the next
+level. So the target is extrapolated, as in stochastic multistep solvers, without a further evaluation:
 
     h_t   = log(sigma_t / sigma_{t-1})
     x0_t  = x0_hat_t + h_t / (2 h_{t+1}) (x0_hat_t - x0_hat_{t+1})
     x_{t-1} ~ q(x_{t-1} | x_t, x0_t + sigma_t^2 grad log psi_t(x_t)),      weights as in TDS.
 
-The twist is Gaussian with the covariance `M = v_t A A^T + sigma_y^2 I` that Pi-GDM assumes, corrected by what the one
-vector-Jacobian product of the step already tells of the true one, `M* = A sigma_t^2 J A^T + sigma_y^2 I`:
+The twist is Gaussian with the covariance `M = v_t A A^T + sigma_y^2 I` of Pi-GDM, corrected by the true one, `M* = A
+sigma_t^2 J A^T + sigma_y^2 I`, of which the vector-Jacobian product of the step gives one quadratic form:
 
     e = y - A x0_hat,   w = M^{-1} e,   f = w^T M* w / w^T M w,        log psi_t = -(e^T w / f + log f) / 2,
     grad log psi_t  ~  J^T A^T w / f.
 
-The factor `f` is the variance of the data along the residual relative to the assumed one. It keeps guidance from
-overshooting, and lets the weights tell particles whose future is settled from those that may still choose a mode.
+The factor `f` is the variance of the data along the residual relative to the assumed one. It prevents overshooting, and
+the weights distinguish particles with a determined mode from those that may still reach several.
 """
 
 from __future__ import annotations
@@ -40,26 +40,27 @@ from .common.run import Run
 from .common.search import Range, Ranges
 from .tds import Twisted, TwistedFilter
 
-LEAST = 1e-3  # of the factor f: a network's Jacobian need not be positive
+LEAST = 1e-3  # of the factor f, because a network's Jacobian need not be positive
 
 
 @dataclass(frozen=True, kw_only=True)
 class TwistedMultistep(TwistedFilter):
     """TDS on second-order transitions, with a twist matched to the second moment along the residual.
 
-    What each part gave on the 25-mode experiment (20 levels, d_x = 8, d_y = 1, six to eight problems, distance to the
-    exact posterior): MCGDiff with published settings 2.4, on levels in geometric progression 1.0; TDS with the exact
-    moments of the data 0.75, and 0.44 at 80 levels; with the transitions above 0.28 for `f = 1`, and 0.27 with `f` or
-    with the exact moments. Half the step ahead gave 0.49, so it is the order that counts. The missing variance of the
-    transitions, added along the data's directions, gave nothing; nor did resampling at every level. For an image
-    particles of one cloud are alike: several clouds, that is more samples than particles, show the spread.
+    The effect of each part in the 25-mode experiment (20 levels, d_x = 8, d_y = 1, six to eight problems, distance to
+    the exact posterior): MCGDiff with published settings 2.4, on levels in geometric progression 1.0; TDS with the
+    exact moments of the data 0.75, and 0.44 at 80 levels; with the transitions above 0.28 for `f = 1`, and 0.27 with
+    `f` or with the exact moments. Half of the extrapolation gave 0.49, so the second order is what matters. Adding the
+    missing variance of the transitions along the data's directions had no effect, nor had resampling at every level.
+    For an image the particles of one set are similar; several sets, that is more samples than particles, show the
+    spread.
 
     Attributes:
         steps: noise levels.
         particles: P, in each cloud.
         spread: factor of `v_t = r^2 sigma_t^2 / (r^2 + sigma_t^2)`, r the data's standard deviation.
-        threshold: resample where the effective sample size falls below this share of P.
-        resample: how survivors are drawn.
+        threshold: resample if the effective sample size is below this fraction of P.
+        resample: method of resampling.
 
     References:
         Practical and Asymptotically Exact Conditional Sampling in Diffusion Models (Wu et al., 2023),
@@ -72,9 +73,9 @@ class TwistedMultistep(TwistedFilter):
         https://arxiv.org/abs/2006.09011, technique 1: the highest level, of the order of distances between images.
 
     Differs:
-        Not published. The last twist stands for the likelihood: the clean particles are `x0_hat + sigma^2 grad log psi`
-        of the lowest level, and nothing is weighed after that. A prior of full range begins from a Gaussian with its
-        mean, one evaluation for a cloud, and its variance, so that the levels need not begin far above the data.
+        Not published. The last twist replaces the likelihood: the clean particles are `x0_hat + sigma^2 grad log psi`
+        of the lowest level, without a further weight. For a prior of full range the particles begin from a Gaussian
+        with its mean, one evaluation for each set, and its variance, so the levels need not begin far above the data.
 
     Example:
         >>> TwistedMultistep(particles=8, steps=20).evaluations
@@ -91,7 +92,7 @@ class TwistedMultistep(TwistedFilter):
 
     @property
     def evaluations(self) -> int:
-        """One for each particle and level, and one for the mean."""
+        """One evaluation for each particle and level, and one for the mean."""
         return self.steps * self.particles + 1
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
@@ -115,7 +116,7 @@ class TwistedMultistep(TwistedFilter):
         return Twisted(x, x0, x0, gradient, log_psi, log_psi)
 
     def _target(self, run: Run, x0: Tensor, before: Tensor, i: int) -> Tensor:
-        """Extrapolate to the middle of the step from level i, as far as there is another level below."""
+        """Extrapolate to the middle of the step from level i, if there is another level below."""
         if run.levels[i + 1] == 0:
             return x0
         ahead = math.log(run.levels[i] / run.levels[i + 1]) / (2 * math.log(run.levels[i - 1] / run.levels[i]))

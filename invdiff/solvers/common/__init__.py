@@ -1,1 +1,1 @@
-"""Arithmetic and bookkeeping that several papers share."""
+"""Arithmetic and bookkeeping that several solvers share."""

@@ -3,7 +3,7 @@
     m' = b_1 m + (1 - b_1) g,    v' = b_2 v + (1 - b_2) g^2
     x' = x - rate (m' / (1 - b_1^k)) / (sqrt(v' / (1 - b_2^k)) + eps)
 
-Each entry has a step of its own, so that no image of a batch depends on another.
+Each entry has its own step, so no image of a batch depends on another.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def adam_step(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
 ) -> tuple[Tensor, Moments]:
-    """Return the variable and the moments after step `k` (from 1), which goes down the gradient.
+    """Return the variable and the moments after descent step `k` (from 1).
 
     Args:
         x: the variable.
         gradient: of the loss, like `x`.
-        moments: after the step before.
-        k: number of this step, from 1.
+        moments: after the last step.
+        k: index of this step, from 1.
         rate: step size, in units of `x`.
         betas: `b_1` and `b_2`.
         eps: in units of the gradient.
@@ -58,7 +58,7 @@ def adam_step(
 
 
 class Descent(NamedTuple):
-    """The state of a solver that descends: an image, `(N, C, H, W)`, and Adam's moments."""
+    """The state of a descent: an image, `(N, C, H, W)`, and Adam's moments."""
 
     image: Tensor
     first: Tensor
@@ -76,5 +76,5 @@ class Descent(NamedTuple):
 
 
 def cosine_decay(rate: float, i: int, steps: int) -> float:
-    """Return a step size that falls from `rate` towards zero along half a cosine."""
+    """Return a step size that decreases from `rate` towards zero along half a cosine."""
     return rate * (1 + math.cos(math.pi * i / steps)) / 2

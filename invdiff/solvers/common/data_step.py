@@ -2,9 +2,9 @@
 
     (A^T A + rho I)^{-1} A^T (y - A x),        A^+ (y - A x)  at rho = 0
 
-moves `x` to the mode of `exp(-(||y - A x'||^2 + rho ||x' - x||^2) / 2)`. It is the proximal step of splitting methods,
-Wiener's inverse of guidance, and at `rho = 0` the projection on the data. With a spectrum it is exact; else conjugate
-gradients run to an accuracy of the caller's choice.
+is the step from `x` to the mode of `exp(-(||y - A x'||^2 + rho ||x' - x||^2) / 2)`. It is the proximal step of
+splitting methods, Wiener's inverse of guidance, and at `rho = 0` the projection on the data. With a spectrum it is
+exact; else conjugate gradients run to an accuracy of the caller's choice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...operators.numerics.linalg import conjugate_gradients, least_squares
 from ...problem import Problem
 from .singular import SingularData
 
-FEW = 20  # iterations, where the step of a sampler must stay cheap: it stops early
+FEW = 20  # iterations of a step that must be cheap, so it stops early
 
 
 def data_step(
@@ -33,12 +33,12 @@ def data_step(
 
     Args:
         problem: with a linear operator.
-        data: the problem's data in singular vectors, where these are the short way.
+        data: the problem's data in singular vectors, if these are faster.
         x: images, `(N, C, H, W)`.
         rho: non-negative weight, or positive ones, `(N,)`.
-        noise: `n`, like the measurement; none unless given.
-        iterations: most steps of conjugate gradients for an operator without a spectrum; as many as `operator.pinv`
-            and `operator.solve` take unless given.
+        noise: `n`, like the measurement; by default none.
+        iterations: largest number of conjugate gradient steps for an operator without a spectrum; by default that of
+            `operator.pinv` and `operator.solve`.
     """
     operator = problem.operator
     assert isinstance(operator, LinearOperator)
@@ -65,14 +65,14 @@ def data_step(
 
 
 def distinct(operator: LinearOperator, rho: float) -> float:
-    """Return a weight `rho`, or 0 where it is too small beside `A^T A` to make a difference."""
+    """Return a weight `rho`, or 0 if it is too small compared with `A^T A` to have an effect."""
     return rho if rho > 1e-12 * operator.spectral_norm**2 else 0.0
 
 
 def _solvable(b: Tensor, residual: Tensor, rho: float | Tensor) -> Tensor:
-    """Return the weights, `(N,)`, raised to where the system can be solved in this precision.
+    """Return the weights, `(N,)`, raised if necessary so that the system can be solved in this precision.
 
-    `|A^T r|^2 / |r|^2` tells the scale of `A^T A` without its norm.
+    `|A^T r|^2 / |r|^2` estimates the scale of `A^T A` without its norm.
     """
     power = (residual.flatten(1) ** 2).sum(1)
     scale = (b.flatten(1) ** 2).sum(1) / torch.where(power > 0, power, 1)

@@ -1,4 +1,4 @@
-"""What a solver says when samples diverge: where, in which image, and what to change."""
+"""The message about diverged samples: the step, the image, and the remedy."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .run import Run
 
 
 def describe_divergence(run: Run, solver: str, lower: str, good: Tensor, where: str, state: Any, i: int) -> str:
-    """Return a line that names the first image that diverged, and its cause or the parameter to lower.
+    """Return a line with the first diverged image, and its cause or the parameter to lower.
 
     Args:
         run: the batch.
         solver: name of the solver's class.
         lower: the parameter to lower with its value, "name=value"; "" if there is none.
-        good: which rows are as they should be, `(N,)`.
-        where: at which step, in words.
-        state: the state before, which is finite.
-        i: number of its noise level.
+        good: whether each row is finite, `(N,)`.
+        where: description of the step.
+        state: the finite state before.
+        i: index of its noise level.
     """
     row = int((~good).nonzero()[0])
     image = run.problem.image_index[row]
@@ -30,8 +30,8 @@ def describe_divergence(run: Run, solver: str, lower: str, good: Tensor, where: 
 
 
 def _cause(run: Run, x: Tensor, i: int) -> str:
-    """Say so if prior or operator make numbers that are not finite of finite images, near the `i`-th level; else ""."""
-    x = x.reshape(-1, *x.shape[-3:])  # of a cloud of particles
+    """Return a line if prior or operator map finite images to other values near the `i`-th level, else ""."""
+    x = x.reshape(-1, *x.shape[-3:])  # particles as a batch
     operator = run.problem.operator
     if tuple(x.shape[1:]) != tuple(operator.in_shape):
         return ""

@@ -1,4 +1,4 @@
-"""The gradients that guidance rests on.
+"""The gradients of guidance.
 
 With `D(x) = E[x_0 | x_sigma = x]` and a loss `l(x_0)`, one vector-Jacobian product of the network gives
 
@@ -8,7 +8,7 @@ For a linear operator and Gaussian noise, the gradient of `log N(y; A z, v A A^T
 
     A^T (v A A^T + s^2 I)^{-1} (y - A z) = (v A^T A + s^2 I)^{-1} A^T (y - A z),
 
-and the step that brings an image `z` to the data without touching what the operator does not see is `A^+ (y - A z)`.
+and the step of an image `z` to the data that does not change its part in the null space is `A^+ (y - A z)`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def tweedie_gradient(
 
 
 def tweedie_vjp(run: Run, x: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Return Tweedie's estimate and the product with its transposed Jacobian, `v -> J_D(x)^T v`, to be asked once.
+    """Return Tweedie's estimate and the product with its transposed Jacobian, `v -> J_D(x)^T v`, to be called once.
 
     Args:
         run: the batch.
@@ -79,7 +79,7 @@ def data_gradient(problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def back_projected_residual(run: Run, x: Tensor) -> Tensor:
-    """Return `J_A(x)^T (y - A(x))`, like `x`; for a filter as `A^T y - A^T A x`, which is one filter."""
+    """Return `J_A(x)^T (y - A(x))`, like `x`; for a filter as `A^T y - A^T A x`, with one filter."""
     problem, operator = run.problem, run.problem.operator
     if not isinstance(operator, LinearOperator) or run.short_cut is None:
         return data_gradient(problem, x)[1]
@@ -101,11 +101,11 @@ class WhitenedResidual(NamedTuple):
 
 
 def whitened_residual(problem: Problem, data: SingularData | None, x: Tensor, variance: float) -> WhitenedResidual:
-    """Return what a residual tells under an assumed covariance.
+    """Return the whitened residual under an assumed covariance.
 
     Args:
         problem: a linear operator and Gaussian noise of standard deviation `s`.
-        data: the problem's data in singular vectors, where these are the short way.
+        data: the problem's data in singular vectors, if these are faster.
         x: images, `(N, C, H, W)`.
         variance: `v`, positive.
     """
@@ -135,19 +135,20 @@ def whitened_residual(problem: Problem, data: SingularData | None, x: Tensor, va
 def toward_data(
     run: Run, x: Tensor, sigma: float, noise: Tensor | None, share: float = 1.0, *, spread: float | None = None
 ) -> Tensor:
-    """Return `x + share A^+ (y + sigma A n - A x)`: the part that `A` sees comes from the data, noised to `sigma`.
+    """Return `x + share A^+ (y + sigma A n - A x)`: the measured part comes from the data, noised to `sigma`.
 
-    The inverse is that of Wiener, `A^T (A A^T + s^2 / v I)^{-1}`, since `A^+` would blow noise up; for noiseless data
-    it is `A^+`. What it may change is the error of a state at level `sigma`, `v = min(sigma, prior.std)^2`: whatever
-    the operator, its noise stays below half of the level's, and noisy data have no say in the clean image at the end.
+    The inverse is that of Wiener, `A^T (A A^T + s^2 / v I)^{-1}`, because `A^+` would amplify the noise; for noiseless
+    data it is `A^+`. The assumed variance of the state's error at level `sigma` is `v = min(sigma, prior.std)^2`. So
+    for every operator the added noise stays below half of the level, and noisy data do not change the clean image at
+    the end.
 
     Args:
         run: the batch, with a linear operator.
         x: images at level `sigma`, `(N, C, H, W)`.
         sigma: noise level.
         noise: standard normal `n`, like `x`; not used for `sigma = 0`.
-        share: 1 replaces that part, 0 leaves it alone.
-        spread: the root of `v`, where it is another one.
+        share: 1 replaces that part, 0 keeps it.
+        spread: the root of `v`, instead of the above.
     """
     problem = run.problem
     assert isinstance(problem.operator, LinearOperator)
@@ -162,11 +163,11 @@ def toward_data(
 
 
 def bounded(assumed: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
-    """Return the factor that keeps guidance from overshooting, `min(1, assumed / (noise + signal))`, `(N,)`.
+    """Return the factor that prevents overshooting of guidance, `min(1, assumed / (noise + signal))`, `(N,)`.
 
-    Guidance solves `M w = y - A x0_hat` for an assumed covariance `M` of the measurement given the noisy image, where
-    the Jacobian of the denoiser says `s^2 I + A sigma^2 J^T A^T`. One step of conjugate gradients along `w` has the
-    length `w^T M w / w^T (s^2 I + A sigma^2 J^T A^T) w`, known without further work.
+    Guidance solves `M w = y - A x0_hat` for an assumed covariance `M` of the measurement given the noisy image, but the
+    Jacobian of the denoiser gives `s^2 I + A sigma^2 J^T A^T`. One step of conjugate gradients along `w` has the length
+    `w^T M w / w^T (s^2 I + A sigma^2 J^T A^T) w`, at no extra cost.
 
     Args:
         assumed: `w^T M w`, `(N,)`.

@@ -1,12 +1,12 @@
 """The network of the deep image prior: an hourglass with thin skip connections, as a function of a flat vector.
 
     down    3x3 convolution of stride 2, 3x3 convolution
-    across  1x1 convolution to a few channels, beside the way down and up
+    across  1x1 convolution to a few channels, from encoder to decoder
     up      bilinear interpolation, join, 3x3 and 1x1 convolutions
     end     1x1 convolution and the logistic function: images in [0, 1]
 
 Each convolution is followed by normalisation over the image, a bias and a leaky rectifier. Parameters are one vector,
-so that a solver can keep them, and Adam's moments, as plain values.
+so a solver can keep them, and Adam's moments, as plain values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Hourglass:
     """A network of `depth` scales.
 
     Args:
-        shape: `(C, H, W)` of the image to make.
+        shape: `(C, H, W)` of the image.
         width: channels of each scale, and of the input.
         depth: number of scales.
 
@@ -45,12 +45,12 @@ class Hourglass:
         self.input_shape = (width, *sides)
         down = [(width, width, 3), (width, width, 3)]
         up = [(SKIP, width, 1), (width, width + SKIP, 3), (width, width, 1)]
-        self._layers = [*down * depth, *up * depth, (shape[0], width, 1)]  # (out, in, kernel), as they are called
+        self._layers = [*down * depth, *up * depth, (shape[0], width, 1)]  # (out, in, kernel), in the order of calls
         self._sizes = [o * i * k * k + o for o, i, k in self._layers]
         self.size = sum(self._sizes)
 
     def spread(self, like: Tensor) -> Tensor:
-        """Return the standard deviations of random parameters to begin with, `(size,)`: zero for the biases."""
+        """Return the standard deviations of the initial random parameters, `(size,)`; zero for the biases."""
         parts = []
         for o, i, k in self._layers:
             parts += [like.new_full((o * i * k * k,), math.sqrt(2 / (i * k * k))), like.new_zeros(o)]

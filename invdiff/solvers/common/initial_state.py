@@ -1,9 +1,9 @@
-"""Where a walk down the noise levels begins.
+"""The initial state at the highest noise level.
 
-A prior that knows every noise level up to many times the data's spread needs nothing: at `sigma_T` the image is
-drowned, and any centre will do. A prior of limited range (a patch prior, say) never learned the large scales, which
-must come from the
-measurement: the walk then starts around the posterior mean under the stationary Gaussian prior of photographs.
+For a prior of full range, with noise levels up to many times the data's spread, the noise at `sigma_T` hides the image,
+and any centre will do. A prior of limited range (such as a patch prior) was not trained on the large scales, which must
+come from the measurement: its initial state is around the posterior mean under the stationary Gaussian prior of
+photographs.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ...priors import Prior, photograph_gaussian
 from ...problem import Problem
 from .noise_models import noise_level
 
-FULL_RANGE = 20.0  # sigma_max / std from which on the centre does not matter
+FULL_RANGE = 20.0  # sigma_max / std of a prior of full range, for which the centre does not matter
 
 
 def center(problem: Problem, prior: Prior) -> Tensor:
     """Return the centre of the first state, `(B, C, H, W)`, in the type and on the device of the measurement.
 
-    It is 1/2 everywhere for a nonlinear operator under a prior of limited range, and 0 under a prior of full range.
+    It is 1/2 for a nonlinear operator and a prior of limited range, and 0 for a prior of full range.
     """
     y, operator = problem.measurement, problem.operator
     zeros = torch.zeros((len(problem), *operator.in_shape), dtype=y.dtype, device=y.device)

@@ -1,4 +1,4 @@
-"""The noise levels that published solvers walk down, as far as a prior can be trusted.
+"""The noise levels of published solvers, within the range of the prior.
 
 Published levels are for data on [-1, 1] of standard deviation about 1/2; with `r = prior.std / 0.5` they are `r` times
 as large here.
@@ -15,7 +15,7 @@ from .guidance import gain
 from .noise_models import noise_level
 
 DDPM_SIGMA = (0.01, 157.0)  # lowest and highest level of DDPM's linear chain of 1000 steps
-SHARE = 0.3  # of the data's noise, below which a level tells little more
+SHARE = 0.3  # fraction of the data's noise; lower levels have little effect
 
 
 def published_range(prior: Prior) -> tuple[float, float]:
@@ -35,8 +35,8 @@ def level_range(prior: Prior, problem: Problem | None = None, share: float = SHA
 
     Args:
         prior: the prior.
-        problem: whose data the lowest level must not drown; any unless given.
-        share: the lowest level is at most this share of `data_level`.
+        problem: bounds the lowest level by its noise; by default no bound.
+        share: the lowest level is at most this fraction of `data_level`.
     """
     r = prior.std / 0.5
     low = r * DDPM_SIGMA[0]

@@ -1,10 +1,11 @@
-"""What a solver makes of noise that is not white and Gaussian.
+"""Replacing noise that is not white and Gaussian by white Gaussian noise.
 
-- Gaussian noise of unequal levels, and stacks of it, are white in other units: every solver takes them, exactly.
-- A solver that knows the data only through a sum of squares (`Solver.approximates`) replaces any other noise by the
-  Gaussian noise nearest to it at what was measured, as DPS does for Poisson noise, and weights its squares with that.
-  The variance then depends on the measurement, so that images are taken one by one.
-- All others hand the problem on as it is: those whose `needs` have "gaussian" refuse it, the rest use its likelihood.
+- Gaussian noise of unequal levels, and stacks of it, are whitened, exactly, for every solver.
+- For a solver that uses the data only in a sum of squares (`Solver.approximates`), any other noise is replaced by its
+  Gaussian approximation at the measured values, as DPS does for Poisson noise, which weights the squares. The variance
+  then depends on the measurement, so images are solved one by one.
+- For all other solvers the problem is unchanged: those with "gaussian" in their `needs` refuse it, the others use its
+  likelihood.
 
 References:
     Diffusion Posterior Sampling for General Noisy Inverse Problems (Chung et al., 2023),
@@ -27,7 +28,7 @@ from .progress import Progress
 
 
 def white_problems(problem: Problem, approximates: bool) -> list[White] | None:
-    """Return the problems with white Gaussian noise that stand for a problem, or `None` where it is taken as it is.
+    """Return the equivalent problems with white Gaussian noise, or `None` if the problem stays unchanged.
 
     Args:
         problem: with any noise.
@@ -48,10 +49,10 @@ def white_problems(problem: Problem, approximates: bool) -> list[White] | None:
 def solve_white(
     white: list[White], solve: Callable[[Problem, bool | Progress], Reconstruction], progress: bool | Progress
 ) -> Reconstruction:
-    """Solve problems one after the other, and put their images side by side.
+    """Solve problems one after the other, and concatenate their images.
 
     Args:
-        white: one problem or more.
+        white: the problems.
         solve: from a problem and a progress bar to its reconstruction.
         progress: whether to show bars, or a function called with (steps done, steps in all).
     """
@@ -81,15 +82,15 @@ def solve_white(
 
 
 def _share(progress: Progress, i: int, count: int) -> Progress:
-    """Return a function that tells the steps of problem `i` of `count` as steps of all of them."""
+    """Return a function that reports the steps of problem `i` of `count` as steps of all problems."""
     return lambda done, total: progress(i * total + done, count * total)
 
 
 def noise_level(problem: Problem) -> float:
-    """Return the noise's standard deviation, for a gray measurement where it depends on what was measured.
+    """Return the noise's standard deviation; if it depends on the measurement, that of a gray measurement.
 
-    It serves to choose steps and levels: no image may depend on others of its batch, so that what was measured cannot
-    enter. Noise that does not tell its variance counts as none.
+    It determines steps and levels of a whole batch. No image may depend on others of its batch, so it does not depend
+    on the measurement. Noise without a known variance counts as no noise.
     """
     noise = problem.noise
     if isinstance(noise, Gaussian):

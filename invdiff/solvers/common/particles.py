@@ -1,9 +1,9 @@
-"""What particle methods share: weights, resampling, and the step that a Gaussian potential tilts.
+"""Arithmetic of particle methods: weights, resampling, and transitions tilted by Gaussian potentials.
 
-A cloud of P particles `x_j` with unnormalised weights `w_j` stands for the law `sum_j W_j delta(x_j)`, where
-`W_j = w_j / sum_k w_k`. Weights are kept as logarithms in float64, one row `(N, P)` for each of N clouds.
+P particles `x_j` with unnormalised weights `w_j` represent the distribution `sum_j W_j delta(x_j)`, where `W_j = w_j /
+sum_k w_k`. Weights are kept as logarithms in float64, `(N, P)`, with a row for each of N sets of particles.
 
-    ESS = 1 / sum_j W_j^2                     how many equal particles the cloud is worth
+    ESS = 1 / sum_j W_j^2                     effective sample size
     resampling: indices `i_1, ..., i_P` such that `E #{k : i_k = j} = P W_j`
 
 For a transition `N(m, s^2 I)` in the basis `V` of singular vectors, and potentials `N(a_i; (V^T x)_i, g_i^2)` on some
@@ -12,7 +12,7 @@ of the coefficients, the tilted transition and its normalising constant are agai
     K_i = s^2 / (s^2 + g_i^2)
     (V^T x)_i ~ N(K_i a_i + (1 - K_i) (V^T m)_i,  K_i g_i^2),       log w = sum_i log N(a_i; (V^T m)_i, s^2 + g_i^2)
 
-and what is orthogonal to those coefficients is drawn from `N(m, s^2 I)`: no basis of the complement is ever needed.
+and the orthogonal complement of those coefficients is drawn from `N(m, s^2 I)`, without a basis of the complement.
 
 References:
     An Introduction to Sequential Monte Carlo (Chopin, Papaspiliopoulos, 2020),
@@ -45,24 +45,24 @@ from .run import Run
 from .singular import squared
 
 Resampling: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""`(weights, uniforms)`, both `(N, P)` and float64, to the indices of the survivors, `(N, P)`."""
+"""`(weights, uniforms)`, both `(N, P)` and float64, to the indices of the resampled particles, `(N, P)`."""
 
 
 def normalized(log_weights: Tensor) -> Tensor:
-    """Return the weights `W`, `(N, P)`, float64; equal ones for a cloud whose weights all vanish.
+    """Return the weights `W`, `(N, P)`, float64; equal ones for a row with all weights zero.
 
     Args:
         log_weights: unnormalised, `(N, P)`; NaN counts as weight zero.
     """
     log_w = log_weights.double().nan_to_num(nan=-math.inf, posinf=math.inf)
     top = log_w.amax(1, keepdim=True)
-    # Several infinite weights share the cloud; none at all leaves it as it is.
+    # Infinite weights share the total weight equally.
     scaled = torch.where(log_w == top, 0.0, torch.where(top.isfinite(), log_w - top, -math.inf))
     return scaled.softmax(1)
 
 
 def effective_sample_size(log_weights: Tensor) -> Tensor:
-    """Return `1 / sum_j W_j^2` of each cloud, in [1, P], `(N,)`.
+    """Return `1 / sum_j W_j^2` of each row, in [1, P], `(N,)`.
 
     Example:
         >>> effective_sample_size(torch.zeros(1, 8))
@@ -72,34 +72,34 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
 
 
 def log_mean(log_weights: Tensor) -> Tensor:
-    """Return `log(1/P sum_j w_j)` of each cloud, `(N,)`, float64: one factor of the evidence."""
+    """Return `log(1/P sum_j w_j)` of each row, `(N,)`, float64: one factor of the evidence."""
     return log_weights.double().logsumexp(1) - math.log(log_weights.shape[1])
 
 
 def multinomial(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw every survivor independently, `(N, P)`: the variance of `#{i = j}` is `P W_j (1 - W_j)`."""
+    """Draw every index independently, `(N, P)`: the variance of `#{i = j}` is `P W_j (1 - W_j)`."""
     return _invert(weights, uniforms)
 
 
 def stratified(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw one survivor in each of P equal strata of the distribution function, `(N, P)`."""
+    """Draw one index in each of P equal strata of the distribution function, `(N, P)`."""
     p = weights.shape[1]
     return _invert(weights, (torch.arange(p, device=weights.device) + uniforms) / p)
 
 
 def systematic(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw survivors on a regular comb with one random offset, `(N, P)`: floor or ceil `P W_j` copies of particle j.
+    """Draw indices on a grid with one random offset, `(N, P)`: floor or ceil `P W_j` copies of particle j.
 
-    Equal weights leave the cloud as it is.
+    For equal weights the particles stay unchanged.
     """
     p = weights.shape[1]
     return _invert(weights, (torch.arange(p, device=weights.device) + uniforms[:, :1]) / p)
 
 
 def residual(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """Keep `floor(P W_j)` copies of particle j and draw the rest independently from what remains, `(N, P)`."""
+    """Keep `floor(P W_j)` copies of particle j and draw the others independently by the remaining weights, `(N, P)`."""
     p = weights.shape[1]
-    # P W_j is often a whole number up to rounding: that copy must not be lost.
+    # P W_j is often an integer up to rounding, and that copy must not be lost.
     copies = (p * weights + 1e-9).floor()
     slots = torch.arange(p, device=weights.device, dtype=weights.dtype).expand_as(weights)
     total = copies.cumsum(1)
@@ -115,18 +115,18 @@ def _invert(weights: Tensor, u: Tensor) -> Tensor:
     cdf = weights.cumsum(1)
     cdf = cdf / cdf[:, -1:]
     index = torch.searchsorted(cdf, u.to(cdf).contiguous(), right=True)
-    last = (weights > 0).double().cumsum(1).argmax(1, keepdim=True)  # rounding may leave u above the last step
+    last = (weights > 0).double().cumsum(1).argmax(1, keepdim=True)  # u may be above the last step by rounding
     return torch.minimum(index, last)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticleSolver(IterativeSolver):
-    """A solver that moves clouds of particles down the noise levels; a row of its runs is a cloud.
+    """A solver with sets of particles along the noise levels; a row of its runs is one set.
 
     Attributes:
         steps: noise levels T.
-        particles: P, in each cloud.
-        resample: how survivors are drawn.
+        particles: P, in each set.
+        resample: method of resampling.
     """
 
     choices: ClassVar[Choices] = {
@@ -149,7 +149,7 @@ class ParticleSolver(IterativeSolver):
 
     @property
     def evaluations(self) -> int:
-        """One for each particle and level."""
+        """One evaluation for each particle and level."""
         return self.steps * self.particles
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
@@ -157,20 +157,20 @@ class ParticleSolver(IterativeSolver):
         return geometric_levels(self.steps, *level_range(prior, problem, lowest_share(self.steps)))
 
     def replicate(self, c: Tensor) -> Tensor:
-        """Return images as clouds of P copies, `(N, C, H, W)` to `(N, P, C, H, W)`."""
+        """Return P copies of each image, `(N, C, H, W)` to `(N, P, C, H, W)`."""
         return c[:, None].expand(-1, self.particles, *c.shape[1:])
 
 
 def lowest_share(steps: int) -> float:
-    """Return where the levels of a filter end, as a share of the data's noise: lower the more levels there are.
+    """Return the lowest level of a filter, as a fraction of the data's noise; it decreases with the number of levels.
 
-    What the last level leaves out, the square of the share, then falls faster than the error of the transitions.
+    The error of the last level, the square of the fraction, then decreases faster than the error of the transitions.
     """
     return min(0.3, 10 / steps)
 
 
 def survivors(run: Run, log_weights: Tensor, resample: Resampling) -> Tensor:
-    """Return the indices of the survivors, `(N, P)`, and record the effective sample size."""
+    """Return the indices of the resampled particles, `(N, P)`, and record the effective sample size."""
     run.record("effective_sample_size", effective_sample_size(log_weights))
     u = run.streams.rand(torch.empty(log_weights.shape, dtype=torch.float64, device=log_weights.device))
     return resample(normalized(log_weights), u)
@@ -182,12 +182,12 @@ def select(x: Tensor, index: Tensor) -> Tensor:
 
 
 def flat(x: Tensor) -> Tensor:
-    """Return clouds `(N, P, ...)` as one batch, `(N P, ...)`."""
+    """Return particles `(N, P, ...)` as one batch, `(N P, ...)`."""
     return x.flatten(0, 1)
 
 
 def denoise(run: Run, x: Tensor, sigma: float) -> Tensor:
-    """Return `E[x_0 | x_sigma = x]` of all particles, `(N, P, C, H, W)`, as many at once as fit."""
+    """Return `E[x_0 | x_sigma = x]` of all particles, `(N, P, C, H, W)`, in chunks that fit."""
     parts = [run.denoise(part, sigma) for part in torch.split(flat(x), chunk(x))]
     return torch.cat(parts).reshape(x.shape) if parts else x
 
@@ -196,12 +196,12 @@ Triple: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 def in_chunks(x: Tensor, function: Callable[[list[int], Tensor], Triple]) -> Triple:
-    """Apply a function to all particles, as many at once as fit.
+    """Apply a function to all particles, in chunks that fit.
 
     Args:
         x: particles, `(N, P, C, H, W)`.
-        function: from the numbers of the clouds of n particles, and these, `(n, C, H, W)`, to two tensors like them
-            and `(n,)`.
+        function: from the row indices of n particles, and the particles, `(n, C, H, W)`, to two tensors like them and
+            one of shape `(n,)`.
 
     Returns:
         `(N, P, C, H, W)` twice, and `(N, P)` in float64.
@@ -224,7 +224,7 @@ def log_likelihood(run: Run, x: Tensor, std: float) -> Tensor:
 
 
 def chunk(x: Tensor) -> int:
-    """Return how many particles of the clouds `x` are worked on at once."""
+    """Return the number of particles of `x` that are processed at once."""
     return max(1, BATCH_VALUES // max(1, math.prod(x.shape[2:])))
 
 
@@ -240,17 +240,19 @@ def log_potential(z: Tensor, a: Tensor, variance: Tensor) -> Tensor:
     Args:
         z: coefficients of the particles, `(N, P, *coefficients)`.
         a: data, `(N, *coefficients)`.
-        variance: `(*coefficients)`, `(N, *coefficients)`, or what broadcasts to them, float64.
+        variance: `(*coefficients)`, `(N, *coefficients)`, or broadcastable to them, float64.
     """
     variance = variance if variance.ndim == a.ndim else variance[None]
     repeated = a[0].numel() / max(1, variance[0].numel())
     constant = repeated * (2 * math.pi * variance).log_().nan_to_num_(posinf=0.0).flatten(1).sum(1, keepdim=True)
-    weighted = (a[:, None] - z).square_().mul_(rowwise(1 / variance, z))  # in float64 where rounding adds up: the sum
+    weighted = (
+        (a[:, None] - z).square_().mul_(rowwise(1 / variance, z))
+    )  # the sum is in float64, because rounding errors add up
     return -0.5 * (weighted.flatten(2).sum(2, dtype=torch.float64) + constant)
 
 
 def rowwise(value: Tensor, z: Tensor) -> Tensor:
-    """Return numbers of coefficients, `(*coefficients)` or with a row for each cloud, as factors of `z`."""
+    """Return values `(*coefficients)`, or with a row for each set, in a shape for products with `z`."""
     return (value[:, None] if value.ndim == z.ndim - 1 else value).to(z)
 
 
@@ -263,17 +265,17 @@ def tilted_draw(
         spectrum: whose `V` gives the coefficients.
         mean: `m`, `(N, P, C, H, W)`.
         z: `V^T m`, `(N, P, *coefficients)`.
-        s: standard deviation of the transition, a number or one for each cloud, `(N,)`, float64.
-        a: where the potentials stand, `(N, *coefficients)`.
-        variance: `g^2`, like those of `log_potential`; infinite where no potential acts.
+        s: standard deviation of the transition, a number or one for each set, `(N,)`, float64.
+        a: centres of the potentials, `(N, *coefficients)`.
+        variance: `g^2`, like those of `log_potential`; infinite without a potential.
         noise: standard normal, like `mean`.
 
     Returns:
         The draw, like `mean`, and its coefficients, like `z`.
     """
     wide = image_scale(s, a) if isinstance(s, Tensor) else s
-    gain = 1 / (1 + variance / wide**2)  # 0 where no potential acts, and 1, not nearly so, for data without noise
-    # V^T noise is standard normal: the coefficient that replaces another one reuses its noise.
+    gain = 1 / (1 + variance / wide**2)  # 0 without a potential, and exactly 1 for data without noise
+    # V^T noise is standard normal, so a tilted coefficient reuses the noise of the original one.
     e = coefficients(spectrum, noise)
     x, after = _noised(mean, noise, s), _noised(z, e, s)
     if gain.numel() == 0 or float(gain.max()) == 0:
@@ -284,14 +286,14 @@ def tilted_draw(
 
 
 def _noised(x: Tensor, noise: Tensor, s: float | Tensor) -> Tensor:
-    """Return `x + s n`, with a number or one for each cloud."""
+    """Return `x + s n`, where `s` is a number or one for each set."""
     return torch.addcmul(x, image_scale(s, x), noise) if isinstance(s, Tensor) else torch.add(x, noise, alpha=s)
 
 
 def log_outside(run: Run, spectrum: Spectrum, tau: Tensor) -> Tensor:
-    """Return what turns `log p(a)` into `log p(y)`, `(N,)`: the change of variables, and noise that no image explains.
+    """Return the difference of `log p(y)` and `log p(a)`, `(N,)`: the change of variables, and noise out of range.
 
-    With noise zero, entries outside of the operator's range carry no density and are left out.
+    With noise zero, entries outside of the operator's range have no density and are omitted.
     """
     noise = run.problem.noise
     assert isinstance(noise, Gaussian)
@@ -309,13 +311,13 @@ def log_outside(run: Run, spectrum: Spectrum, tau: Tensor) -> Tensor:
 
 
 def with_levels(levels: Tensor, wanted: Tensor) -> Tensor:
-    """Return decreasing `levels` of which those nearest to the `wanted` ones, on a logarithmic scale, are moved there.
+    """Return decreasing `levels`, with those nearest to the `wanted` ones, on a logarithmic scale, moved there.
 
-    The ends stay where they are. Where more than half of the levels would move, none does.
+    The ends are kept. If more than half of the levels would move, none does.
 
     Args:
         levels: `(T + 1,)`, the last one 0.
-        wanted: any number of them; those out of range are left out.
+        wanted: any number of levels; those out of range are ignored.
     """
     inner = levels[1:-2].clone()
     values = np.unique(wanted.cpu().numpy())
@@ -339,7 +341,7 @@ def levels_below(tau: Tensor, levels: tuple[float, ...]) -> Tensor:
 def on_levels(tau: Tensor, levels: tuple[float, ...]) -> Tensor:
     """Return each positive, finite `tau` rounded to the nearest positive level on a logarithmic scale, float64.
 
-    Zero stays zero, and what lies above the highest level becomes infinite: it never tells anything.
+    Zero stays zero. Values above the highest level become infinite, because such data are never used.
     """
     grid = torch.tensor([v for v in levels if v > 0], dtype=torch.float64, device=tau.device).flip(0)
     cuts = (grid[1:] * grid[:-1]).sqrt()

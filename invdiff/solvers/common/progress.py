@@ -10,7 +10,7 @@ Progress = Callable[[int, int], None]
 
 @contextmanager
 def progress_bar(progress: bool | Progress, total: int, title: str) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each step; `progress` is whether to draw a bar, or a function of (done, total)."""
+    """Yield a function to call after each step; `progress` is whether to show a bar, or a function of (done, total)."""
     done = 0
     if not progress:
         yield lambda: None

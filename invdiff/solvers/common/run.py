@@ -1,4 +1,4 @@
-"""What a step of a solver may look at and use."""
+"""The batch that a step of a solver works on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Unsolved(NamedTuple):
 
     Attributes:
         residual: the largest relative residual; infinite for one that diverged.
-        text: where and how it ended.
+        text: the step, and how the solve ended.
     """
 
     residual: float
@@ -42,10 +42,10 @@ _ENDS = {
 
 @dataclass
 class Run:
-    """One batch of samples on their way: all that a step may look at.
+    """One batch of samples, with everything that a step may use.
 
-    Each row is one (image, sample) pair, or one (image, cloud of particles) pair. What follows from the problem alone,
-    the data in the operator's singular vectors and their back-projection, is found when it is first asked for.
+    Each row is one (image, sample) pair, or one (image, set of particles) pair. Quantities of the problem alone, such
+    as the data in the operator's singular vectors and their back-projection, are computed on first use.
 
     Attributes:
         problem: the problem, with its measurements repeated to one for each row, `(N, ...)`.
@@ -54,10 +54,10 @@ class Run:
         streams: random numbers, one stream for each row.
         trace: figures of each step, by name; `record` adds to it.
         evidence: logarithms of the factors of the estimate of `p(y)`, `(N,)` each; `add_evidence` adds to them.
-        estimate: of the posterior mean, `(N, C, H, W)`, where a solver has one; `add_estimate` sets it.
-        evaluated: how many images the prior has denoised.
-        products: how many images went back through the prior, in products with its transposed Jacobian.
-        failure: what diverged first, and what to change; "" if nothing has.
+        estimate: of the posterior mean, `(N, C, H, W)`, if a solver has one; `add_estimate` sets it.
+        evaluated: number of images that the prior has denoised.
+        products: number of images in products with the prior's transposed Jacobian.
+        failure: message about the first divergence; "" if there is none.
         unsolved: the linear solve that ended with the largest residual; none if all reached their tolerance.
         advance: called after each step, for the progress bar.
     """
@@ -77,12 +77,12 @@ class Run:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return len(self.problem)
 
     @property
     def unit(self) -> float:
-        """Length that published constants for data on [-1, 1] are measured in: `prior.std / 0.5`."""
+        """Unit of published constants for data on [-1, 1]: `prior.std / 0.5`."""
         return self.prior.std / 0.5
 
     @cached_property
@@ -92,17 +92,17 @@ class Run:
 
     @property
     def short_cut(self) -> SingularData | None:
-        """`singular` where that is the short way: a mask is faster than its spectrum."""
+        """`singular`, if it is faster than the operator; for a mask it is not."""
         return self.singular if self.problem.operator.observed is None else None
 
     @cached_property
     def normalized(self) -> NormalizedData:
-        """The data divided by their singular values, with 0 for the noise of what is not seen."""
+        """The data divided by their singular values, with 0 for the noise of unmeasured coefficients."""
         return self._singular.normalized(self._noise_std)
 
     @cached_property
     def data_levels(self) -> DataLevels:
-        """The data as coefficients of a noisy image, with an infinite level for what is not seen."""
+        """The data as coefficients of a noisy image, with an infinite level for unmeasured coefficients."""
         return self._singular.levels(self._noise_std)
 
     @cached_property
@@ -126,11 +126,11 @@ class Run:
         """Return `E[x_0 | x_sigma = x]`; count the evaluation, and each product with its transposed Jacobian.
 
         Raises:
-            ValueError: the prior returns something of another shape, or without a gradient where one is asked for.
+            ValueError: the prior returns another shape, or no gradient where one is needed.
         """
         self.evaluated += x.shape[0]
         out = self.prior.denoise(x, sigma)
-        if getattr(out, "shape", None) != x.shape:  # else it would broadcast, or the operator be blamed for it
+        if getattr(out, "shape", None) != x.shape:  # otherwise it would broadcast, or cause an error in the operator
             got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise UserError(
                 f"prior: {type(self.prior).__name__}.denoise: expected images {tuple(x.shape)} like its input, got "
@@ -143,7 +143,7 @@ class Run:
                     "this solver differentiates the prior, got none; compute it by torch operations without no_grad "
                     "and detach, or take a solver that does not, such as ddrm or pnp"
                 )
-            out.register_hook(self._count_product)  # called once for each pass back through the prior
+            out.register_hook(self._count_product)  # called once for each backward pass
         return out
 
     def _count_product(self, gradient: Tensor) -> None:
@@ -154,15 +154,15 @@ class Run:
         return self.streams.randn(like)
 
     def record(self, name: str, value: Tensor) -> None:
-        """Keep a figure of this step, one for each row, `(N,)`."""
+        """Record a figure of this step, one for each row, `(N,)`."""
         self.trace.setdefault(name, []).append(value.detach())
 
     def record_solves(self, solves: Sequence[Outcome], where: str) -> None:
-        """Keep how the iterative solves of a step ended: iterations together, and the largest relative residual.
+        """Record the iterative solves of a step: the sum of iterations, and the largest relative residual.
 
         Args:
             solves: of the step; none for closed forms.
-            where: at which step, in words.
+            where: description of the step.
         """
         if not solves or not self.rows:
             return
@@ -181,7 +181,7 @@ class Run:
         self.evidence.append(log_factor.detach())
 
     def add_estimate(self, image: Tensor) -> None:
-        """Keep an estimate of the posterior mean, one for each row, `(N, C, H, W)`; the last one counts."""
+        """Set the estimate of the posterior mean, one for each row, `(N, C, H, W)`."""
         self.estimate = image.detach()
 
     @property

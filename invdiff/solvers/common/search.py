@@ -1,7 +1,7 @@
-"""Ranges that a search for a solver's hyper-parameters looks in; a solver declares its own in `Solver.search`.
+"""Ranges for the search of a solver's hyper-parameters; a solver declares its own in `Solver.search`.
 
-A range covers what published settings and our defaults span, with room on both sides. What sets the price of a
-sample (`steps`, particles, inner iterations) has no range: a search compares at one price, which its caller chooses.
+A range includes published settings and the defaults, with a margin on both sides. Parameters of the cost of a sample
+(`steps`, particles, inner iterations) have no range, because a search compares at one cost, which its caller chooses.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Range:
     Attributes:
         low: smallest value.
         high: largest value.
-        log: whether all orders of magnitude are as likely, rather than all values.
+        log: whether the search is uniform in the logarithm.
 
     Example:
         >>> Range.parse("0.1:10:log")
@@ -39,10 +39,10 @@ class Range:
 
     @classmethod
     def parse(cls, text: str) -> Range:
-        """Return the range that `low:high` or `low:high:log` writes.
+        """Parse a range `low:high` or `low:high:log`.
 
         Raises:
-            ValueError: it is written otherwise.
+            ValueError: another text.
         """
         parts = text.split(":")
         try:
@@ -54,12 +54,12 @@ class Range:
         return cls(low, high, bool(parts[2:]))
 
     def __str__(self) -> str:
-        """Return it as `parse` reads it."""
+        """Return the text for `parse`."""
         return f"{self.low:g}:{self.high:g}" + ":log" * self.log
 
 
 SHARE = Range(0.0, 1.0)
-"""Of a parameter that is a share."""
+"""Range of a fraction."""
 
 Ranges = Mapping[str, Range]
-"""By the names of parameters."""
+"""Ranges by the names of parameters."""

@@ -1,4 +1,4 @@
-"""A measurement in the singular vectors of its operator, found once for a run.
+"""A measurement in the singular vectors of its operator, computed once for a run.
 
 With `A = U diag(s) V^T` as fast transforms, `d = U^T y` and `e = d - s V^T x`,
 
@@ -29,9 +29,9 @@ class NormalizedData(NamedTuple):
 
     Attributes:
         spectrum: the decomposition.
-        seen: 1 where a coefficient is seen, 0 elsewhere, in the type of the images; broadcasts to them, as `tau`.
-        d: the data, `(N, ...)`; 0 where nothing is seen.
-        tau: the standard deviation of their noise; 0 where nothing is seen.
+        seen: 1 for measured coefficients, 0 for others, in the type of the images; broadcasts to them, as `tau`.
+        d: the data, `(N, ...)`; 0 for unmeasured coefficients.
+        tau: the standard deviation of their noise; 0 for unmeasured coefficients.
     """
 
     spectrum: Spectrum
@@ -41,12 +41,14 @@ class NormalizedData(NamedTuple):
 
 
 class DataLevels(NamedTuple):
-    """Data as coefficients of a noisy image: `a = U^T y / s` has the law of a coefficient at level `tau = sigma_y / s`.
+    """Data as coefficients of a noisy image.
+
+    `a = U^T y / s` has the distribution of a coefficient at level `tau = sigma_y / s`.
 
     Attributes:
         spectrum: the decomposition.
-        a: the data, `(N, ...)`; 0 where nothing is seen.
-        tau: their levels, float64; infinite where nothing is seen.
+        a: the data, `(N, ...)`; 0 for unmeasured coefficients.
+        tau: their levels, float64; infinite for unmeasured coefficients.
     """
 
     spectrum: Spectrum
@@ -61,9 +63,9 @@ class SingularData:
     Attributes:
         spectrum: the decomposition.
         s: singular values in the type of the images; axes along which they are the same have length 1.
-        seen: which of them do not count as zero, like `s`.
+        seen: whether each counts as nonzero, like `s`.
         d: `U^T y`, `(N, *coefficients)`; 0 where `s` is.
-        outside: `|y|^2 - |d|^2`, what no image explains, `(N,)`, float64.
+        outside: `|y|^2 - |d|^2`, the part outside the operator's range, `(N,)`, float64.
     """
 
     spectrum: Spectrum
@@ -85,7 +87,7 @@ class SingularData:
         return cls(spectrum, s, seen, d, (squared(y) - squared(d)).clamp(min=0))
 
     def rows(self, index: list[int]) -> SingularData:
-        """Return the data of some of the rows, by their numbers."""
+        """Return the data of some rows, by index."""
         return replace(self, d=self.d[index], outside=self.outside[index])
 
     def bands(self, most: int) -> tuple[Tensor, Tensor]:
@@ -113,7 +115,7 @@ class SingularData:
         return torch.addcmul(self.d, self.spectrum.Vt(x), self.s, value=-1)
 
     def inverse(self, rho: float | Tensor) -> Tensor:
-        """Return `s / (s^2 + rho)`, like `s`, or `1 / s` where it counts for `rho = 0`.
+        """Return `s / (s^2 + rho)`, like `s`, or `1 / s` for nonzero `s` and `rho = 0`.
 
         Args:
             rho: non-negative weight, or positive ones, `(N,)`: the result then has a row for each.
@@ -137,7 +139,7 @@ class SingularData:
 
 
 def compact(s: Tensor) -> Tensor:
-    """Return an expanded tensor with length 1 along the axes that repeat themselves."""
+    """Return an expanded tensor with length 1 along its repeated axes."""
     repeated = (step == 0 and n > 1 for n, step in zip(s.shape, s.stride(), strict=True))
     return s[tuple(slice(0, 1) if r else slice(None) for r in repeated)]
 

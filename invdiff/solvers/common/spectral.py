@@ -3,11 +3,11 @@
 With `A = U diag(s) V^T`, `b = V^T x`, `b0 = V^T x0_hat` and the data in the same coordinates, `d = U^T y / s` with
 noise of standard deviation `tau = sigma_y / s`, the step from `sigma` to `sigma'` is, for each coefficient,
 
-    s = 0               b0 + sqrt(1 - eta^2) sigma' (b - b0) / sigma + eta sigma' n           what A does not see
+    s = 0               b0 + sqrt(1 - eta^2) sigma' (b - b0) / sigma + eta sigma' n           null space of A
     sigma' < tau        b0 + sqrt(1 - eta^2) sigma' (d - b0) / tau + eta sigma' n             the data are noisier
-    sigma' >= tau       (1 - eta_b) b0 + eta_b d + sqrt(sigma'^2 - eta_b^2 tau^2) n           the data are cleaner
+    sigma' >= tau       (1 - eta_b) b0 + eta_b d + sqrt(sigma'^2 - eta_b^2 tau^2) n           the data are less noisy
 
-Each case has the marginal variance `sigma'^2` that the denoiser expects.
+Each case has the marginal variance `sigma'^2`, as the denoiser needs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .run import Run
 
 
 def spectral_start(run: Run, c: Tensor) -> Tensor:
-    """Return `x_T`: `d + sqrt(sigma_T^2 - tau^2) n` where the data are cleaner than `sigma_T`, else `c + sigma_T n`."""
+    """Return `x_T`: `d + sqrt(sigma_T^2 - tau^2) n` if the data are less noisy than `sigma_T`, else `c + sigma_T n`."""
     spectrum, seen, d, tau = run.normalized
     sigma, n = run.levels[0], run.randn(c)
     x = c + sigma * n
@@ -39,14 +39,14 @@ def spectral_step(run: Run, x: Tensor, x0: Tensor, sigma: float, sigma_next: flo
         x0: Tweedie's estimate there, like `x`.
         sigma: present level.
         sigma_next: next level, in `[0, sigma]`.
-        eta: share of fresh noise where the data say nothing or little, in [0, 1].
-        eta_b: share of the data where they say much, in [0, 1].
+        eta: fraction of fresh noise where there are no data or noisy ones, in [0, 1].
+        eta_b: weight of less noisy data, in [0, 1].
     """
     spectrum, seen, d, tau = run.normalized
     n = run.randn(x)
     keep = math.sqrt(1 - eta**2) * sigma_next
     free = torch.lerp(x0, x, keep / sigma).add_(n, alpha=eta * sigma_next)
-    # What is seen moves from b0 + keep (b - b0) / sigma + eta sigma' n to one of the last two cases.
+    # Measured coefficients move from b0 + keep (b - b0) / sigma + eta sigma' n to one of the last two cases.
     cleaner = tau <= sigma_next
     spread = (sigma_next**2 - (eta_b * tau) ** 2).clamp_(min=0).sqrt_()
     to_data = seen * torch.where(cleaner, eta_b, keep / tau.clamp(min=sigma_next or 1.0))

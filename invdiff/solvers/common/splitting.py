@@ -1,6 +1,6 @@
-"""What the data say next to a Gaussian: the step that splitting methods share.
+"""The likelihood times a Gaussian: the step of splitting methods.
 
-A splitting method leaves the prior to its denoiser and meets the measurement only through
+A splitting method uses the prior only in its denoiser, and the measurement only in
 
     p(x | y, v) in proportion to p(y | x) N(x; v, tau^2 I).
 
@@ -8,13 +8,13 @@ For a linear operator and Gaussian noise of standard deviation `s`, with `rho = 
 
     v + (A^T A + rho I)^{-1} A^T (y - A v),
 
-the pseudo-inverse's correction at `rho = 0`, and one more solve turns noise into an exact draw (perturb, then
-optimise): with `v' = v + tau n_1` and `y' = y + s n_2`,
+the pseudo-inverse's correction at `rho = 0`. One more solve gives an exact draw (perturb, then optimise): with `v' = v
++ tau n_1` and `y' = y + s n_2`,
 
-    v' + (A^T A + rho I)^{-1} A^T (y' - A v')   has the law  p(x | y, v).
+    v' + (A^T A + rho I)^{-1} A^T (y' - A v')   has the distribution  p(x | y, v).
 
-For other operators the mode comes from Gauss-Newton steps, each the linear case for the linearised operator, and the
-draw from Langevin steps with Metropolis' test, started at the mode.
+For other operators the mode is found by Gauss-Newton steps, each of which is the linear case for the linearised
+operator, and the draw is the end of Langevin steps with Metropolis' test from the mode.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from .guidance import back_projected_residual, image_scale
 from .initial_state import center
 from .run import Run
 
-NOISELESS = 1e-3  # noise, in units of data on [-1, 1], that stands for none where a density is needed
+NOISELESS = 1e-3  # noise, in units of data on [-1, 1], in place of none where a density is needed
 NEWTON = 4  # Gauss-Newton steps
-ACCEPTED = 0.574  # share of accepted proposals at which Langevin with Metropolis' test moves fastest
+ACCEPTED = 0.574  # optimal acceptance rate of Langevin steps with Metropolis' test
 
 
 def noise_std(run: Run, *, floor: bool = False) -> float:
-    """Return the standard deviation of Gaussian noise; `floor` raises it to where a density can be handled."""
+    """Return the standard deviation of Gaussian noise; `floor` raises it so that a density exists."""
     noise = run.problem.noise
     assert isinstance(noise, Gaussian)
     return max(noise.std, NOISELESS * run.unit) if floor else noise.std
 
 
 def is_conjugate(problem: Problem) -> bool:
-    """Return whether the data's side is Gaussian: a linear operator and Gaussian noise."""
+    """Return whether the likelihood is Gaussian in `x`: a linear operator and Gaussian noise."""
     return isinstance(problem.operator, LinearOperator) and isinstance(problem.noise, Gaussian)
 
 
@@ -78,7 +78,7 @@ def _objective(problem: Problem, x: Tensor, v: Tensor, rho: float | Tensor) -> T
 
 
 def _gauss_newton(problem: Problem, x: Tensor, v: Tensor, rho: float | Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Minimise the linearised objective, then go as far towards there as the true objective falls."""
+    """Minimise the linearised objective, then shorten the step until the true objective decreases."""
     # Reverse mode only: J^T u is linear in u, and its derivative along d is J d. Not every operator has forward mode.
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
@@ -105,7 +105,7 @@ def _gauss_newton(problem: Problem, x: Tensor, v: Tensor, rho: float | Tensor, v
 
 
 def first_estimate(run: Run) -> Tensor:
-    """Return where a descent starts: the prior's mean, as the highest noise level tells it, moved to the data.
+    """Return the initial image of a descent: the prior's mean, estimated at the highest level, moved to the data.
 
     It takes one evaluation. For a linear operator and Gaussian noise it is the posterior mean under a white prior.
     """
@@ -117,8 +117,8 @@ def first_estimate(run: Run) -> Tensor:
 def data_draw(run: Run, v: Tensor, tau: float | Tensor, *, moves: int) -> Tensor:
     """Return a draw from `p(y | x) N(x; v, tau^2 I)`, normalised, like `v`.
 
-    It is exact for a linear operator and Gaussian noise. Otherwise it is the end of a Markov chain of which it is the
-    stationary law.
+    It is exact for a linear operator and Gaussian noise. Otherwise it is the end of a Markov chain with that stationary
+    distribution.
 
     Args:
         run: the batch.
@@ -148,7 +148,7 @@ def _metropolis(run: Run, v: Tensor, tau: float | Tensor, moves: int) -> Tensor:
     shape = (-1, *[1] * (v.ndim - 1))
     x = data_mode(run, v, tau) if isinstance(problem.noise, Gaussian) else v
     value, score = value_and_score(x)
-    # The first step is the size at which the gradient would move the image by its spread; the chain then adapts it.
+    # With the first step size the gradient moves the image by its spread; the chain then adapts the size.
     log_gamma = 2 * (0.3 * torch.as_tensor(tau, dtype=torch.float64).to(v.device)).log().expand(len(v))
     for k in range(moves):
         gamma = log_gamma.exp()
@@ -172,7 +172,7 @@ def likelihood_score(run: Run, x: Tensor, *, std: float | None = None) -> Tensor
     Args:
         run: the batch.
         x: images, `(N, C, H, W)`.
-        std: standard deviation in the place of Gaussian noise's own.
+        std: standard deviation instead of that of the noise.
     """
     problem = likelihood_problem(run)
     if isinstance(problem.noise, Gaussian):

@@ -1,12 +1,12 @@
-"""How wide `p(x_0 | x_t)` is, as the state itself tells.
+"""Estimating the spread of `p(x_0 | x_t)` from the state.
 
-A white Gaussian prior of the data's standard deviation `v` would have `1 / w_t^2 = 1 / sigma_t^2 + 1 / v^2`; pixels
-tell of each other, so that it is narrower. `x_t - E[x_0 | x_t]` is orthogonal to what the denoiser leaves open, hence
+A white Gaussian prior of the data's standard deviation `v` has the spread `1 / w_t^2 = 1 / sigma_t^2 + 1 / v^2`; it is
+smaller for correlated pixels. `x_t - E[x_0 | x_t]` is orthogonal to the error of the denoiser, hence
 
     E ||x_0 - E[x_0 | x_t]||^2 = d sigma_t^2 - E ||x_t - E[x_0 | x_t]||^2,      d pixels,
 
-at no further evaluation. Noise of variance `2 sigma_t^4 / d` stands in it: it is averaged with `w_t^2`, by the inverse
-variances, that of `w_t^2` being taken for `w_t^4 / 64`.
+without a further evaluation. This estimate has the variance `2 sigma_t^4 / d`. It is averaged with `w_t^2`, weighted by
+the inverse variances, with an assumed variance of `w_t^4 / 64` for `w_t^2`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from .singular import squared
 
-LEAST = 0.6  # of the spread of white images; with 0.15 a state with noise left in it loses sight of the data
-CAUTION = 1 / 64  # variance of the error around that of white images, before anything is seen, in squares of it
+LEAST = 0.6  # of the spread of white images; with 0.15 a state with remaining noise departs from the data
+CAUTION = 1 / 64  # prior variance of the error around that of white images, in units of its square
 
 
 def matched_spread(x: Tensor, x0: Tensor, sigma: float, std: float) -> Tensor:

@@ -1,7 +1,7 @@
-"""Walks down the noise levels that go back up on the way, so that what is known and what is made up can agree.
+"""Sequences of noise levels with returns to higher levels, so that known and unknown parts become consistent.
 
-A walk over `T` levels visits positions `0, 1, ..., T` (position `T` is the clean image). Every `length` positions it
-climbs back by `length`, `repeats - 1` times:
+A sequence over `T` levels has the positions `0, 1, ..., T` (position `T` is the clean image). Every `length` positions
+it it returns by `length`, `repeats - 1` times:
 
     T = 4, length 2, repeats 2:    0 1 2 3 | 1 2 3 | 4
 """
@@ -16,12 +16,12 @@ from torch import Tensor
 
 
 def time_travel_positions(steps: int, length: int, repeats: int) -> list[int]:
-    """Return the positions of a walk, from 0 to `steps`; every rise is one position of `-length`.
+    """Return the positions, from 0 to `steps`; every return is one step of `-length`.
 
     Args:
         steps: `T`, the number of positive levels.
-        length: how far the walk climbs back, at least 1.
-        repeats: how often each stretch is walked; 1 for never back.
+        length: number of levels of a return, at least 1.
+        repeats: number of passes over each interval; 1 for no return.
 
     References:
         RePaint: Inpainting using Denoising Diffusion Probabilistic Models (Lugmayr et al., 2022),
@@ -46,10 +46,10 @@ def time_travel_positions(steps: int, length: int, repeats: int) -> list[int]:
 
 
 def levels_at(levels: Tensor, walk: Sequence[int]) -> Tensor:
-    """Return the noise levels at the positions of a walk, like `levels`."""
+    """Return the noise levels at the positions, like `levels`."""
     return levels[torch.tensor(list(walk))]
 
 
 def count_descents(walk: Sequence[int]) -> int:
-    """Return how many steps of a walk go down in noise: one network evaluation each."""
+    """Return the number of steps to a lower level, with one network evaluation each."""
     return sum(b > a for a, b in pairwise(walk))

@@ -1,4 +1,4 @@
-"""A Gaussian fitted to a Gaussian times a potential: the step that variational guidance shares.
+"""Fitting a Gaussian to a Gaussian times a potential: the step of variational guidance.
 
 For a prior `N(a, s^2 I)` and a potential `g`, the divergence of `N(a + s u, s^2 diag(exp(2 l)))` from the product has
 the stochastic gradients, with `x = a + s (u + exp(l) n)`,
@@ -6,9 +6,9 @@ the stochastic gradients, with `x = a + s (u + exp(l) n)`,
     in u:   u - s grad log g(x)
     in l:   exp(2 l) - 1 - s grad log g(x) exp(l) n
 
-In these units one step size serves all noise levels: Adam's first steps have its full length whatever the gradient.
+In these units one step size suits all noise levels, because Adam's first steps have full length for every gradient.
 
-The transition that both methods use joins three noise levels, `sigma_s < sigma_m < sigma_t`, in variance-exploding
+The transition of both methods connects three noise levels, `sigma_s < sigma_m < sigma_t`, in variance-exploding
 coordinates a Brownian bridge:
 
     q(x_m | x_s, x_t) = N(x_s + w (x_t - x_s), w (sigma_t^2 - sigma_m^2) I)
@@ -33,7 +33,7 @@ def bridge(low: Tensor, high: Tensor, sigmas: tuple[float, float, float]) -> tup
     Args:
         low: `x_s`, `(N, C, H, W)`.
         high: `x_t`, like `low`.
-        sigmas: `(sigma_s, sigma_m, sigma_t)`, not falling, the first below the last.
+        sigmas: `(sigma_s, sigma_m, sigma_t)`, not decreasing, the first below the last.
     """
     s, m, t = sigmas
     w = (m**2 - s**2) / (t**2 - s**2)
@@ -50,7 +50,7 @@ def fit(
         mean: `a`, `(N, C, H, W)`.
         std: `s`, positive.
         log_potential: from images to one number for each, `(N,)`.
-        moves: steps of Adam, each of which asks for the potential once.
+        moves: steps of Adam, with one evaluation of the potential each.
         rate: Adam's step size for `u` and `l`.
 
     Returns:
