@@ -96,7 +96,7 @@ class Pixelwise(IterativeSolver):
         tau, _ = self._data(run)
         level = tau.clamp(max=sigma)
         x0 = self._denoise(run, x, level, sigma)
-        if i == 0:
+        if i == 0 and (run.prior.noise_maps or bool((level == sigma).all())):  # else it has not seen the measurement
             run.add_estimate(x0)
         moves = level > sigma_next
         k = torch.where(moves, sigma_next / level.clamp(min=torch.finfo(level.dtype).tiny), 1) ** 2

@@ -60,7 +60,7 @@ def repaired(name: str, task: str) -> Tensor:
     return result.mean.clamp(0, 1)
 
 
-MARGINS: dict[str, tuple[float, float, float]] = {
+MARGINS: dict[str, tuple[float, ...]] = {
     "pinv": (-0.5, -17.3, -0.5),  # the floor itself, but for the blur, whose inverse blows noise up
     "dps": (18.2, 2.2, 0.5),
     "diffpir": (17.0, 2.6, 0.9),
@@ -91,12 +91,14 @@ MARGINS: dict[str, tuple[float, float, float]] = {
     "dcps": (18.3, -0.1, 0.4),
     "langevin": (18.1, -5.1, -0.5),
     "fps": (19.1, 3.7, 2.2),
+    "rmps": (14.2, 1.5, 0.3),
+    "pixelwise": (15.0,),
 }
 """Decibels above `floor` for inpainting, deblurring and super-resolution: half a decibel less than was measured.
 
 A single sample may stand below the blurred image (`mgdm`). Annealed Langevin (`ald`, `langevin`) leaves noise
 where the blur lets nothing through, and replacement (`ilvr`, `mcg`, `score_sde`) takes the data for nearly noiseless:
-with noise of 0.02 they stay below the blurred image, far above its inverse.
+with noise of 0.02 they stay below the blurred image, far above its inverse. `pixelwise` takes the first task alone.
 """
 
 TASKS = ("inpainting", "deblurring", "superresolution")
@@ -110,7 +112,7 @@ def test_every_solver_has_its_margins() -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", MARGINS)
 def test_a_photograph_is_repaired(name: str) -> None:
-    for task, margin in zip(TASKS, MARGINS[name], strict=True):
+    for task, margin in zip(TASKS, MARGINS[name], strict=name != "pixelwise"):
         gained = float(psnr(repaired(name, task), photograph())) - floor(task)
         assert gained > margin, f"{task}: {gained:.2f} dB above the measurement, at least {margin} expected"
 
