@@ -77,7 +77,7 @@ class Setting:
     version: str = __version__
 
     def differences(self, other: Setting) -> list[str]:
-        """Return one clause for each entry that differs: what is here, and what is there."""
+        """Return one clause for each entry that differs, with both values."""
         return [
             f"{f.name} {getattr(self, f.name)} against {getattr(other, f.name)}"
             for f in dataclasses.fields(self)
@@ -215,7 +215,7 @@ class Calibration:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the calibration as JSON, whole or not at all."""
+        """Write the calibration as JSON, atomically."""
         record = {"format": FORMAT, **dataclasses.asdict(self)}
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

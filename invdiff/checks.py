@@ -1,4 +1,4 @@
-"""Checks of numbers that a caller gives, one for each kind, with one form of message.
+"""Checks of numbers from a caller, one function for each kind, with one form of message.
 
 CLASS: NAME: expected WHAT, got VALUE; HINT
 """
@@ -12,7 +12,7 @@ from .errors import UserError
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is an integer or a float; a truth value is neither."""
+    """Return whether a value is an integer or a float; a boolean is neither."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -29,13 +29,13 @@ def number(
     """Return a finite number in `[low, high]`.
 
     Args:
-        where: what it is, in front of the message, as `DPS: scale`.
-        value: what was given.
-        low: smallest value allowed.
-        high: largest value allowed.
-        positive: whether zero and less are excluded as well.
-        expected: what is expected, in words; said of the bounds unless given.
-        hint: what to do; nothing unless given.
+        where: prefix of the message, such as `DPS: scale`.
+        value: the given value.
+        low: smallest allowed value.
+        high: largest allowed value.
+        positive: whether zero and negative numbers are excluded.
+        expected: description of valid values; by default from the bounds.
+        hint: the remedy; by default none.
 
     Raises:
         ValueError: another value.
@@ -83,9 +83,9 @@ def check_number(owner: Any, name: str, low: float, high: float = math.inf, *, p
     Args:
         owner: the object.
         name: the attribute.
-        low: smallest value allowed.
-        high: largest value allowed.
-        positive: whether zero is excluded as well.
+        low: smallest allowed value.
+        high: largest allowed value.
+        positive: whether zero is excluded.
     """
     words = "a positive number" + (f" up to {high:g}" if high < math.inf else "") if positive else ""
     number(f"{type(owner).__name__}: {name}", getattr(owner, name), low, high, positive=positive, expected=words)

@@ -1,4 +1,4 @@
-"""Names and facts of what is built in. Generated from the classes by `python -m invdiff.registry --write`.
+"""Names and facts of built-in objects. Generated from the classes by `python -m invdiff.registry --write`.
 
 Do not edit: change the class attributes, and run that command.
 """

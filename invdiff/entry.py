@@ -1,7 +1,7 @@
-"""What the registry knows of a named object without importing it: where it stands, and the facts that choose it.
+"""Entries of the registry: the location and the facts of a named object, without importing it.
 
-The facts are attributes of the object itself. `of` reads them there: for the table in `entries`, which is generated,
-and for objects of other packages and files when they are asked for.
+The facts are attributes of the object itself. `of` reads them from the object: for the generated table in `entries`,
+and for objects of other packages and files on request.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ NEEDS = {
     "linear": "linear operator", "svd": "closed-form SVD", "gaussian": "Gaussian noise", "vjp": "gradients",
     "pixelwise": "operator on single pixels",
 }  # fmt: skip
-"""What a solver may need of a problem, in the words of a listing."""
+"""Needs of solvers, in the words of a listing."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a named object stands.
+    """The location of a named object.
 
     Attributes:
         target: `module:attribute`.
@@ -40,18 +40,18 @@ class Entry:
 
     @classmethod
     def of(cls, found: Any, entry: Entry) -> Self:
-        """Return an entry with the facts that its object states.
+        """Return an entry with the facts of its object.
 
         Args:
             found: the class or factory.
-            entry: where it stands.
+            entry: its location.
         """
         return cls(entry.target, entry.summary, entry.source)
 
 
 @dataclass(frozen=True)
 class NoiseEntry(Entry):
-    """Where a noise model stands, and its parameters.
+    """The location of a noise model, and its parameters.
 
     Attributes:
         parameters: defaults by name, `None` for a parameter without one.
@@ -76,19 +76,19 @@ class NoiseEntry(Entry):
 
     @property
     def example(self) -> str:
-        """Values for all parameters, as the command line takes them."""
+        """Values for all parameters, in the notation of the command line."""
         return ",".join(f"{name}={1 if default is None else default}" for name, default in self.parameters.items())
 
 
 @dataclass(frozen=True)
 class OperatorEntry(Entry):
-    """Where an operator stands, and what its measurements are; see `invdiff.operators.Operator`.
+    """The location of an operator, and the kind of its measurements; see `invdiff.operators.Operator`.
 
     Attributes:
-        photographic: whether a measurement is a picture.
+        photographic: whether a measurement is an image.
         sinogram: whether a measurement has a row of detectors for each angle.
         complex_valued: whether a measurement is complex.
-        takes_mask: whether a mask says which pixels are known.
+        takes_mask: whether the operator takes a mask of known pixels.
     """
 
     photographic: bool = False
@@ -98,7 +98,7 @@ class OperatorEntry(Entry):
 
     @classmethod
     def of(cls, found: Any, entry: Entry) -> Self:
-        """Return an entry with what an operator's class, or the function that builds it, states."""
+        """Return an entry with the facts of an operator's class, or of the function that builds it."""
         flags = ("photographic", "sinogram", "complex_valued", "takes_mask")
         stated = {name: bool(getattr(found, name, False)) for name in flags}
         return cls(entry.target, entry.summary, entry.source, **stated)
@@ -106,13 +106,13 @@ class OperatorEntry(Entry):
 
 @dataclass(frozen=True)
 class SolverEntry(Entry):
-    """Where a solver stands, and what must be known to choose it.
+    """The location of a solver, and the facts for a choice.
 
     Attributes:
-        paper: authors and year; "" for what is no paper's.
+        paper: authors and year; "" if there is no paper.
         needs: names of `NEEDS` with spaces between.
         limit: the parameter in whose limit the samples are exact; "" for none.
-        point: whether it gives one estimate and no samples.
+        point: whether it gives one estimate instead of samples.
 
     Example:
         >>> SolverEntry("m:S", "a solver", paper="Cardoso et al. 2024", needs="linear svd", limit="particles").facts
@@ -126,7 +126,7 @@ class SolverEntry(Entry):
 
     @classmethod
     def of(cls, found: Any, entry: Entry) -> Self:
-        """Return an entry with what a solver's class states."""
+        """Return an entry with the facts of a solver's class."""
         needs = " ".join(sorted(found.needs, key=[*NEEDS, *sorted(found.needs)].index))
         return cls(entry.target, entry.summary, entry.source, found.paper, needs, found.limit, found.point)
 

@@ -1,19 +1,19 @@
-"""Errors that say who is at fault.
+"""Errors of the user, as opposed to faults of this package.
 
-    UserError        the user's: a name, an option, a file or a number that does not do; the message says what does
-      NotApplicable  a solver cannot do a task; another solver, or another form of the task, can
-      UserTypeError  the user's: an object of another type
+    UserError        an invalid name, option, file or number of the user; the message says what is valid
+      NotApplicable  a solver cannot do a task; another solver, or another form of the task, may
+      UserTypeError  an object of a wrong type from the user
 
-All of them are `ValueError`s. The command line ends with exit code 2 and the message. Any other exception is a fault of
-this package, a plain `ValueError` or `TypeError` too, and a benchmark's cell that raises one has failed; so a check of
-what one part of the package gives to another raises these.
+All of them are `ValueError`s. The command line ends with exit code 2 and the message. Any other exception, also a plain
+`ValueError` or `TypeError`, is a fault of this package, and a benchmark's cell that raises one has failed. So checks
+between parts of the package raise plain errors.
 """
 
 from __future__ import annotations
 
 
 class UserError(ValueError):
-    """What the user asked for cannot be; the message says what was expected, what came, and what to do.
+    """An invalid request of the user; the message says what was expected, what came, and what to do.
 
     Example:
         >>> from invdiff.specs import parse_spec
@@ -28,4 +28,4 @@ class NotApplicable(UserError):
 
 
 class UserTypeError(UserError, TypeError):
-    """The user gave an object of another type than is expected."""
+    """An object of a wrong type from the user."""

@@ -144,7 +144,7 @@ def gaussian_mean(
         (I + diag(v)^{1/2} Q^T A^T A Q diag(v)^{1/2} / s^2) u = diag(v)^{1/2} Q^T A^T (y - A m) / s^2
 
     by conjugate gradients, preconditioned by the same matrix with `||A||^2 I` for `A^T A`, which is diagonal.
-    `operators.watch_solves` tells how the iteration ended.
+    `operators.watch_solves` reports how the iteration ended.
 
     Args:
         problem: a linear operator, Gaussian noise, and measurements. Noise below a thousandth of `prior.std` is raised

@@ -1,4 +1,4 @@
-"""The command line's notation for a name with options, and the object that they make.
+"""The command line's notation for a name with options, and building objects from it.
 
     name                                  blur
     name:key=value,key=value              blur:sigma=3,border=circular
@@ -134,30 +134,30 @@ def _plain(value: object) -> str:
 
 
 class Where:
-    """Whose options they are, for messages: a class, or what the user calls it.
+    """The owner of options, for messages.
 
     Args:
-        owner: its name.
-        noun: what an option is called.
+        owner: name of the owner.
+        noun: word for an option.
     """
 
     def __init__(self, owner: str, noun: str = "parameter") -> None:
         self.owner, self.noun = owner, noun
 
     def at(self, key: str) -> str:
-        """Return the place of an option."""
+        """Return the location of an option."""
         return f"{self.owner}: {key}"
 
     def unknown(self, key: str, known: Iterable[str]) -> str:
-        """Return the message for an option that there is not."""
+        """Return the message for an unknown option."""
         return unknown(f"{self.noun} of {self.owner}", key, known)
 
     def missing(self, key: str) -> str:
-        """Return the message for an option that is needed."""
+        """Return the message for a missing option."""
         return f"{self.at(key)}: expected a value, got none; give {key}=VALUE"
 
     def inside(self, key: str) -> Where | None:
-        """Return the place of the options of an option, where they may be given as a table."""
+        """Return the location of the options of an option, if they may be given as a table."""
         return None
 
 
@@ -169,21 +169,21 @@ def build(
     first: tuple[Any, ...] = (),
     types: bool = True,
 ) -> T:
-    """Call a class or a function with named options, as files and the command line give them.
+    """Call a class or a function with named options, as from files and the command line.
 
     Names are checked, and values where the annotation is a plain type: integers are accepted where floats are expected,
-    lists where tuples are, and the names in `target.choices[option]` for what they stand for.
+    lists where tuples are, and the names in `target.choices[option]` for their objects.
 
     Args:
         target: a dataclass, another class, or a function.
         options: values by name.
-        where: whose options they are, for messages; the class unless given.
-        first: positional arguments in front of the options.
+        where: owner of the options, for messages; by default the class.
+        first: positional arguments before the options.
         types: whether values are checked and converted; False for a target that does so itself.
 
     Raises:
-        ValueError: an unknown option (the message names the nearest known one), a value of the wrong type, or none
-            where one is needed.
+        ValueError: an unknown option (the message names the nearest known one), a value of the wrong type, or a missing
+            value.
 
     Example:
         >>> build(Spec, {"name": "blur"}).name
@@ -199,7 +199,7 @@ def build(
 
 
 def _known(target: Callable[..., Any], options: Mapping[str, Any], where: Where, given: int) -> dict[str, Parameter]:
-    """Return the parameters by name, after checking that the options name them, and all that are needed."""
+    """Return the parameters by name, after checks for unknown and missing options."""
     found = list(inspect.signature(target).parameters.values())[given:]
     known = {p.name: p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     if not any(p.kind is p.VAR_KEYWORD for p in found):
@@ -213,7 +213,7 @@ def _known(target: Callable[..., Any], options: Mapping[str, Any], where: Where,
 
 
 def _value(target: Callable[..., Any], key: str, value: Any, parameter: Parameter | None, where: Where) -> Any:
-    """Return the value of an option as its parameter takes it."""
+    """Return the value of an option, converted for its parameter."""
     choices: Choices = getattr(target, "choices", {})
     if isinstance(value, str) and key in choices:
         if value not in choices[key]:
@@ -235,13 +235,13 @@ def _table(target: Callable[..., Any], key: str) -> type[Any] | None:
 
 
 Choices = Mapping[str, Mapping[str, Any]]
-"""What stands for functions and objects in text, by parameter and name."""
+"""Functions and objects for names in text, by parameter and name."""
 
 PLAIN = {"int": int, "float": float, "bool": bool, "str": str, "None": type(None)}
 
 
 def _converted(value: Any, annotation: Any, where: str) -> Any:
-    """Return a value as its annotation wants it; one that is not plain takes what comes."""
+    """Return a value converted to its annotation; other than plain annotations accept any value."""
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     if text.startswith("tuple["):
         if not isinstance(value, list | tuple):
@@ -258,7 +258,7 @@ def _converted(value: Any, annotation: Any, where: str) -> Any:
 
 
 def _split(text: str) -> list[str]:
-    """Split at the commas that stand outside brackets."""
+    """Split at the commas outside brackets."""
     parts, depth = [""], 0
     for character in text:
         depth += {"[": 1, "(": 1, "]": -1, ")": -1}.get(character, 0)

@@ -305,8 +305,8 @@ class LinearOperator(Operator):
         """Return `A^+ y`, the least-squares solution of least norm, `(B, *in_shape)`.
 
         Closed form with a spectrum (singular values below 1e-6 of the largest count as zero), else conjugate gradients
-        for least squares from zero, up to a relative residual of 1e-6 or 1000 iterations. `watch_solves` tells how they
-        ended.
+        for least squares from zero, up to a relative residual of 1e-6 or 1000 iterations. `watch_solves` reports how
+        they ended.
         """
         self._check(y, self.out_shape, "a measurement", "y")
         if (f := self.svd) is not None:
@@ -317,7 +317,7 @@ class LinearOperator(Operator):
         """Return the largest singular value.
 
         In closed form with a spectrum; else by Lanczos' process on `A^T A`, from below, with a relative error of at
-        most 1e-3 but for a chance of one in a million, whatever the operator; see `numerics.norms`.
+        most 1e-3, except with a probability of one in a million, for every operator; see `numerics.norms`.
         """
         if (f := self.svd) is not None:
             return float(f.s.max()) if f.s.numel() else 0.0
@@ -333,7 +333,7 @@ class LinearOperator(Operator):
         """Return `(A^T A + rho I)^{-1} b`, `(B, *in_shape)`.
 
         Closed form with a spectrum, else conjugate gradients from zero, up to a relative residual of 1e-6 or 1000
-        iterations. `watch_solves` tells how they ended.
+        iterations. `watch_solves` reports how they ended.
 
         Args:
             b: right-hand sides, `(B, *in_shape)`.

@@ -1,4 +1,4 @@
-"""Checks of what operators are built from, in front of their mathematics."""
+"""Checks of the arguments of operators."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def a_tensor(where: str, value: object) -> Tensor:
 
 
 def known_pixels(mask: object, channels: int | None) -> tuple[Tensor, int]:
-    """Return the known pixels of a mask, `(1, H, W)` or `(C, H, W)`, boolean, and how many channels the image has.
+    """Return the known pixels of a mask, `(1, H, W)` or `(C, H, W)`, boolean, and the number of channels of the image.
 
     Args:
         mask: 1 or True where a pixel is known, 0 or False where it is missing, `(H, W)`, `(1, H, W)` or `(C, H, W)`.

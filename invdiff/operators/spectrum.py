@@ -1,8 +1,8 @@
-"""A singular value decomposition as fast transforms, and what it gives in closed form.
+"""A singular value decomposition as fast transforms, and its closed forms.
 
 With `A = U diag(s) V^T`,
 
-    A^+ y                         = V diag(1 / s) U^T y                     over the singular values that count
+    A^+ y                         = V diag(1 / s) U^T y                     over the nonzero singular values
     (A^T A + r I)^{-1} b          = b / r + V diag(1 / (s^2 + r) - 1 / r) V^T b
     (A^T A + r I)^{-1} A^T y      = V diag(s / (s^2 + r)) U^T y
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SEEN = 1e-6  # singular values below this share of the largest count as zero where one is divided by
+SEEN = 1e-6  # singular values below this fraction of the largest count as zero in divisions
 
 
 @dataclass(frozen=True)

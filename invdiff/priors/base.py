@@ -25,7 +25,7 @@ class Prior(abc.ABC):
     A subclass sets four attributes and defines `denoise`; `score` follows.
 
     Attributes:
-        shape: `(C, H, W)` of one image; `None` stands for any size.
+        shape: `(C, H, W)` of one image; `None` for any size.
         std: standard deviation of the data; published step sizes are scaled by it.
         sigma_min: lowest noise level at which `denoise` can be trusted.
         sigma_max: highest such level; samplers begin there.

@@ -126,7 +126,7 @@ class ProductOf(_Composition):
 
     Args:
         priors: the factors.
-        exponents: `e_i`; ones unless given.
+        exponents: `e_i`; by default 1.
 
     Example:
         >>> from invdiff.priors import GaussianPrior
@@ -175,9 +175,9 @@ class MixtureOf(_Composition):
 
     Args:
         priors: the components, each with `log_prob`.
-        weights: `w_i`, positive; they are normalised; equal unless given.
-        std: standard deviation of the mixture's data; that of the components, without the spread of their means,
-            unless given.
+        weights: `w_i`, positive; they are normalised; by default equal.
+        std: standard deviation of the mixture's data; by default that of the components, without the spread of their
+            means.
 
     Raises:
         TypeError: a component has no `log_prob`, which its responsibility needs.

@@ -290,7 +290,7 @@ class TrainedPrior(Prior):
 
     Args:
         network: `F(z, label)`.
-        output: what it estimates.
+        output: kind of its output.
         shape: `(C, H, W)`; `None` for any size.
         sigma_min: lowest level of its training, in units of the images.
         sigma_max: highest such level.

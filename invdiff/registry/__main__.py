@@ -32,7 +32,7 @@ from ..solvers import Solver
 ROOT = Path(__file__).parent.parent
 WIDTH = 120
 
-HEADER = '''"""Names and facts of what is built in. Generated from the classes by `python -m invdiff.registry --write`.
+HEADER = '''"""Names and facts of built-in objects. Generated from the classes by `python -m invdiff.registry --write`.
 
 Do not edit: change the class attributes, and run that command.
 """
@@ -64,14 +64,14 @@ def generated() -> dict[Path, str]:
     found = named_classes(solvers, Solver)
     peers = {n: c for n, c in found.items() if c.__module__.startswith(peers_home)}
     ours = {n: c for n, c in found.items() if n not in peers}
-    maps, laws = named_classes(operators, Operator), named_classes(noise, Noise)
+    maps, models = named_classes(operators, Operator), named_classes(noise, Noise)
     tables = [
-        table("NOISES", {n: _entry(NoiseEntry, c, noise.__name__) for n, c in laws.items()}),
+        table("NOISES", {n: _entry(NoiseEntry, c, noise.__name__) for n, c in models.items()}),
         table("OPERATORS", {n: _entry(OperatorEntry, c, operators.__name__) for n, c in maps.items()}),
         table("SOLVERS", {n: _entry(SolverEntry, c, solvers.__name__) for n, c in ours.items()}),
         table("PEERS", {n: _entry(SolverEntry, c, c.__module__) for n, c in peers.items()}),
     ]
-    exporting = ((noise, laws), (operators, maps), (solvers, ours))
+    exporting = ((noise, models), (operators, maps), (solvers, ours))
     exports = {
         _file(package): with_exports(_file(package).read_text(), package.__name__, list(classes.values()))
         for package, classes in exporting

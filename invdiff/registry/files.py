@@ -80,7 +80,7 @@ def load_from_file(spec: str) -> Any:
 
 
 def own_module(path: Path) -> str:
-    """Return the name of the module of this package that a file is, by whatever links the path goes; "" for others.
+    """Return the name of the module of this package in a file, also for a path with links; "" for other files.
 
     Raises:
         ValueError: the file belongs to another copy of this package.

@@ -1,12 +1,12 @@
-"""The loop that every sampler of a prior shares.
+"""The base class of the samplers of a prior: the loop over noise levels.
 
-A sampler walks down noise levels `sigma_T > ... > sigma_1 > sigma_0 = 0`. It begins at
+A sampler takes steps along noise levels `sigma_T > ... > sigma_1 > sigma_0 = 0`. It begins at
 
     x_T = c + sigma_T n,    c = denoise(1/2, sigma_T),
 
-`c` being the mean of the prior as far as it can be told through so much noise, and takes one step for each pair of
-neighbouring levels. A sampler's own file holds that step. A prior with a likelihood score plugged in
-(`invdiff.priors.composition.Guided`) makes every sampler one of the posterior, by the same steps.
+where `c` is the denoiser's estimate of the prior's mean, and takes one step for each pair of neighbouring levels. A
+sampler's own file has that step. With a likelihood score added to the prior (`invdiff.priors.composition.Guided`),
+every sampler draws from the posterior, by the same steps.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ Watch = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Samples:
-    """What a sampler returns.
+    """The result of a sampler.
 
     Attributes:
         samples: `(n, C, H, W)`.
         nfe: evaluations of the denoiser for one sample.
         seconds: wall time.
         status: "ok", or "diverged"; rows that diverge keep their last finite state.
-        message: what diverged, and what to lower.
+        message: the divergence, and the parameter to lower.
     """
 
     samples: Tensor
@@ -55,13 +55,13 @@ class Samples:
 
 @dataclass
 class Walk:
-    """One batch of samples on their way: all that a step may look at.
+    """One batch of samples, with everything that a step may use.
 
     Attributes:
         prior: the prior.
-        levels: noise levels; step `i` leads from `levels[i]` to `levels[i + 1]`.
+        levels: noise levels; step `i` is from `levels[i]` to `levels[i + 1]`.
         streams: random numbers, one stream for each row.
-        template: an empty state, whose shape, type and device all states share.
+        template: an empty state with the shape, type and device of all states.
         evaluated: evaluations of the denoiser so far, counted by rows.
     """
 
@@ -73,7 +73,7 @@ class Walk:
 
     @property
     def unit(self) -> float:
-        """Length that published constants for data on [-1, 1] are measured in: `prior.std / 0.5`."""
+        """Unit of published constants for data on [-1, 1]: `prior.std / 0.5`."""
         return self.prior.std / 0.5
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
@@ -90,22 +90,22 @@ class Walk:
         return self.streams.randn(self.template)
 
     def center(self) -> Tensor:
-        """Return the prior's mean as far as `denoise` tells it at the highest level, `(B, C, H, W)`."""
+        """Return the denoiser's estimate of the prior's mean at the highest level, `(B, C, H, W)`."""
         return self.denoise(torch.full_like(self.template, 0.5), self.prior.sigma_max)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler(abc.ABC):
-    """A way to draw samples of a prior: hyper-parameters as a frozen dataclass, called on the prior.
+    """A sampler of a prior: hyper-parameters as a frozen dataclass, called on the prior.
 
-    A subclass gives `step`; where it must, also `levels` and `start`.
+    A subclass defines `step`, and if necessary `levels` and `start`.
 
     Attributes:
         steps: number of positive noise levels.
-        spacing: where the levels stand, for data on [-1, 1]; they are scaled to the prior's data.
-        sigma_min: lowest positive level, in units of the images; the prior's unless given.
-        sigma_max: highest level, in units of the images; the prior's unless given.
-        choices: functions and objects that a parameter takes, by the names that the command line knows.
+        spacing: of the levels, for data on [-1, 1]; it is scaled to the prior's data.
+        sigma_min: lowest positive level, in units of the images; by default that of the prior.
+        sigma_max: highest level, in units of the images; by default that of the prior.
+        choices: functions and objects for a parameter, by their names on the command line.
     """
 
     choices: ClassVar[Choices] = {
@@ -160,20 +160,20 @@ class Sampler(abc.ABC):
 
         Args:
             prior: the prior, on `device`.
-            n: how many samples.
-            shape: `(C, H, W)`; the prior's unless given, and needed where the prior takes any size.
+            n: number of samples.
+            shape: `(C, H, W)`; by default that of the prior; needed for a prior of any size.
             seed: non-negative integer; sample `i` depends on `(seed, i)` alone.
             start: states at the first level, `(n, C, H, W)`, instead of the sampler's own.
             dtype: type of the states.
-            device: where the states live.
-            batch_size: how many samples are drawn at once; as many as fit about 4 million pixel values unless given.
+            device: of the states.
+            batch_size: number of samples that are drawn at once; by default about 4 million pixel values.
             watch: called after each step.
 
         Returns:
-            The samples and how they were made.
+            The samples and a record of the run.
 
         Raises:
-            ValueError: no size is known, the size is not the prior's, or a count is not positive.
+            ValueError: no size, a size that is not the prior's, or a count that is not positive.
         """
         name = type(self).__name__
         size = image_shape(name, prior, shape)
@@ -210,7 +210,7 @@ class Sampler(abc.ABC):
         )
 
     def _walked(self, walk: Walk, x: Tensor, failures: list[str], advance: Callable[[], None]) -> Tensor:
-        """Take all steps; rows that leave all bounds keep their last state, and a line is added to `failures`."""
+        """Take all steps; rows that diverge keep their last state, and add a line to `failures`."""
         steps = len(walk.levels) - 1
 
         def diverged(good: Tensor, before: Tensor, i: int) -> None:
@@ -224,15 +224,15 @@ class Sampler(abc.ABC):
 
 
 def image_shape(name: str, prior: Prior, shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
-    """Return the size of the images to draw.
+    """Return the size of the samples.
 
     Args:
-        name: who asks, for messages.
+        name: of the caller, for messages.
         prior: the prior.
-        shape: the size asked for, or `None` for the prior's.
+        shape: the requested size, or `None` for that of the prior.
 
     Raises:
-        ValueError: the prior takes any size and none is given, or the one given does not fit.
+        ValueError: no size for a prior of any size, or a size that does not fit.
     """
     if shape is None:
         known = tuple(s for s in prior.shape if s is not None)
@@ -252,13 +252,13 @@ def _triple(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def make_sampler(cls: type[Sampler], options: dict[str, Any]) -> Sampler:
-    """Build a sampler from named options, as the command line gives them.
+    """Build a sampler from named options, as from the command line.
 
     Args:
         cls: the sampler's class.
-        options: values by name; integers are taken where floats are expected, names where functions are.
+        options: values by name; integers are accepted where floats are expected, and names where functions are.
 
     Raises:
-        ValueError: an option that the sampler has not (the message names the nearest one) or a value of the wrong type.
+        ValueError: an unknown option (the message names the nearest one) or a value of the wrong type.
     """
     return build(cls, options)

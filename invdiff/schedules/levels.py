@@ -102,4 +102,4 @@ def scaled_levels(spacing: Spacing, steps: int, sigma_min: float, sigma_max: flo
 
 
 SPACINGS: Mapping[str, Spacing] = {"vp": vp_levels, "karras": karras_levels, "geometric": geometric_levels}
-"""Spacings by the names that the command line knows."""
+"""Spacings by their names on the command line."""

@@ -5,7 +5,8 @@ once at that size, and the operator and its adjoint have been applied, so their 
 when the device has finished.
 
 A solver that cannot do a task raises `NotApplicable`, and the cell is "not applicable"; so does a `ValueError` before
-the first step of a solver from a user's file or package, which may not know of ours. Any other error makes it "failed".
+the first step of a solver from a user's file or package, which may not use this package's errors. Any other error makes
+it "failed".
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def run(job: Job, prepared: Prepared | None = None) -> Result:
 
     Args:
         job: the cell.
-        prepared: what this process has made for cells before, and keeps for the next ones; nothing unless given.
+        prepared: what this process has made for cells before, and keeps for the next ones; by default nothing.
     """
     prepared = Prepared() if prepared is None else prepared
     begin = time.perf_counter()

@@ -142,7 +142,7 @@ class Store:
             try:
                 self._connection.execute("DELETE FROM claims WHERE owner = ?", (self.owner,))
             except sqlite3.Error:
-                pass  # they expire by themselves
+                pass  # the claims will expire
             finally:
                 self._connection.close()
 

@@ -17,7 +17,7 @@ def markdown_table(rows: Sequence[Sequence[str]], *, align: str = "") -> str:
 
     Args:
         rows: cells of equal number; the first row is the head.
-        align: for each column l (left) or r (right); unspecified unless given.
+        align: for each column l (left) or r (right); by default unspecified.
 
     Example:
         >>> print(markdown_table([["solver", "dB"], ["a|b", "31.2"]], align="lr"))
@@ -43,6 +43,6 @@ def markdown_page(title: str, *parts: str) -> str:
 
 
 def write_page(path: str | Path, text: str) -> None:
-    """Write a page, whole or not at all."""
+    """Write a page atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -243,10 +243,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m invdiff.benchmarks.results.markdown_page", description="results as Markdown"
     )
     parser.add_argument("folder", type=Path, help="of invdiff bench --out")
-    parser.add_argument("--suite", help="file in the folder, suite-*.toml; the newest unless given")
+    parser.add_argument("--suite", help="file in the folder, suite-*.toml; by default the newest")
     parser.add_argument("--best", nargs="*", default=[], help="solvers as the suite lists them")
     parser.add_argument("--against", nargs="*", default=[], help="solvers that they are compared with")
-    parser.add_argument("--out", type=Path, help="print it unless given")
+    parser.add_argument("--out", type=Path, help="file for the page; by default it is printed")
     chosen = parser.parse_args(arguments)
     suite, rows = suite_rows(chosen.folder, chosen.suite)
     text = page(rows, suite, best=chosen.best, against=chosen.against)

@@ -183,7 +183,7 @@ def mixture_solver(name: str, prior: Prior, steps: int = STEPS) -> Solver:
         steps: noise levels, of which the last is 0: `steps - 1` are evaluated.
 
     Raises:
-        ValueError: a name that the registry does not know.
+        ValueError: an unknown name.
     """
     cls: type[Solver] = PublishedMCGDiff if name == "mcgdiff" else registry.solvers[name.removesuffix("-ours")]
     known = {f.name for f in dataclasses.fields(cls)}

@@ -36,7 +36,7 @@ def check_request(request: Request) -> None:
 
 
 def _check_simulation(request: Request) -> None:
-    """Raise for what goes with a measurement, where one is simulated."""
+    """Raise for options of a given measurement, if one is simulated."""
     if not request.simulate:
         return
     if request.noise == "auto":

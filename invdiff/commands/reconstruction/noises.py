@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from ...noise import Noise
 
 APPROXIMATE = "approximate"
-"""Parameter beside those of a law; Gaussian noise has no need of it."""
+"""Additional parameter of all models; Gaussian noise does not need it."""
 
 
 def parse_noise(text: str) -> Spec | None:
-    """Return the noise model that is written, with all its parameters, or `None` for "auto".
+    """Return the noise model of a text, with all its parameters, or `None` for "auto".
 
     Args:
         text: a standard deviation, "auto", or a name of `registry.noises` with its parameters.
@@ -47,11 +47,11 @@ def parse_noise(text: str) -> Spec | None:
     try:
         std = float(text)
     except ValueError:
-        return _parse_law(text)
+        return _parse_model(text)
     return Spec("gaussian", {"std": number("--noise", std, 0)}, text)
 
 
-def _parse_law(text: str) -> Spec:
+def _parse_model(text: str) -> Spec:
     spec = parse_spec(text)
     if ".py:" not in spec.name and spec.name not in noises:
         raise UserError(f"--noise: {unknown('noise', spec.name, ['auto', *noises])}; or give a number")
@@ -78,10 +78,10 @@ def _check_map(file: str) -> None:
 
 
 def check_noise(text: str) -> None:
-    """Raise an error unless there is such noise; a law with parameters is built for that, which loads torch.
+    """Raise an error unless the noise is valid; a model with parameters is built for that, which imports torch.
 
     Raises:
-        ValueError: no such law, or a parameter that cannot be.
+        ValueError: an unknown model, or an invalid parameter.
         FileNotFoundError: no such file of standard deviations.
     """
     spec = parse_noise(text)
@@ -90,7 +90,7 @@ def check_noise(text: str) -> None:
 
 
 def _build(spec: Spec) -> Noise:
-    """Return the law with its parameters; messages name a parameter where there are several."""
+    """Return the model with its parameters; messages name a parameter if there are several."""
     law = noises[spec.name]
     options = {k: v for k, v in spec.options.items() if k != APPROXIMATE}
     try:

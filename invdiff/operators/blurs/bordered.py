@@ -2,8 +2,8 @@
 
     A = C F_s^H diag(h_s) F_s P
 
-with `P` the extension by reflection or zeros, `h_s` the kernel's transform on a grid of a size `s` whose transform is
-fast, and `C` the crop to the pixels that the kernel reaches without wrapping around.
+with the extension `P` by reflection or zeros, the kernel's transform `h_s` on a grid of a size `s` with a fast
+transform, and the crop `C` to the pixels that are free of wrap-around.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Bordered(LinearOperator):
         return linear(x, self._apply, self._apply_transposed)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """Return the transpose, extensions folded back, `(B, *in_shape)`."""
+        """Return the transpose, which folds the extensions back, `(B, *in_shape)`."""
         return linear(y, self._apply_transposed, self._apply)
 
     def solve(self, b: Tensor, rho: Tensor | float) -> Tensor:

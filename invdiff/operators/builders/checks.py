@@ -1,4 +1,4 @@
-"""What is asked of options and of the operator that they made, in the words of the command line."""
+"""Checks of options and of the built operator, in the words of the command line."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .base import Builder, Shape
 
 
 class Named(Where):
-    """An operator by its name, in front of messages."""
+    """The name of an operator, as prefix of messages."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"operator {name!r}", "option")
         self.name = name
 
     def unknown(self, key: str, known: Iterable[str]) -> str:
-        """Return the message for an option that there is not."""
+        """Return the message for an unknown option."""
         return f"{self.owner}: {unknown('option', key, known)}"
 
     def missing(self, key: str) -> str:
-        """Return the message for an option that is needed."""
+        """Return the message for a missing option."""
         return f"{self.at(key)}: expected a value, got none; write {self.name}:{key}=..."
 
 
@@ -44,7 +44,7 @@ def check_options(where: Where, builder: Builder, options: Mapping[str, Any], ma
 
 
 def check_operator(where: Where, built: object) -> Operator:
-    """Return what was built, or raise a TypeError unless it is an operator with its two shapes."""
+    """Return the built object, or raise a TypeError unless it is an operator with its two shapes."""
     if not isinstance(built, Operator):
         raise UserTypeError(
             f"{where.owner}: expected an Operator, got {type(built).__name__}; derive the class from it"
@@ -67,7 +67,7 @@ def check_images(where: Where, built: Operator, shape: Shape) -> None:
 
 
 def check_measurements(where: Where, built: Operator, shape: Shape) -> None:
-    """Raise a ValueError unless an operator makes measurements of that shape; the message says what to give."""
+    """Raise a ValueError unless an operator makes measurements of that shape; the message has the remedy."""
     made = tuple(built.out_shape)
     if made == shape:
         return

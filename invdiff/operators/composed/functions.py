@@ -112,7 +112,7 @@ class LinearFunction(LinearOperator):
 
 
 class _DenseSpectrum(Movable):
-    """The decomposition of a dense matrix, computed when first asked for."""
+    """The decomposition of a dense matrix, computed on first use."""
 
     def __init__(self, matrix: Constant) -> None:
         self.matrix = matrix
@@ -191,7 +191,7 @@ class Matrix(LinearOperator):
 
     @property
     def svd(self) -> Spectrum | None:
-        """The decomposition of a dense matrix of up to 4096 rows and columns, computed when first asked for."""
+        """The decomposition of a dense matrix of up to 4096 rows and columns, computed on first use."""
         if self._spectrum is None:
             return None
         u, s, vt = self._spectrum.factors()

@@ -1,4 +1,4 @@
-"""deepinv's physics as our operators, and our operators as deepinv's physics.
+"""Adapters: deepinv's physics as operators, and operators as deepinv's physics.
 
     theirs -> ours     physics.A -> A,  physics.A_adjoint -> A^T;  noise stays behind, an operator holds none
     ours -> theirs     A -> physics.A,  A^T -> physics.A_adjoint,  pinv -> A_dagger,  solve -> prox_l2
@@ -38,13 +38,13 @@ class _Layout:
             )
 
     def ours(self, y: Any) -> Tensor:
-        """Return their measurement as one real tensor."""
+        """Return a measurement of deepinv as one real tensor."""
         if self.parts:
             return torch.cat([p.ours(v).flatten(1) for p, v in zip(self.parts, y.x, strict=True)], 1)
         return torch.stack([y.real, y.imag], 1) if self.complex else y
 
     def back(self, y: Tensor) -> Any:
-        """Return one real tensor as their measurement."""
+        """Return one real tensor as a measurement of deepinv."""
         if self.parts:
             from deepinv.utils import TensorList
 
@@ -55,7 +55,7 @@ class _Layout:
 
 
 class _Physics(Movable):
-    """A physics with a copy for each precision and device, as its tensors have one only.
+    """A physics with a copy for each precision and device, because its tensors have only one.
 
     What it can take is tried out on two random images.
 
@@ -70,7 +70,7 @@ class _Physics(Movable):
         layout: how a measurement of one image is laid out.
 
     Raises:
-        ValueError: it takes no such images, or measures what is not finite.
+        ValueError: it does not take these images, or its measurements are not finite.
         TypeError: its measurements are no tensors.
     """
 
@@ -106,7 +106,7 @@ class _Physics(Movable):
             ) from error
 
     def _rounds(self, x: Tensor) -> bool:
-        """Say whether what comes out in float64 was computed in less."""
+        """Return whether a float64 result was computed in lower precision."""
         y = self.measure(x)
         return bool((y == y.float().double()).all()) and bool((y != 0).any())
 
@@ -117,7 +117,7 @@ class _Physics(Movable):
         return {**vars(self), "_copies": {}}
 
     def measure(self, x: Tensor) -> Tensor:
-        """Return their `A(x)` as one real tensor."""
+        """Return deepinv's `A(x)` as one real tensor."""
         if self.alone and len(x) != 1:
             rows = [self.measure(row) for row in x.split(1)] if len(x) else []
             return torch.cat(rows) if rows else x.new_zeros((0, *self.layout.shape))
@@ -125,7 +125,7 @@ class _Physics(Movable):
         return y
 
     def transpose(self, y: Tensor) -> Tensor:
-        """Return the real part of their `A_adjoint(y)`."""
+        """Return the real part of deepinv's `A_adjoint(y)`."""
         if self.alone and len(y) > 1:
             return torch.cat([self.transpose(row) for row in y.split(1)])
         x: Tensor = self._run("A_adjoint", self.layout.back(y))
@@ -157,7 +157,7 @@ class _Physics(Movable):
 
 
 def _works(call: Callable[[], Any]) -> bool:
-    """Say whether a call of someone else's code returns."""
+    """Return whether a call of foreign code succeeds."""
     try:
         call()
     except Exception:
@@ -171,7 +171,7 @@ def _leaf(value: Any) -> Tensor:
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
-    """Return a tensor, or a list of deepinv's, in another precision; integers and booleans stay what they are."""
+    """Return a tensor, or a list of deepinv's, in another precision; integers and booleans are unchanged."""
     if not isinstance(value, Tensor):
         return type(value)([_cast(v, dtype) for v in value.x])
     if value.is_complex():
@@ -196,7 +196,7 @@ class DeepinvOperator(Operator):
         self.in_shape, self.out_shape = tuple(in_shape), self._physics.layout.shape
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the physics measures, without noise."""
+        """Return the measurement of the physics, without noise."""
         return self._physics.measure(x)
 
     def _describe(self) -> str:
@@ -234,7 +234,7 @@ class DeepinvLinearOperator(LinearOperator):
         assert bool((gap <= self._accuracy * ax.flatten(1).norm(dim=1) * y.flatten(1).norm(dim=1)).all())
 
     def superposes(self) -> bool:
-        """Say whether `A(x + z) = A(x) + A(z)`, which some linear physics with an offset do not keep."""
+        """Return whether `A(x + z) = A(x) + A(z)`, which fails for a linear physics with an offset."""
         generator = torch.Generator().manual_seed(1)
         x, z = torch.rand((2, 1, *self.in_shape), generator=generator, dtype=torch.float64)
         with torch.no_grad():
@@ -242,7 +242,7 @@ class DeepinvLinearOperator(LinearOperator):
         return bool((both - ax - az).norm() <= self._accuracy * (ax.norm() + az.norm()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the physics measures, without noise."""
+        """Return the measurement of the physics, without noise."""
         measure, transpose = self._physics.measure, self._physics.transpose
         return linear(x, measure, transpose) if self._own_adjoint else measure(x)
 
@@ -269,7 +269,7 @@ def from_deepinv(physics: Any, in_shape: tuple[int, ...]) -> Operator:
 
     Raises:
         TypeError: not a physics, or its measurements are not tensors.
-        ValueError: the physics does not take images of that shape, or measures what is not finite.
+        ValueError: the physics does not take images of that shape, or its measurements are not finite.
     """
     from deepinv.physics import LinearPhysics, Physics
 

@@ -20,17 +20,17 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
-    """How an iterative solve ended.
+    """The outcome of an iterative solve.
 
     Attributes:
         iterations: number that the slowest image took.
         residual: relative residual `||M x - b|| / ||b||` of each image, `(B,)`, as the iteration carries it along; of
             the normal equations for least squares.
         status: "converged" if every image reached the tolerance, "limit" if the iterations ran out, "breakdown" if the
-            map was found not to be positive, "diverged" if a residual is not finite.
-        tolerance: relative residual that was asked for.
-        max_iterations: largest number of iterations that was allowed.
-        truncates: whether to stop early, at that limit or at a breakdown, is part of the method that called.
+            map is not positive, "diverged" if a residual is not finite.
+        tolerance: requested relative residual.
+        max_iterations: largest allowed number of iterations.
+        truncates: whether stopping early, at that limit or at a breakdown, is part of the calling method.
     """
 
     iterations: int
@@ -53,7 +53,7 @@ class Solution(Outcome):
 
     @property
     def outcome(self) -> Outcome:
-        """How the solve ended, without the solutions."""
+        """The outcome without the solutions."""
         facts = {f.name: getattr(self, f.name) for f in fields(Outcome)}
         return Outcome(**{**facts, "residual": self.residual.detach()})
 
@@ -63,9 +63,9 @@ _watching: ContextVar[tuple[list[Outcome], ...]] = ContextVar("watching", defaul
 
 @contextmanager
 def watch_solves() -> Iterator[list[Outcome]]:
-    """Collect how each iterative solve of the `with` block ended, in the order in which they end.
+    """Collect the outcome of each iterative solve in the `with` block, in their order.
 
-    Solves in closed form are no iterations and leave nothing.
+    Solves in closed form have no outcome.
 
     Example:
         >>> from invdiff.operators import LinearOperator
@@ -104,7 +104,7 @@ def conjugate_gradients(
         tolerance: relative residual at which an image stops.
         max_iterations: largest number of iterations.
         preconditioner: an approximation of `M^{-1}`, symmetric and positive definite; default: the identity.
-        truncates: whether to stop early is part of the method, and no fault.
+        truncates: whether stopping early is part of the method.
 
     Returns:
         The solutions and how the iteration ended.
@@ -166,7 +166,7 @@ def least_squares(
         tolerance: relative residual of the normal equations, `||A^T (y - A x) - rho x|| / ||A^T y||`, at which an image
             stops.
         max_iterations: largest number of iterations.
-        truncates: whether to stop early is part of the method, and no fault.
+        truncates: whether stopping early is part of the method.
 
     Returns:
         The solutions, of least norm if there are many, and how the iteration ended.
@@ -208,7 +208,7 @@ def least_squares(
 def _ended(
     x: Tensor, k: int, power: Tensor, start: Tensor, status: str, tolerance: float, limit: int, truncates: bool
 ) -> Solution:
-    """Return the solution, and tell all that watch how it came about."""
+    """Return the solution, and report its outcome to `watch_solves`."""
     if not bool(torch.isfinite(power).all()):
         status = "diverged"
     norm = start.sqrt()

@@ -12,7 +12,7 @@ The largest eigenvalue `theta` of `T_k` is at most the largest eigenvalue `lambd
 
     p_k(t) >= 1 / d   at some   t >= theta     gives     theta <= lambda <= t
 
-but for a probability of `RISK` over the start, whatever the spectrum of `A`. The iteration ends at the first `k` where
+except with a probability of `RISK` over the start, for every spectrum of `A`. The iteration ends at the first `k` where
 `t = theta (1 + tolerance)^2` passes that test; for a tolerance of 1e-3 that takes at most about 300 steps, mostly 10 to
 60.
 """
@@ -36,7 +36,7 @@ class Norm:
 
     Attributes:
         value: the largest singular value; the iteration approaches it from below.
-        iterations: how many it took.
+        iterations: their number.
         status: "converged" if the relative error is within the tolerance, "limit" if the iterations ran out, or
             "diverged".
     """
@@ -65,7 +65,7 @@ def largest_singular_value(
         max_iterations: largest number of iterations.
         seed: seed of the start.
         dtype: precision of the iterates.
-        device: where they stand.
+        device: of the iterates.
 
     Returns:
         The value and how the iteration ended.
@@ -103,7 +103,7 @@ def largest_singular_value(
 
 
 def _grown(alphas: list[float], betas: list[float], t: float, needed: float) -> bool:
-    """Say whether `p_k(t)` reaches a value, for `t` beyond the largest eigenvalue of `T_k`."""
+    """Return whether `p_k(t)` reaches a value, for `t` beyond the largest eigenvalue of `T_k`."""
     p, p_before, beta_before = 1.0, 0.0, 0.0
     for alpha, beta in zip(alphas, betas, strict=True):
         p, p_before = ((t - alpha) * p - beta_before * p_before) / beta, p

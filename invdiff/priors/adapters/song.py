@@ -151,7 +151,7 @@ class UNet(nn.Module):
             adaptive_scale=affine.shape[0] == 2 * out,
         )  # fmt: skip
         for norm in (m for m in block.modules() if isinstance(m, nn.GroupNorm)):
-            norm.num_groups = _groups(norm.num_channels)  # deepinv has 32 whatever the width
+            norm.num_groups = _groups(norm.num_channels)  # deepinv always has 32
         module: nn.Module = block
         return module
 

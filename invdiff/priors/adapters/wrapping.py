@@ -97,13 +97,13 @@ class InPrecision(nn.Module):
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
         """Return the network's output in the type of `z`."""
-        told = label.round().long() if self.integers else label
+        label_in = label.round().long() if self.integers else label
         if not isinstance(self.network, nn.Module):
-            out: Tensor = self.network(z, told)
+            out: Tensor = self.network(z, label_in)
             return out
-        told = told if self.integers else told.to(self.dtype)
+        label_in = label_in if self.integers else label_in.to(self.dtype)
         with torch.autocast(z.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            out = self.network(z.to(self.dtype), told)
+            out = self.network(z.to(self.dtype), label_in)
         return out.to(z.dtype)
 
 
@@ -146,7 +146,7 @@ def on_chain(
 
     Args:
         network: `F(u_t, t)`.
-        estimates: the class of `invdiff.priors.conversions` for what it estimates.
+        estimates: the class of `invdiff.priors.conversions` of its output.
         shape: `(C, H, W)`.
         chain: the chain.
         value_range: values of black and white in the network's images.
@@ -202,7 +202,7 @@ def make(
 
     Args:
         network: `F`.
-        output: what it estimates.
+        output: kind of its output.
         shape: `(C, H, W)`.
         levels: lowest and highest noise level to trust, in the network's units.
         unit: the network's unit in ours, `1 / (hi - lo)`.

@@ -11,9 +11,10 @@ from ...problem import Problem
 
 
 def pixel_levels(problem: Problem) -> Tensor | None:
-    """Return `tau`, `(1, H, W)` or what broadcasts to it, float64; `None` for other operators.
+    """Return `tau`, `(1, H, W)` or broadcastable to it, float64; `None` for other operators.
 
-    An operator that acts on each pixel by itself, alike in all channels, and white Gaussian noise have such levels.
+    These levels exist for white Gaussian noise and an operator that acts on each pixel separately, equally in all
+    channels.
     """
     operator, noise = problem.operator, problem.noise
     if not (isinstance(operator, LinearOperator) and isinstance(noise, Gaussian)) or operator.pixel_gains is None:
