@@ -181,7 +181,7 @@ def test_a_mask_corrupts_a_clean_image(run: Run, photo: Path, tmp_path: Path) ->
     assert (arrays["clean"][:, hole()] > 0).any()
 
 
-def test_transparency_is_told_where_it_is_ignored(run: Run, photo: Path, tmp_path: Path) -> None:
+def test_transparency_is_reported_where_it_is_ignored(run: Run, photo: Path, tmp_path: Path) -> None:
     opaque = np.where(hole(), 0, 255).astype(np.uint8)
     Image.fromarray(np.dstack([np.asarray(Image.open(photo)), opaque])).save(tmp_path / "alpha.png")
     got = run(tmp_path / "alpha.png", "--operator", "blur:sigma=1", "--noise", "0.01")
@@ -320,7 +320,7 @@ def test_a_single_sample_and_a_solver_without_samples(run: Run, photo: Path) -> 
     assert floor["metrics"]["mean"]["psnr"] == pytest.approx(floor["metrics"]["measurement"]["psnr"])
 
 
-def test_divergence_is_told(run: Run, photo: Path, tmp_path: Path) -> None:
+def test_divergence_is_reported(run: Run, photo: Path, tmp_path: Path) -> None:
     source = tmp_path / "mine.py"
     source.write_text(
         "from dataclasses import dataclass\n"
@@ -344,7 +344,7 @@ def test_divergence_is_told(run: Run, photo: Path, tmp_path: Path) -> None:
     assert got["solver"]["options"] == {"gain": 1e9}
 
 
-def test_a_linear_solve_that_stopped_early_is_told(run: Run, photo: Path, tmp_path: Path) -> None:
+def test_a_linear_solve_that_stopped_early_is_reported(run: Run, photo: Path, tmp_path: Path) -> None:
     source = tmp_path / "mine.py"
     source.write_text(
         "import torch\n"

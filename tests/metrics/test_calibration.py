@@ -29,7 +29,7 @@ def gaussian_draw(images: int = 200) -> Draw:
 
 
 def mixture_draw(images: int = 400) -> Draw:
-    """Truths of two modes, which are told apart only in part, and 9 exact samples of each."""
+    """Truths of two modes that overlap, and 9 exact samples of each."""
     means = torch.tensor([[-1.0, -1.0, 0.5, 0.2], [1.0, 0.5, -0.5, 0.2]], dtype=torch.float64).reshape(2, 1, 2, 2)
     prior = MixturePrior(torch.tensor([0.3, 0.7]), means, 0.3)
     mask = torch.tensor([[False, False], [True, False]])

@@ -206,12 +206,12 @@ def test_solvers_that_need_gaussian_noise_say_so_and_take_its_like() -> None:
 @pytest.mark.parametrize("solver", [DPS(steps=5), ILVR(steps=5)], ids=["dps", "ilvr"])
 def test_images_with_their_own_weights_do_not_depend_on_their_batch(solver: DPS | ILVR) -> None:
     problem = simulate(Identity(SHAPE), image(3), Poisson(50.0))
-    told: list[tuple[int, int]] = []
-    together = solver(problem, prior(), samples=2, progress=lambda done, total: told.append((done, total)))
+    reported: list[tuple[int, int]] = []
+    together = solver(problem, prior(), samples=2, progress=lambda done, total: reported.append((done, total)))
     alone = solver(problem[1], prior(), samples=2)
     torch.testing.assert_close(together.samples[1:2], alone.samples, rtol=0, atol=1e-12)
     assert together.nfe == alone.nfe == 5
-    assert told == [(i + 1, 15) for i in range(15)]
+    assert reported == [(i + 1, 15) for i in range(15)]
 
 
 def test_each_measurement_of_a_stack_has_its_own_noise() -> None:

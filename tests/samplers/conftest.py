@@ -60,7 +60,7 @@ def check_law(samples: Tensor, law: Law) -> None:
 
 
 def check_weights(samples: Tensor, prior: MixturePrior) -> None:
-    """Hold the share of each mode, told by the nearest mean, against its weight, to 4 standard errors."""
+    """Hold the share of each mode, counted by the nearest mean, against its weight, to 4 standard errors."""
     x = samples.double().flatten(1)
     nearest = torch.cdist(x, prior.means.flatten(1)).argmin(1)
     for k, w in enumerate(prior.weights.tolist()):

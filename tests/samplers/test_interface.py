@@ -64,7 +64,7 @@ def test_evaluations_are_counted(sampler: Sampler, nfe: int, mixture: MixturePri
     assert sampler(mixture, 5, dtype=D, batch_size=2).nfe == nfe
 
 
-def test_steps_are_told(mixture: MixturePrior) -> None:
+def test_steps_are_reported(mixture: MixturePrior) -> None:
     seen: list[tuple[int, int]] = []
     Euler(steps=3)(mixture, 4, batch_size=2, watch=lambda done, total: seen.append((done, total)))
     assert seen == [(k, 6) for k in range(1, 7)]

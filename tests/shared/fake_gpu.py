@@ -11,7 +11,7 @@ devices. What it refuses is refused: a generator of the CPU for draws on the GPU
 CPU's, so results equal those on the CPU to the last bit.
 
 Every operation comes by a dispatch mode. PyTorch itself takes a `GPUTensor` for one of its device `meta`, for which
-autograd needs no CUDA, and writes that device where it makes tensors like it; Python code is told `cuda:0`.
+autograd needs no CUDA, and writes that device where it makes tensors like it; Python code sees `cuda:0`.
 """
 
 from __future__ import annotations

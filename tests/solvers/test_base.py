@@ -119,7 +119,7 @@ def test_reconstruct_by_names_and_by_objects(problem: Problem) -> None:
         reconstruct(problem, "gaussian", SOLVERS["dps"](), steps=3)
 
 
-def test_progress_is_told(problem: Problem) -> None:
+def test_progress_is_reported(problem: Problem) -> None:
     seen: list[tuple[int, int]] = []
     SOLVERS["dps"](steps=3)(problem, load_prior("gaussian"), batch_size=2, progress=lambda *a: seen.append(a))
     assert seen == [(i, 6) for i in range(1, 7)]
@@ -147,7 +147,7 @@ class Fragile(Solver):
 
 
 class Odd(Prior):
-    """A prior whose denoiser returns what it is told to."""
+    """A prior whose denoiser returns a given tensor."""
 
     shape, std, sigma_min, sigma_max = (1, None, None), 0.25, 0.01, 100.0
 
@@ -307,7 +307,7 @@ def test_levels_without_a_step_are_named() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Direct(Solver):
-    """Returns the measurement, or what it is told to."""
+    """Returns the measurement, or a given tensor."""
 
     value: float = 1.0
 

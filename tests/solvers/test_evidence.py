@@ -54,15 +54,15 @@ def problems() -> dict[str, tuple[Problem, Prior]]:
     }
 
 
-def ratio(name: str, problem: Problem, prior: Prior, clouds: int, **options: object) -> tuple[float, float]:
-    """Return the mean of estimate over exact evidence, over clouds, and the standard error of that mean."""
+def ratio(name: str, problem: Problem, prior: Prior, systems: int, **options: object) -> tuple[float, float]:
+    """Return the mean of estimate over exact evidence, over particle systems, and the standard error of that mean."""
     solver = registry.solvers[name](**options)
-    y = problem.measurement.expand(clouds, *problem.operator.out_shape)
+    y = problem.measurement.expand(systems, *problem.operator.out_shape)
     many = Problem(problem.operator, problem.noise, y)
     log_z = solver(many, prior, samples=solver.samples_per_row).log_evidence
     assert log_z is not None
     z = (log_z - ExactPosterior(problem, prior).log_evidence).exp()
-    return float(z.mean()), float(z.std()) / math.sqrt(clouds)
+    return float(z.mean()), float(z.std()) / math.sqrt(systems)
 
 
 CELLS = [
@@ -85,7 +85,7 @@ def test_the_solvers_with_evidence_are_all_here() -> None:
 def test_evidence_is_that_of_the_exact_posterior(name: str, label: str) -> None:
     problem, prior = problems()[label]
     mean, error = ratio(name, problem, prior, CLOUDS, particles=PARTICLES)
-    # 100 levels leave up to a tenth; the error itself is estimated from few clouds.
+    # 100 levels leave up to a tenth; the error itself is estimated from few particle systems.
     assert abs(math.log(mean)) < 5 * error / mean + 0.1, (mean, error)
 
 
@@ -96,5 +96,5 @@ def test_coefficients_that_are_hardly_seen_count_as_noise() -> None:
     problem = simulate(operator, prior.sample(1, (1, 16, 16), generator(0), torch.float64), 0.05)
     got = MCGDiff(particles=512)(problem, prior, samples=512).log_evidence
     assert got is not None
-    # Measured over 8 clouds: -1.7 with a standard deviation of 0.75; it was 780 too high.
+    # Measured over 8 particle systems: -1.7 with a standard deviation of 0.75; it was 780 too high.
     assert float(got - ExactPosterior(problem, prior).log_evidence) == pytest.approx(-1.7, abs=3.5)

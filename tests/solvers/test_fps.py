@@ -81,7 +81,7 @@ RECORDED = [(0.95, 0.0, 0.05, 0.515), (0.25, 0.0, 0.03, 0.897), (0.25, 0.3, 0.10
 
 @pytest.mark.parametrize(("c", "std", "bias", "ratio"), RECORDED)
 def test_errors_are_as_recorded(c: float, std: float, bias: float, ratio: float) -> None:
-    """A cloud of 20 is worth about one independent sample, so that 50 of them leave an error of 0.14 in the mean."""
+    """20 particles are worth about one independent sample, so that 50 systems leave an error of 0.14 in the mean."""
     grade = grade_solver(FPS(particles=20, steps=60, c=c), *_gaussian(std), samples=1000)
     assert grade.bias < bias + 0.2
     assert grade.variance_ratio == pytest.approx(ratio, abs=0.15)
@@ -91,7 +91,8 @@ def test_without_noise_the_ancestral_one_is_exact_in_the_limit() -> None:
     """Steps make the transitions those of the prior; with a fixed share of noise they never are.
 
     Second moments about the exact mean, in posterior standard deviations. Measured with 4000 samples: 0.86 and 0.96 at
-    60 and 240 levels, 0.57 for c = 0.95; a cloud of 20 is worth less than 20, so that 1000 leave an error of 0.04.
+    60 and 240 levels, 0.57 for c = 0.95; 20 particles are worth fewer than 20 samples, so that 1000 leave an error of
+    0.04.
     """
     problem, prior = _gaussian(0.0)
     exact = ExactPosterior(problem, prior)

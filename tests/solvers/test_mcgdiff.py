@@ -105,7 +105,7 @@ def test_gaussian_posterior() -> None:
     v = torch.linalg.qr(torch.randn(6, 6, generator=g, dtype=torch.float64)).Q[:, :3]
     operator = MatrixOperator(u, torch.tensor([1.0, 0.5, 0.2], dtype=torch.float64), v)
     problem = Problem(operator, Gaussian(0.3), torch.tensor([[1.0, -0.5, 0.2]], dtype=torch.float64))
-    # Measured: bias 0.00 +- 0.03 (one independent sample for each cloud), variance ratio 0.93 at 100 steps.
+    # Measured: bias 0.00 +- 0.03 (one independent sample for each particle system), variance ratio 0.93 at 100 steps.
     grade = grade_solver(MCGDiff(particles=10, steps=100, kappa=1e-5), problem, prior, samples=2000)
     assert grade.bias < 0.1
     assert grade.variance_ratio == pytest.approx(0.93, abs=0.1)

@@ -67,7 +67,7 @@ def test_equal_weights_lose_no_particle(resample: pf.Resampling) -> None:
 
 
 @pytest.mark.parametrize("resample", SCHEMES)
-def test_clouds_are_resampled_apart(resample: pf.Resampling) -> None:
+def test_systems_are_resampled_separately(resample: pf.Resampling) -> None:
     w = torch.rand(4, 9, generator=generator(2), dtype=torch.float64)
     w = w / w.sum(1, keepdim=True)
     u = torch.rand(4, 9, generator=generator(3), dtype=torch.float64)

@@ -49,7 +49,7 @@ def test_the_trace_has_iterations_and_residuals(name: str) -> None:
     assert name == "mmps" or "solve_residual" not in closed.trace
 
 
-def test_a_residual_that_matters_is_told_and_the_status_stays() -> None:
+def test_a_residual_that_matters_is_reported_and_the_status_stays() -> None:
     result = make_solver(registry.solvers["mcg"], {"steps": 3})(problem(1e-3), load_prior("gaussian"))
     assert result.status == "ok"
     largest = float(result.trace["solve_residual"].max())
@@ -77,7 +77,7 @@ class Hasty(IterativeSolver):
         return x + data_step(run.problem, None, x, 0.0, iterations=(1, 100)[i])
 
 
-def test_the_worst_solve_of_all_batches_is_told() -> None:
+def test_the_worst_solve_of_all_batches_is_reported() -> None:
     wide = problem(0.01)
     alone = [Hasty()(wide[b], load_prior("gaussian")) for b in range(2)]
     both = Hasty()(wide, load_prior("gaussian"), batch_size=1)

@@ -265,15 +265,15 @@ def test_a_wrong_range_of_a_network_of_bodies_is_seen_on_bodies() -> None:
     assert "bodies" in found.origin
     bodies = found.known[::3]
     assert bodies.std() > 0.15
-    told = {
+    readings = {
         (which, kind): weigh(RANGES, one.denoise, x, [0.02, 0.1], torch.Generator().manual_seed(0))[0]
         for which, one in (("sane", prior), ("faulty", faulty))
         for kind, x in (("bodies", bodies), ("photographs", photographs((1, 64, 64), 1).x))
     }
-    assert told["faulty", "bodies"].convincing(0.1)
-    assert "value_range=(-1, 1)" in told["faulty", "bodies"].fault.advice
-    assert not told["sane", "bodies"].convincing(0.0)
-    assert not told["faulty", "photographs"].convincing(0.1)
+    assert readings["faulty", "bodies"].convincing(0.1)
+    assert "value_range=(-1, 1)" in readings["faulty", "bodies"].fault.advice
+    assert not readings["sane", "bodies"].convincing(0.0)
+    assert not readings["faulty", "photographs"].convincing(0.1)
 
 
 @pytest.mark.parametrize("fault", [None, lambda x, s: x / 0, lambda x, s: x[..., 1:]])

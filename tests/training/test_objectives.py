@@ -175,8 +175,8 @@ def test_targets_are_what_they_are_called() -> None:
         there = before + math.sqrt(0.75) * s * noises[1] if on_chain else x0 + s * noises[0]
         torch.testing.assert_close(x, there)
         torch.testing.assert_close(output.evaluate(lambda z, label: z, x, sigma), (x - M) / scale)
-        told = output.evaluate(lambda z, label: label[:, None, None, None].expand_as(z), x, sigma)
-        torch.testing.assert_close(told[:, 0, 0, 0], sigma.log())
+        received = output.evaluate(lambda z, label: label[:, None, None, None].expand_as(z), x, sigma)
+        torch.testing.assert_close(received[:, 0, 0, 0], sigma.log())
 
 
 def test_a_ddpm_network_becomes_the_exact_denoiser() -> None:

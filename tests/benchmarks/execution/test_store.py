@@ -83,7 +83,7 @@ def test_a_silent_owner_loses_its_claim(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(module, "HEARTBEAT", 0.05)
         with there.heartbeats():
             time.sleep(0.6)
-            assert not here.claim(cell())  # it told that it is alive
+            assert not here.claim(cell())  # its heartbeat is recent
         time.sleep(0.6)
         assert here.claim(cell())
 

@@ -67,7 +67,7 @@ def test_a_run_in_which_all_failed(tmp_path: Path, results: Path) -> None:
 
 
 @needs_browser
-def test_the_browser_would_have_told(page: Path, tmp_path: Path) -> None:
+def test_the_browser_reports_errors(page: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.html"
     broken.write_text(page.read_text().replace("drawCost();", "drawCosts();"))
     dom, console = opened(broken.as_uri(), tmp_path / "profile")

@@ -21,7 +21,7 @@ def test_a_row_for_each_solver_and_problem() -> None:
 
 
 def test_clouds_are_whole() -> None:
-    """A cloud of 50 particles is not cut to 8 samples: evaluations are those of one sample."""
+    """A system of 50 particles is not cut to 8 samples: evaluations are those of one sample."""
     one = {"modes": exact_problems()["modes"]}
     row = grade.grade_all({"mcgdiff": MCGDiff(steps=3, particles=50)}, samples=8, problems=one)[1]
     assert row[8] == "3"

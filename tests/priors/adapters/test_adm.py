@@ -162,8 +162,8 @@ def test_the_published_prediction(name: str, weights: Any, tmp_path: Path) -> No
     for k in torch.linspace(0, steps - 5, 10).long().tolist():
         u = noisy(float(abar[k]), k)
         x, sigma = in_ours(u, float(abar[k]))
-        told = 1000 / steps * k
-        want = predicted(weights, c, u, float(abar[k]), told, label)
+        t = 1000 / steps * k
+        want = predicted(weights, c, u, float(abar[k]), t, label)
         assert ((want - x) / sigma).std() > 0.05, "a network that says nothing would prove nothing"
         assert (prior.denoise(x, sigma) - want).abs().max() < 1e-5, k
 

@@ -220,7 +220,7 @@ def test_ve_preconditioning(weights: Any, tmp_path: Path) -> None:
 
 
 def test_iddpm_preconditioning_is_known_by_its_levels(weights: Any, tmp_path: Path) -> None:
-    """Levels of the cosine chain, of which the network is told the nearest one."""
+    """Levels of the cosine chain, the nearest of which the network receives."""
     steps, u = 1000, torch.zeros(1001, dtype=torch.float64)
     abar = [math.sin(0.5 * math.pi * j / steps / 1.008) ** 2 for j in range(steps + 1)]
     for j in range(steps, 0, -1):

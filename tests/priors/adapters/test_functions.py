@@ -83,19 +83,19 @@ def test_chain_networks_give_the_posterior_mean(betas: Tensor, value_range: tupl
 def test_nearest_index_is_an_integer_and_the_nearest() -> None:
     betas = linear_betas()
     s = (1 / (1 - betas).cumprod(0) - 1).sqrt()
-    told: list[Tensor] = []
+    received: list[Tensor] = []
 
     def eps(u: Tensor, t: Tensor) -> Tensor:
-        told.append(t)
+        received.append(t)
         return 0 * u
 
     prior = from_epsilon(eps, SHAPE, betas, nearest=True)
     for k in (0, 17, 999):
         prior.denoise(torch.zeros(2, *SHAPE), 1.0001 * float(s[k]) / 2)
-        assert told[-1].dtype == torch.int64
-        assert told[-1].tolist() == [k, k]
+        assert received[-1].dtype == torch.int64
+        assert received[-1].tolist() == [k, k]
     prior.denoise(torch.zeros(2, *SHAPE), torch.tensor([float(s[3]) / 2, 1e6]))
-    assert told[-1].tolist() == [3, 999]
+    assert received[-1].tolist() == [3, 999]
 
 
 @pytest.mark.parametrize(
@@ -132,16 +132,16 @@ def test_denoisers_of_other_ranges(value_range: tuple[float, float]) -> None:
 
 
 def test_levels_beyond_the_range_are_told_as_its_end() -> None:
-    told: list[float] = []
+    received: list[float] = []
 
     def denoise(u: Tensor, s: Tensor) -> Tensor:
-        told.append(float(s))
+        received.append(float(s))
         return u
 
     prior = from_denoiser(denoise, SHAPE, sigma_min=0.02, sigma_max=0.4)
     for sigma in (0.001, 0.1, 3.0):
         prior.denoise(torch.zeros(1, *SHAPE), sigma)
-    assert told == pytest.approx([0.02, 0.2, 0.4])
+    assert received == pytest.approx([0.02, 0.2, 0.4])
 
 
 def test_a_module_keeps_its_precision_and_takes_no_gradients() -> None:

@@ -38,7 +38,7 @@ NCSNPP = Config(fourier=True, pyramid="residual", fir=True)
 NCSNPP_256 = Config(fourier=True, pyramid="input_skip", fir=True, mult=(1, 1, 2))
 
 
-def forward(w: Any, c: Config, x: Tensor, told: Tensor) -> Tensor:
+def forward(w: Any, c: Config, x: Tensor, t: Tensor) -> Tensor:
     """The network's output before any division by the noise level, on images in [-1, 1]."""
     count = iter(range(1000))
     row = torch.tensor([1.0, 3.0, 3.0, 1.0] if c.fir else [1.0, 1.0], dtype=torch.float64)
@@ -92,10 +92,10 @@ def forward(w: Any, c: Config, x: Tensor, told: Tensor) -> Tensor:
     if c.fourier:
         name = module()
         features = w.make(f"{name}.W", c.width) if f"{name}.W" in w else 16 * w.make(f"{name}.W", c.width)
-        angles = told[:, None] * features * 2 * math.pi
+        angles = t[:, None] * features * 2 * math.pi
     else:
         half = c.width // 2
-        angles = told[:, None] * ((1 / 10000) ** (torch.arange(half, dtype=torch.float32) / (half - 1))).double()
+        angles = t[:, None] * ((1 / 10000) ** (torch.arange(half, dtype=torch.float32) / (half - 1))).double()
     temb = w.linear(module(), torch.cat([angles.sin(), angles.cos()], 1), 4 * c.width)
     temb = w.linear(module(), F.silu(temb), 4 * c.width)
 
