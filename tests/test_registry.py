@@ -12,8 +12,9 @@ from invdiff import registry
 from invdiff.entry import Entry
 from invdiff.operators import Operator
 from invdiff.registry import Registry
-from invdiff.registry.__main__ import generated, named_classes
-from invdiff.solvers import Solver
+from invdiff.registry.__main__ import generated, named_classes, with_exports
+from invdiff.solvers import DPS, Solver
+from invdiff.solvers.base import parameters
 
 
 def test_every_name_leads_to_its_object() -> None:
@@ -147,3 +148,20 @@ def test_facts_of_a_solver_in_a_file(tmp_path: Path) -> None:
     facts = registry.solvers.facts(f"{file}:Added")
     assert facts.facts == "Somebody 2030; needs linear operator; exact in the limit (steps)"
     assert registry.solvers.facts("tds") is registry.solvers.entries()["tds"]
+
+
+def test_facts_of_solvers_name_their_parameters() -> None:
+    for name in [*registry.solvers, *registry.peers]:
+        solver = registry.solvers[name]
+        known = {"", *parameters(solver)}
+        assert {solver.lower, solver.limit} <= known, name
+        assert set(solver.search) <= known, name
+        assert not (solver.limit and solver.point), name
+
+
+def test_a_missing_export_is_out_of_date() -> None:
+    file = Path(registry.__file__).parent.parent / "solvers" / "__init__.py"
+    text = file.read_text()
+    without = text.replace("from .dps import DPS\n", "").replace('    "DPS",\n', "")
+    assert without != text
+    assert with_exports(without, "invdiff.solvers", [DPS]) == text

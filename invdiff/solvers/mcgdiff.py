@@ -39,7 +39,7 @@ from .common.guidance import image_scale
 from .common.initial_state import center
 from .common.levels import level_range
 from .common.run import Run
-from .common.search import SHARE, Range, Ranges
+from .common.search import SHARE, Ranges
 from .common.singular import compact
 from .common.spread import matched_spread
 
@@ -140,7 +140,7 @@ class MCGDiff(pf.ParticleSolver):
     paper: ClassVar[str] = "Cardoso et al. 2024"
     needs: ClassVar[frozenset[str]] = frozenset({"linear", "svd", "gaussian"})
     limit: ClassVar[str] = "particles"
-    search: ClassVar[Ranges] = {"eta": SHARE, "kappa": Range(1e-5, 1e-1, log=True)}
+    search: ClassVar[Ranges] = {"eta": SHARE}
 
     def __post_init__(self) -> None:
         super().__post_init__()
