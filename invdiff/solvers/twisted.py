@@ -20,6 +20,7 @@ the weights distinguish particles with a determined mode from those that may sti
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -33,13 +34,15 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
 from .common import particles as pf
-from .common.guidance import dot, image_scale, tweedie_vjp, whitened_residual
+from .common.guidance import WhitenedResidual, dot, image_scale, tweedie_vjp, whitened_residual
 from .common.initial_state import FULL_RANGE, center
-from .common.levels import level_range
+from .common.levels import data_level, level_range
 from .common.run import Run
 from .common.search import Range, Ranges
 from .tds import Twisted, TwistedFilter
 
+MARGIN = 2.0  # of the first level over the distance between images, for a `prior.std` that is too small
+WIDE = 3.0  # spread of the first particles around the mean, in units of `prior.std`, for the same reason
 LEAST = 1e-3  # of the factor f, because a network's Jacobian need not be positive
 
 
@@ -54,6 +57,10 @@ class TwistedMultistep(TwistedFilter):
     missing variance of the transitions along the data's directions had no effect, nor had resampling at every level.
     For an image the particles of one set are similar; several sets, that is more samples than particles, show the
     spread.
+
+    Exact as the particles grow, for the law of the data that the transitions make, whose moments are off by
+    `O(1 / T^2)` for T levels; what the last level leaves out is of the order of its square, relative to the square of
+    the prior's scales.
 
     Attributes:
         steps: noise levels.
@@ -73,13 +80,15 @@ class TwistedMultistep(TwistedFilter):
         https://arxiv.org/abs/2006.09011, technique 1: the highest level, of the order of distances between images.
 
     Differs:
-        Not published. The last twist replaces the likelihood: the clean particles are `x0_hat + sigma^2 grad log psi`
-        of the lowest level, without a further weight. For a prior of full range the particles begin from a Gaussian
-        with its mean, one evaluation for each set, and its variance, so the levels need not begin far above the data.
+        Not published. A prior of full range begins from a Gaussian `q` with its mean and a wider variance, so that the
+        levels need not begin far above the data. The particles are weighed with `p_sigma / q`, whose logarithm is the
+        integral of the score from the mean, by the trapezoidal rule: exact for a Gaussian prior. The last twist stands
+        for the likelihood, with the clean particle a draw of `N(x0_hat, sigma^2 J)` given the data: perturbed by
+        `sigma J n` and the noise of the data, then corrected by `sigma^2 grad log psi`.
 
     Example:
         >>> TwistedMultistep(particles=8, steps=20).evaluations
-        161
+        170
     """
 
     threshold: float = 0.5
@@ -92,28 +101,37 @@ class TwistedMultistep(TwistedFilter):
 
     @property
     def evaluations(self) -> int:
-        """One evaluation for each particle and level, and one for the mean."""
-        return self.steps * self.particles + 1
+        """One for each particle and level, one more for each particle's draw, and two for the mean."""
+        return (self.steps + 1) * self.particles + 2
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
-        """Return levels in geometric progression, from the distance between images to 1/25 of their spread."""
-        low, high = level_range(prior)
-        diameter = prior.std * math.sqrt(2 * math.prod(problem.operator.in_shape))
-        return geometric_levels(
-            self.steps, min(max(low, 0.04 * prior.std), high / 2), max(min(high, diameter), 2 * low)
-        )
+        """Return levels in geometric progression, from twice the distance between images to below the data's noise."""
+        high = level_range(prior)[1]
+        low = min(0.04 * prior.std, data_level(problem) or math.inf) * min(1.0, 40 / self.steps)
+        low = max(low, prior.sigma_min)
+        diameter = MARGIN * prior.std * math.sqrt(2 * math.prod(problem.operator.in_shape))
+        return geometric_levels(self.steps, min(low, high / 2), max(min(high, diameter), 2 * low))
 
     def start(self, run: Run) -> Twisted:
-        """Draw particles of a Gaussian with the prior's moments, noised to the first level."""
-        c, sigma = center(run.problem, run.prior), run.levels[0]
-        if run.prior.sigma_max >= FULL_RANGE * run.prior.std:
-            c, sigma = run.denoise(c, run.prior.sigma_max), math.hypot(sigma, run.prior.std)
-        x = self.replicate(c)
-        x = x + sigma * run.randn(x)
-        x0, gradient, log_psi = self._twist(run, x, run.levels[0])
+        """Draw particles of a Gaussian with the prior's moments, noised to the first level, and weigh them."""
+        c, sigma, std = center(run.problem, run.prior), run.levels[0], run.prior.std
+        full = run.prior.sigma_max >= FULL_RANGE * std
+        spread = math.hypot(sigma, WIDE * std) if full else sigma
+        c = run.denoise(c, run.prior.sigma_max) if full else c
+        clouds = self.replicate(c)
+        x = clouds + spread * run.randn(clouds)
+        x0, gradient, log_psi = self._twist(run, x, sigma)
+        log_w = log_psi
         if (normalizer := self._normalizer(run)) is not None:
             run.add_evidence(normalizer)
-        return Twisted(x, x0, x0, gradient, log_psi, log_psi)
+        if full:
+            ahead = (x0 - clouds) + (run.denoise(c, sigma) - c)[:, None]
+            log_prior = dot_clouds(x - clouds, ahead) / (2 * sigma**2)
+            log_prior = log_prior - dot_clouds(x - clouds, x - clouds) * (1 / sigma**2 - 1 / spread**2) / 2
+            log_w = log_w + log_prior
+            if run.evidence:
+                run.add_evidence(-pf.log_mean(log_prior))
+        return Twisted(x, x0, x0, gradient, log_psi, log_w)
 
     def _target(self, run: Run, x0: Tensor, before: Tensor, i: int) -> Tensor:
         """Extrapolate to the middle of the step from level i, if there is another level below."""
@@ -123,8 +141,23 @@ class TwistedMultistep(TwistedFilter):
         return x0 + ahead * (x0 - before)
 
     def _last(self, run: Run, state: Twisted) -> Twisted:
-        """Return the means of the clean particles given the data."""
-        return state._replace(x=state.x0 + run.levels[-2] ** 2 * state.gradient)
+        """Draw the clean particles given the data: perturb, then correct."""
+        state, sigma = self._resampled(run, state, always=True), run.levels[-2]
+        assert isinstance(run.problem.noise, Gaussian)
+        seen = run.problem.measurement[:, None].expand(-1, self.particles, *run.problem.operator.out_shape)
+        n, noise = run.randn(state.x), run.problem.noise.std * run.randn(seen)
+        v = self._variance(run, sigma)
+
+        def one(rows: list[int], part: Tensor, n: Tensor, noise: Tensor) -> Tensor:
+            problem = run.problem[rows]
+            problem = dataclasses.replace(problem, measurement=problem.measurement + noise)
+            x0, vjp = tweedie_vjp(run, part, sigma, again=True)
+            x = torch.add(x0, vjp(n), alpha=sigma)
+            w = whitened_residual(problem, None, x, v)
+            g = vjp(w.back_projected)
+            return torch.addcmul(x, image_scale(sigma**2 / _factor(w, g, sigma), g), g)
+
+        return state._replace(x=pf.map_chunks(one, state.x, n, noise))
 
     def _twist(self, run: Run, x: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
         """Return `x0_hat`, `grad log psi` and `log psi` of all particles, by one vector-Jacobian product each."""
@@ -135,8 +168,7 @@ class TwistedMultistep(TwistedFilter):
             x0, vjp = tweedie_vjp(run, part, sigma)
             w = whitened_residual(run.problem[rows], data.rows(rows) if data is not None else None, x0, v)
             g = vjp(w.back_projected)
-            true = w.noise + sigma**2 * dot(w.back_projected, g)
-            f = torch.where(w.assumed > 0, true / torch.where(w.assumed > 0, w.assumed, 1.0), 1.0).clamp(min=LEAST)
+            f = _factor(w, g, sigma)
             return x0, g * image_scale(1 / f, g), -0.5 * (w.assumed / f + f.log())
 
         return pf.in_chunks(x, one)
@@ -156,3 +188,14 @@ class TwistedMultistep(TwistedFilter):
         log_det = (2 * math.pi * (self._variance(run, run.levels[-2]) * s2 + noise.std**2)).log().sum()
         log_det = log_det + (rest * math.log(2 * math.pi * noise.std**2) if rest else 0.0)
         return (-0.5 * log_det).expand(run.rows).to(run.problem.measurement.device)
+
+
+def _factor(w: WhitenedResidual, g: Tensor, sigma: float) -> Tensor:
+    """Return `f` of each image, `(N,)`, for `g = J^T A^T w`."""
+    true = w.noise + sigma**2 * dot(w.back_projected, g)
+    return torch.where(w.assumed > 0, true / torch.where(w.assumed > 0, w.assumed, 1.0), 1.0).clamp(min=LEAST)
+
+
+def dot_clouds(a: Tensor, b: Tensor) -> Tensor:
+    """Return the inner products of particles, `(N, P)`, float64."""
+    return dot(pf.flat(a), pf.flat(b)).reshape(a.shape[:2])

@@ -140,7 +140,7 @@ def test_pnpdm_is_the_papers_algorithm() -> None:
                 x = x + math.sqrt(step) * w.noise() if k > 1 else x
         return x
 
-    w.check(PnPDM(steps=10, inner=3), reference)
+    w.check(PnPDM(steps=10, inner=3, absorbed=False), reference)
 
 
 def test_pnpdm_converges_to_the_posterior() -> None:

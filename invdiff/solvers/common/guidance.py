@@ -49,13 +49,14 @@ def tweedie_gradient(
     return x0.detach(), value.detach(), gradient
 
 
-def tweedie_vjp(run: Run, x: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Return Tweedie's estimate and the product with its transposed Jacobian, `v -> J_D(x)^T v`, to be called once.
+def tweedie_vjp(run: Run, x: Tensor, sigma: float, *, again: bool = False) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Return Tweedie's estimate and the product with its transposed Jacobian, `v -> J_D(x)^T v`.
 
     Args:
         run: the batch.
         x: noisy images, `(N, C, H, W)`.
         sigma: their noise level.
+        again: whether the product may be asked more than once, which takes more memory.
 
     Returns:
         `x0_hat`, `(N, C, H, W)`; a function between tensors like it.
@@ -63,7 +64,7 @@ def tweedie_vjp(run: Run, x: Tensor, sigma: float) -> tuple[Tensor, Callable[[Te
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
         x0 = run.denoise(leaf, sigma)
-    return x0.detach(), lambda v: torch.autograd.grad(x0, leaf, v)[0]
+    return x0.detach(), lambda v: torch.autograd.grad(x0, leaf, v, retain_graph=again)[0]
 
 
 def data_gradient(problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,6 +85,26 @@ def back_projected_residual(run: Run, x: Tensor) -> Tensor:
     if not isinstance(operator, LinearOperator) or run.short_cut is None:
         return data_gradient(problem, x)[1]
     return run.back_projection - operator.normal(x)
+
+
+def sharpened_pull(run: Run, x: Tensor, sigma: float) -> Tensor:
+    """Return `A^T (s^2 I - sigma^2 A A^T)^{-1} (y - A x)`, like `x`: of data whose noise has that of `x` in it.
+
+    It is exact where singular vectors are the short way, and two terms of Neumann's series else.
+
+    Args:
+        run: the batch, with a linear operator and Gaussian noise of standard deviation `s`.
+        x: noisy images, `(N, C, H, W)`.
+        sigma: their noise level, at most `s / (sqrt(2) ||A||)`.
+    """
+    operator, noise, data = run.problem.operator, run.problem.noise, run.short_cut
+    assert isinstance(operator, LinearOperator) and isinstance(noise, Gaussian)
+    s2 = noise.std**2
+    if data is not None:
+        return data.spectrum.V(data.misfit(x).mul_(data.s / (s2 - (sigma * data.s) ** 2)))
+    pull = back_projected_residual(run, x) / s2
+    once = operator.normal(pull) * (sigma**2 / s2)
+    return pull + once + operator.normal(once) * (sigma**2 / s2)
 
 
 class WhitenedResidual(NamedTuple):

@@ -216,6 +216,22 @@ def in_chunks(x: Tensor, function: Callable[[list[int], Tensor], Triple]) -> Tri
     return a.reshape(x.shape), b.reshape(x.shape), value.double().reshape(x.shape[:2])
 
 
+def map_chunks(function: Callable[..., Tensor], x: Tensor, *more: Tensor) -> Tensor:
+    """Apply a function to all particles, as many at once as fit.
+
+    Args:
+        function: from the numbers of the clouds of n particles, these, `(n, C, H, W)`, and the same part of `more`, to
+            a tensor like them.
+        x: particles, `(N, P, C, H, W)`.
+        more: what else there is of each particle, `(N, P, ...)`.
+    """
+    size = chunk(x)
+    rows = torch.arange(len(x)).repeat_interleave(x.shape[1])
+    columns = zip(*(torch.split(flat(v), size) for v in (x, *more)), strict=True)
+    parts = [function(i.tolist(), *column) for i, column in zip(torch.split(rows, size), columns, strict=True)]
+    return torch.cat(parts).reshape(x.shape)
+
+
 def log_likelihood(run: Run, x: Tensor, std: float) -> Tensor:
     """Return `log N(y; A(x), std^2 I)` of all particles, `(N, P)`, float64, over the observed entries."""
     rows = torch.arange(len(x)).repeat_interleave(x.shape[1])

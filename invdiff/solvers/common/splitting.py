@@ -20,6 +20,7 @@ operator, and the draw is the end of Langevin steps with Metropolis' test from t
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ from ...operators.numerics.linalg import least_squares
 from ...problem import Problem
 from ...transitions import langevin_log_acceptance
 from .data_step import data_step
-from .guidance import back_projected_residual, image_scale
+from .guidance import back_projected_residual, gain, image_scale
 from .initial_state import center
 from .run import Run
 
@@ -43,7 +44,12 @@ def noise_std(run: Run, *, floor: bool = False) -> float:
     """Return the standard deviation of Gaussian noise; `floor` raises it so that a density exists."""
     noise = run.problem.noise
     assert isinstance(noise, Gaussian)
-    return max(noise.std, NOISELESS * run.unit) if floor else noise.std
+    return max(noise.std, least_noise(run)) if floor else noise.std
+
+
+def least_noise(run: Run) -> float:
+    """Return the noise that stands for none where a density is needed, in units of the measurement."""
+    return NOISELESS * run.unit * (gain(run.problem.operator) or 1.0)
 
 
 def is_conjugate(problem: Problem) -> bool:
@@ -129,10 +135,46 @@ def data_draw(run: Run, v: Tensor, tau: float | Tensor, *, moves: int) -> Tensor
     problem = run.problem
     if is_conjugate(problem):
         s = noise_std(run)
-        moved = v + run.randn(v).mul_(image_scale(torch.as_tensor(tau), v))
+        moved = v + run.randn(v).mul_(image_scale(torch.as_tensor(tau, dtype=torch.float64), v))
         noise = run.randn(problem.measurement).mul_(s)
         return moved + data_step(problem, run.short_cut, moved, (s / tau) ** 2 if s > 0 else 0.0, noise=noise)
     return _metropolis(run, v, tau, moves)
+
+
+def absorbed(run: Run, tau: float) -> bool:
+    """Return whether `absorbed_draw` knows a coupling `tau`: `tau ||A|| <= s / sqrt(2)`, with a conjugate data side."""
+    return is_conjugate(run.problem) and 0 < gain(run.problem.operator) * tau <= noise_std(run) / math.sqrt(2)
+
+
+def absorbed_draw(run: Run, v: Tensor, tau: float) -> Tensor:
+    """Return a draw of `z` given `v` and `y`, where the coupling `N(z; v, tau^2 I)` is a part of the data's noise.
+
+    With `y = A z + w`, `w ~ N(0, s^2 I - tau^2 A A^T)`, the data given `v` have noise of variance `s^2`: what splitting
+    adds to it elsewhere, `tau^2 A A^T`, is not added. Then
+
+        z ~ N(v + A^T (y - A v) tau^2 / s^2,  tau^2 (I - B)),      B = A^T A tau^2 / s^2,
+
+    with the square root of `I - B` in closed form where singular vectors are the short way, else by four terms of its
+    series.
+
+    Args:
+        run: the batch, for which `absorbed` holds.
+        v: centres, `(N, C, H, W)`.
+        tau: the coupling.
+    """
+    operator, data = run.problem.operator, run.short_cut
+    assert isinstance(operator, LinearOperator)
+    share = (tau / noise_std(run)) ** 2
+    n = run.randn(v)
+    mean = torch.add(v, back_projected_residual(run, v), alpha=share)
+    if data is not None:
+        e = data.spectrum.Vt(n) * (1 - share * data.s**2).sqrt_().sub_(1)
+        return torch.add(mean, n + data.spectrum.V(e), alpha=tau)
+    power, root = n, n
+    for coefficient in (-1 / 2, -1 / 8, -1 / 16):
+        power = share * operator.normal(power)
+        root = torch.add(root, power, alpha=coefficient)
+    return torch.add(mean, root, alpha=tau)
 
 
 def _metropolis(run: Run, v: Tensor, tau: float | Tensor, moves: int) -> Tensor:
@@ -186,6 +228,6 @@ def likelihood_score(run: Run, x: Tensor, *, std: float | None = None) -> Tensor
 def likelihood_problem(run: Run) -> Problem:
     """Return the problem with noise that has a density: noiseless data count as almost noiseless."""
     problem = run.problem
-    if isinstance(problem.noise, Gaussian) and problem.noise.std < NOISELESS * run.unit:
-        return dataclasses.replace(problem, noise=Gaussian(NOISELESS * run.unit))
+    if isinstance(problem.noise, Gaussian) and problem.noise.std < least_noise(run):
+        return dataclasses.replace(problem, noise=Gaussian(least_noise(run)))
     return problem
