@@ -43,6 +43,11 @@ def photo(*, precision: Precision = "float32", tile: int | None = 1024) -> Netwo
     return load("photo", precision=precision, tile=tile)
 
 
+def photo_maps(*, precision: Precision = "float32", tile: int | None = 1024) -> NetworkPrior:
+    """Return the prior of photographs that takes a noise level for each pixel; options as in `load`."""
+    return load("photo-maps", precision=precision, tile=tile)
+
+
 def ct(*, precision: Precision = "float32", tile: int | None = 1024) -> NetworkPrior:
     """Return the prior of body CT slices: one channel, any size; 0 is -1000 HU, 1 is +1000 HU; options as in `load`."""
     return load("ct", precision=precision, tile=tile)
