@@ -118,7 +118,10 @@ def _covariances(k: int, d: int) -> Tensor:
 
 PRIORS: dict[str, tuple[tuple[int, int, int], Callable[[], Prior]]] = {
     **{
-        name: ((1, 28, 28) if name == "fashion" else (3 if name == "photo" else 1, 16, 16), partial(load_prior, name))
+        name: (
+            (1, 28, 28) if name == "fashion" else (3 if name in ("photo", "photo-maps") else 1, 16, 16),
+            partial(load_prior, name),
+        )
         for name in registry.priors
     },
     "dense Gaussian": ((1, 2, 3), lambda: GaussianPrior(random(1, 2, 3), _covariances(1, 6)[0])),
