@@ -48,10 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m invdiff.registry", description=__doc__.split("\n\n")[0])
     parser.add_argument("--write", action="store_true", help="write the files that are out of date")
     write = parser.parse_args(arguments).write
-    stale = {path: text for path, text in generated().items() if not path.exists() or path.read_text() != text}
+    stale = {path: text for path, text in generated().items() if not path.exists() or path.read_text("utf-8") != text}
     for path, text in stale.items():
         if write:
-            path.write_text(text)
+            path.write_text(text, "utf-8")
         print(f"{'wrote' if write else 'out of date:'} {path.relative_to(ROOT.parent)}")
     if stale and not write:
         print("bring them up to date with: python -m invdiff.registry --write", file=sys.stderr)
@@ -73,7 +73,7 @@ def generated() -> dict[Path, str]:
     ]
     exporting = ((noise, models), (operators, maps), (solvers, ours))
     exports = {
-        _file(package): with_exports(_file(package).read_text(), package.__name__, list(classes.values()))
+        _file(package): with_exports(_file(package).read_text("utf-8"), package.__name__, list(classes.values()))
         for package, classes in exporting
     }
     return {ROOT / "entries.py": "\n".join([HEADER, *tables]), **exports}
