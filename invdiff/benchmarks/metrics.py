@@ -77,7 +77,7 @@ class Metric:
         best: "high", "low", or the value of a perfect solver.
         digits: decimal places in tables.
         by_name_only: whether it is computed only if a suite names it, because it needs an optional dependency, or
-            would stand beside a figure that says nearly the same.
+            would nearly repeat another figure.
     """
 
     compute: Callable[[Outcome], float | None]

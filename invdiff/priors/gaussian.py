@@ -184,10 +184,10 @@ class ColourSpectrum:
 class StationaryGaussianPrior(_DiagonalisedGaussian):
     """A Gaussian over images of any size, stationary under reflecting borders, diagonal in the cosine transform.
 
-    A density fitted to images of `side` pixels says little of longer waves, and at low frequencies it is large: taken
-    at its word for a picture of `n < side` pixels, it would give the picture's mean a variance in proportion to
-    `1 / n^2`. Such a picture counts as a crop instead, at a random place, and each of its cosine coefficients has the
-    variance that it has in crops:
+    A density that was fitted to images of `side` pixels is uncertain for longer waves, and it is large at low
+    frequencies. Applied directly to a picture of `n < side` pixels, it would give the picture's mean a variance in
+    proportion to `1 / n^2`. Such a picture therefore counts as a crop at a random place, and each of its cosine
+    coefficients has the variance that it has in crops:
 
         v_n[k, l] = sum_{K, L} T[k, K] v_side[K, L] T[l, L],      T[k, K] = mean over places of <phi_k, crop of Phi_K>^2
 

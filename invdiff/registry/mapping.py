@@ -64,7 +64,7 @@ class Registry(Mapping[str, Any], Generic[E]):
         self._table[name] = Entry(target, summary, "registered")
 
     def facts(self, name: str) -> E:
-        """Return what the object of that name says of itself.
+        """Return the facts that the object of that name states.
 
         Built-in objects are not imported for that; those of packages and files are.
         """

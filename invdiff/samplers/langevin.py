@@ -118,11 +118,12 @@ class AnnealedLangevin(Sampler):
         https://arxiv.org/abs/2009.05475, sections 3 and 4, algorithm 2.
 
     Differs:
-        Song and Ermon's own noise is `consistent=False`. It gives an image `1 / (1 - rate / 2)` times the variance of
-        noise that its level says, and follows falling levels with a delay, which leaves `log(v_1 / v_T) / (rate inner
-        steps)` of the data's variance: a network needs some twenty inner steps then, and paints texture still.
-        The consistent steps of Jolicoeur-Martineau et al. are one a level; here there may be several. Theirs bias a
-        spread of the data by `-O(rate)`, Langevin's by `+O(rate)`.
+        Song and Ermon's own noise is `consistent=False`. With it the variance of the noise is `1 / (1 - rate / 2)`
+        times that of the level, and the images follow the decreasing levels with a delay, which leaves `log(v_1 / v_T)
+        / (rate inner steps)` of the data's variance. A network then needs about twenty inner steps, and still adds
+        texture.
+        Jolicoeur-Martineau et al. take one consistent step at each level; here there may be several. Their steps bias
+        the spread of the data by `-O(rate)`, Langevin's by `+O(rate)`.
         The paper's step is `alpha_t = epsilon v_t^2 / v_T^2` with `alpha / 2` in front of the score: `gamma = alpha /
         2`. Their `epsilon` has the unit of a variance and is tuned to `v_T`; `rate` has no unit.
 

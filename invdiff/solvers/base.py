@@ -37,7 +37,7 @@ from .common.progress import Progress, progress_bar
 from .common.run import Run, Unsolved
 from .common.search import Ranges
 
-UNSOLVED = 0.1  # relative residual of a linear solve above which the user is told
+UNSOLVED = 0.1  # relative residual of a linear solve above which a warning is given
 BATCH_VALUES = 2**22  # pixel values that are processed at once, if the caller gives no number of samples
 
 NEEDS = {

@@ -55,7 +55,7 @@ class FPS(pf.ParticleSolver):
 
     Attributes:
         steps: noise levels; the authors use 1000.
-        particles: P, in each cloud; the authors have 1 to 20.
+        particles: P, for each sample; the authors have 1 to 20.
         c: fraction of fresh noise in a transition; the authors' code has 0.95.
         ancestral: whether the fraction is that of DDPM at each level; `c` is then not used.
         resample: how survivors are drawn.

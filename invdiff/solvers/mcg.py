@@ -79,9 +79,9 @@ class MCG(IterativeSolver):
         """Take one ancestral step, one gradient step, and replace the measured part."""
         sigma, sigma_next, r = run.levels[i], run.levels[i + 1], run.unit
         x0, vjp = tweedie_vjp(run, x, sigma)
-        pulled = data_step(run.problem, run.short_cut, x0, 0.0, iterations=FEW)
-        norm = squared(pulled).sqrt()
-        ascent = vjp(pulled * image_scale(1 / torch.where(norm > 0, norm, math.inf), pulled))
+        displacement = data_step(run.problem, run.short_cut, x0, 0.0, iterations=FEW)
+        norm = squared(displacement).sqrt()
+        ascent = vjp(displacement * image_scale(1 / torch.where(norm > 0, norm, math.inf), displacement))
         moved = ddim_step(x, x0, sigma, sigma_next, 1.0, run.randn(x))
         inverse_alphas = math.sqrt((1 + (sigma / r) ** 2) * (1 + (sigma_next / r) ** 2))
         moved = torch.add(moved, ascent, alpha=self.scale * r * inverse_alphas)

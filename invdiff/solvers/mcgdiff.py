@@ -91,7 +91,7 @@ class MCGDiff(pf.ParticleSolver):
 
     Attributes:
         steps: noise levels; the authors use 100 for images, 20 and 100 for mixtures.
-        particles: P, in each cloud; the authors have 64 to 1024, and 1000 for mixtures.
+        particles: P, for each sample; the authors have 64 to 1024, and 1000 for mixtures.
         eta: fraction of DDPM's noise in the transitions; 1 for images, 0.6 at 20 steps and 0.85 at 100 for mixtures.
         kappa: the authors' potentials and transitions, with this variance of a potential at its own level, relative to
             that of the data; 1e-4 for images, 1e-2 for mixtures. `None` for those above.

@@ -152,8 +152,8 @@ def linearised(operator: Operator, x: Tensor) -> tuple[Callable[[Tensor], Tensor
             leaf = x.detach().requires_grad_()
             y = operator(leaf)
             w = torch.zeros_like(y).requires_grad_()
-            (pulled,) = torch.autograd.grad(y, leaf, w, create_graph=True)
-            (product,) = torch.autograd.grad(pulled, w, v)
+            (transposed,) = torch.autograd.grad(y, leaf, w, create_graph=True)
+            (product,) = torch.autograd.grad(transposed, w, v)
         return observed(product)
 
     return forward, adjoint

@@ -36,7 +36,7 @@ from .common.search import Range, Ranges
 
 
 class Twisted(NamedTuple):
-    """Clouds on their way: `(N, P, C, H, W)` images and `(N, P)` logarithms."""
+    """State of the particles: `(N, P, C, H, W)` images and `(N, P)` logarithms."""
 
     x: Tensor
     x0: Tensor
@@ -52,7 +52,7 @@ class TwistedFilter(pf.ParticleSolver):
 
     Attributes:
         steps: noise levels T.
-        particles: P, in each cloud.
+        particles: P, for each sample.
         spread: factor of `v_t`.
         threshold: resample where the effective sample size falls below this share of P; 1 for every step.
         resample: method of resampling.
@@ -135,7 +135,7 @@ class TDS(TwistedFilter):
 
     Attributes:
         steps: noise levels T; the authors use 100 to 250 for images.
-        particles: P, in each cloud; the authors have 2 to 64.
+        particles: P, for each sample; the authors have 2 to 64.
         spread: factor of `v_t`; 1 for the posterior variance of a Gaussian prior.
         threshold: resample if the effective sample size is below this fraction of P; 1 for every step, as the authors
             do for images.

@@ -64,7 +64,7 @@ class TwistedMultistep(TwistedFilter):
 
     Attributes:
         steps: noise levels.
-        particles: P, in each cloud.
+        particles: P, for each sample.
         spread: factor of `v_t = r^2 sigma_t^2 / (r^2 + sigma_t^2)`, r the data's standard deviation.
         threshold: resample if the effective sample size is below this fraction of P.
         resample: method of resampling.

@@ -47,7 +47,7 @@ class PriorReport(Report):
     """The result of the checks of a prior.
 
     Attributes:
-        verdict: one sentence: whether the prior is sane, and if not the likely fault and the remedy.
+        verdict: one sentence: whether the prior is correct, and if not the likely fault and the remedy.
         images: the clean images.
         readings: the measured values at each noise level.
     """
@@ -140,7 +140,7 @@ def check_prior(
     checks += [
         _denoises(readings, x, clean),
         _rises(readings),
-        _believes(readings, clean, prior.std, allowed, suspects),
+        _level_accuracy(readings, clean, prior.std, allowed, suspects),
         *_repairs(denoise, prior, clean, (low, high), g, suspects),
     ]
     if samples is not None:
@@ -188,7 +188,7 @@ def _rises(readings: list[Reading]) -> Check:
     )
 
 
-def _believes(
+def _level_accuracy(
     readings: list[Reading], clean: CleanImages, std: float, tolerance: float, suspects: list[_Suspect]
 ) -> Check:
     """Compare the level of the least error with the level that was added."""

@@ -29,7 +29,7 @@ from ..phantoms import body
 from ..priors import Prior
 from ..samplers import Heun
 from ..streams import generator
-from .prior_kind import knows_better
+from .prior_kind import fits_better
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "stereo_motorcycle")
 """Photographs within the package of scikit-image."""
@@ -89,7 +89,7 @@ def default_images(
     if size[0] == 1:
         # On images of full size, for every shape: a small crop shows little of a body.
         full = (1, *image_shape(prior)[1:])
-        if knows_better(prior, phantoms(full, 1).x.to(device), photographs(full, 1).x.to(device)):
+        if fits_better(prior, phantoms(full, 1).x.to(device), photographs(full, 1).x.to(device)):
             known = phantoms(full)
             origin = f"{found.origin}, and {known.origin} for the units"
             return dataclasses.replace(found, known=known.x, origin=origin)

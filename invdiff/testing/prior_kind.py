@@ -36,7 +36,7 @@ _AS_IT_IS = Fault("nothing is wrong", "", lambda denoise: denoise)
 
 
 @torch.no_grad()
-def knows_better(prior: Prior, other: Tensor, photographs: Tensor) -> bool:
+def fits_better(prior: Prior, other: Tensor, photographs: Tensor) -> bool:
     """Return whether a prior of one channel, wrapped correctly or not, fits other images better than photographs.
 
     Args:

@@ -48,8 +48,8 @@ def read_input(request: Request) -> Input:
     image = image * request.measurement_scale
     chosen = request.mask is not None or bool(request.operator.options)
     if not kind.takes_mask or (request.simulate and chosen and request.mask is None):
-        lost = () if known is None else ("the image's transparency is ignored: its pixels are taken as they are",)
-        return Input(image, None, lost)
+        warnings = () if known is None else ("the image's transparency is ignored: its pixels are taken as they are",)
+        return Input(image, None, warnings)
     if request.mask is not None:
         painted = load_mask(request.mask, invert=request.mask_invert)
         size = tuple(image.shape[-2:])

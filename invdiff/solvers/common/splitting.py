@@ -90,10 +90,10 @@ def _gauss_newton(problem: Problem, x: Tensor, v: Tensor, rho: float | Tensor, v
         leaf = x.detach().requires_grad_()
         measured = problem.measurement - problem.residual(leaf)  # zero where nothing was observed
         u = torch.zeros_like(measured, requires_grad=True)
-        (pulled,) = torch.autograd.grad(measured, leaf, u, create_graph=True)
+        (transposed,) = torch.autograd.grad(measured, leaf, u, create_graph=True)
 
     def forward(d: Tensor) -> Tensor:
-        return torch.autograd.grad(pulled, u, d, retain_graph=True)[0]
+        return torch.autograd.grad(transposed, u, d, retain_graph=True)[0]
 
     def adjoint(r: Tensor) -> Tensor:
         return torch.autograd.grad(measured, leaf, r, retain_graph=True)[0]
