@@ -8,8 +8,8 @@ At decreasing noise levels `sigma_k` the chain samples `p_sigma_k(x) p(y | x_sig
     gamma = rate / (1 / sigma^2 + ||A||^2 / (s^2 +- ||A||^2 sigma^2))
 
 `n` is the noise of the step before: for a Gaussian the stationary distribution is then exact, for others it has an
-error of `O(rate^2)`. The high levels count the noise of `x` as a part of `x`, which widens the likelihood. The low ones
-count it as a part of the measurement's, `y = A x + (s n_1 - sigma A n_2)`: an exact statement, so that a clean image
+error of `O(rate^2)`. At high levels the noise of `x` counts as a part of `x`, which widens the likelihood. At low
+levels it counts as a part of the measurement's, `y = A x + (s n_1 - sigma A n_2)`. This is exact, and a clean image
 given `x` no longer depends on `y`. It is drawn at the end, `x_0 = E[x_0 | x_sigma = x + sigma n]`, to second order in
 `sigma` relative to the prior's scales.
 """
@@ -29,16 +29,16 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
 from ..transitions import langevin_step, tweedie_score
-from .common.guidance import back_projected_residual, gain, image_scale, sharpened_pull
+from .common.guidance import back_projected_residual, gain, image_scale, sharpened_residual
 from .common.levels import data_level
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import noise_std
 from .iterative import IterativeSolver
 
-PRIOR_SHARE = 0.1  # the last level relative to `prior.std`, at most: what the prior resolves is its end, too
+PRIOR_SHARE = 0.1  # the last level relative to `prior.std`, at most
 CAUTION = 0.3  # factor of the step for a nonlinear operator, whose derivative may be larger elsewhere
-FEW = 5  # inner steps at which `rate` and `share` mean what they say
+FEW = 5  # inner steps up to which `rate` and `share` are taken as given
 
 
 class Chain(NamedTuple):
@@ -54,7 +54,7 @@ class Langevin(IterativeSolver):
 
     Exact as `inner` grows, for a linear operator: step size and last level decrease with it, as `inner^(-1/4)` from
     their values at 5 inner steps, and the error of mean and variance is `O(inner^(-1/2))`. For few inner steps the
-    chain lags behind the levels, which leaves the variance too large where the data say little.
+    chain lags behind the levels, so the variance is too large where the data determine little.
 
     Attributes:
         steps: number of noise levels.
@@ -123,11 +123,11 @@ class Langevin(IterativeSolver):
         part = (gain(run.problem.operator) * sigma) ** 2  # of the noise of x in the measurement, at most
         s2 = noise_std(run) ** 2
         own = linear and 0 < part <= s2 / 2  # whether the noise of x is a part of the measurement's own
-        least = s2 - part if own else (s2 + part or 1.0)  # 1 for noiseless data of a zero operator, which say nothing
+        least = s2 - part if own else (s2 + part or 1.0)  # 1 for noiseless data of a zero operator
         gamma = self._slower(self.rate if linear else CAUTION * self.rate) / (1 / sigma**2 + part / sigma**2 / least)
         for _ in range(self.inner):
             score = tweedie_score(x, run.denoise(x, sigma), sigma)
-            score = score + (sharpened_pull(run, x, sigma) if own else back_projected_residual(run, x) / least)
+            score = score + (sharpened_residual(run, x, sigma) if own else back_projected_residual(run, x) / least)
             if not linear:  # tamed: the drift is at most as long as the noise
                 length = score.flatten(1).norm(dim=1)
                 score = score / image_scale(1 + gamma * length / (sigma * math.sqrt(math.prod(x.shape[1:]))), score)
@@ -138,5 +138,5 @@ class Langevin(IterativeSolver):
         return Chain(x, noise)
 
     def _slower(self, value: float) -> float:
-        """Return what a step size or level is for more inner steps than few."""
+        """Return a step size or level, reduced for more than `FEW` inner steps."""
         return value * math.pow(min(1.0, FEW / self.inner), 0.25)

@@ -45,10 +45,10 @@ class PnPDM(IterativeSolver):
     """Split Gibbs sampling with a diffusion model.
 
     Exact in the limit of large `steps`, for a linear operator and Gaussian noise, up to the error of the reverse
-    diffusions, `O(1 / inner)` of what the last coupling leaves open. The chain forgets its
-    start, and the bias of the couplings above the noise, geometrically in the number of sweeps below it, which is
-    proportional to `steps`. For other operators and noise the bias is `O(rho_min^2)`, relative to the squared noise in
-    units of the images.
+    diffusions, `O(1 / inner)` of the variance that the last coupling leaves. The influence of the start, and the bias
+    of the couplings above the noise, decrease geometrically in the number of sweeps below it, which is proportional to
+    `steps`. For other operators and noise the bias is `O(rho_min^2)`, relative to the squared noise in units of the
+    images.
 
     Attributes:
         steps: number of Gibbs sweeps; the authors take 100.

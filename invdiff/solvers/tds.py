@@ -129,9 +129,9 @@ class TwistedFilter(pf.ParticleSolver):
 class TDS(TwistedFilter):
     """Twisted sequential Monte Carlo for any differentiable operator and Gaussian noise.
 
-    Exact in the limit of many particles, for the distribution of the data that the transitions generate: DDPM's leave
-    out `O(1 / T)` of the variance for T levels, a tenth at 100. The estimate of the evidence is unbiased for it; its
-    logarithm is too low by about half its variance, which falls as `1 / P`.
+    Exact in the limit of many particles, for the distribution of the data that the transitions generate: DDPM's omit
+    `O(1 / T)` of the variance for T levels, a tenth at 100. The estimate of the evidence is unbiased for it; its
+    logarithm is too low by about half its variance, which decreases as `1 / P`.
 
     Attributes:
         steps: noise levels T; the authors use 100 to 250 for images.

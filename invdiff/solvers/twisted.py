@@ -41,7 +41,7 @@ from .common.run import Run
 from .common.search import Range, Ranges
 from .tds import Twisted, TwistedFilter
 
-MARGIN = 2.0  # of the first level over the distance between images, for a `prior.std` that is too small
+MARGIN = 2.0  # of the first level over the distance between images, in case `prior.std` is too small
 WIDE = 3.0  # spread of the first particles around the mean, in units of `prior.std`, for the same reason
 LEAST = 1e-3  # of the factor f, because a network's Jacobian need not be positive
 
@@ -58,9 +58,9 @@ class TwistedMultistep(TwistedFilter):
     For an image the particles of one set are similar; several sets, that is more samples than particles, show the
     spread.
 
-    Exact as the particles grow, for the law of the data that the transitions make, whose moments are off by
-    `O(1 / T^2)` for T levels; what the last level leaves out is of the order of its square, relative to the square of
-    the prior's scales.
+    Exact in the limit of many particles, for the distribution of the data that the transitions generate. Its moments
+    have an error of `O(1 / T^2)` for T levels. The error of the last level is of the order of its square, relative to
+    the square of the prior's scales.
 
     Attributes:
         steps: noise levels.
@@ -80,11 +80,12 @@ class TwistedMultistep(TwistedFilter):
         https://arxiv.org/abs/2006.09011, technique 1: the highest level, of the order of distances between images.
 
     Differs:
-        Not published. A prior of full range begins from a Gaussian `q` with its mean and a wider variance, so that the
-        levels need not begin far above the data. The particles are weighed with `p_sigma / q`, whose logarithm is the
-        integral of the score from the mean, by the trapezoidal rule: exact for a Gaussian prior. The last twist stands
-        for the likelihood, with the clean particle a draw of `N(x0_hat, sigma^2 J)` given the data: perturbed by
-        `sigma J n` and the noise of the data, then corrected by `sigma^2 grad log psi`.
+        Not published. For a prior of full range the particles start from a Gaussian `q` with its mean and a wider
+        variance, so that the levels need not begin far above the data. The particles are weighted by `p_sigma / q`,
+        whose logarithm is the integral of the score from the mean, by the trapezoidal rule, which is exact for a
+        Gaussian prior. The last twist replaces the likelihood: the clean particle is a draw of `N(x0_hat, sigma^2 J)`
+        given the data. It is perturbed by `sigma J n` and the noise of the data, then corrected by `sigma^2 grad log
+        psi`.
 
     Example:
         >>> TwistedMultistep(particles=8, steps=20).evaluations
@@ -118,16 +119,16 @@ class TwistedMultistep(TwistedFilter):
         full = run.prior.sigma_max >= FULL_RANGE * std
         spread = math.hypot(sigma, WIDE * std) if full else sigma
         c = run.denoise(c, run.prior.sigma_max) if full else c
-        clouds = self.replicate(c)
-        x = clouds + spread * run.randn(clouds)
+        means = self.replicate(c)
+        x = means + spread * run.randn(means)
         x0, gradient, log_psi = self._twist(run, x, sigma)
         log_w = log_psi
         if (normalizer := self._normalizer(run)) is not None:
             run.add_evidence(normalizer)
         if full:
-            ahead = (x0 - clouds) + (run.denoise(c, sigma) - c)[:, None]
-            log_prior = dot_clouds(x - clouds, ahead) / (2 * sigma**2)
-            log_prior = log_prior - dot_clouds(x - clouds, x - clouds) * (1 / sigma**2 - 1 / spread**2) / 2
+            ahead = (x0 - means) + (run.denoise(c, sigma) - c)[:, None]
+            log_prior = inner_products(x - means, ahead) / (2 * sigma**2)
+            log_prior = log_prior - inner_products(x - means, x - means) * (1 / sigma**2 - 1 / spread**2) / 2
             log_w = log_w + log_prior
             if run.evidence:
                 run.add_evidence(-pf.log_mean(log_prior))
@@ -196,6 +197,6 @@ def _factor(w: WhitenedResidual, g: Tensor, sigma: float) -> Tensor:
     return torch.where(w.assumed > 0, true / torch.where(w.assumed > 0, w.assumed, 1.0), 1.0).clamp(min=LEAST)
 
 
-def dot_clouds(a: Tensor, b: Tensor) -> Tensor:
+def inner_products(a: Tensor, b: Tensor) -> Tensor:
     """Return the inner products of particles, `(N, P)`, float64."""
     return dot(pf.flat(a), pf.flat(b)).reshape(a.shape[:2])

@@ -56,7 +56,7 @@ def tweedie_vjp(run: Run, x: Tensor, sigma: float, *, again: bool = False) -> tu
         run: the batch.
         x: noisy images, `(N, C, H, W)`.
         sigma: their noise level.
-        again: whether the product may be asked more than once, which takes more memory.
+        again: whether the product may be computed more than once, which takes more memory.
 
     Returns:
         `x0_hat`, `(N, C, H, W)`; a function between tensors like it.
@@ -87,10 +87,12 @@ def back_projected_residual(run: Run, x: Tensor) -> Tensor:
     return run.back_projection - operator.normal(x)
 
 
-def sharpened_pull(run: Run, x: Tensor, sigma: float) -> Tensor:
-    """Return `A^T (s^2 I - sigma^2 A A^T)^{-1} (y - A x)`, like `x`: of data whose noise has that of `x` in it.
+def sharpened_residual(run: Run, x: Tensor, sigma: float) -> Tensor:
+    """Return `A^T (s^2 I - sigma^2 A A^T)^{-1} (y - A x)`, like `x`.
 
-    It is exact where singular vectors are the short way, and two terms of Neumann's series else.
+    It is the gradient of the likelihood if the noise of `x` is a part of the noise of the measurement.
+
+    It is exact where a closed-form SVD is used, else it has two terms of Neumann's series.
 
     Args:
         run: the batch, with a linear operator and Gaussian noise of standard deviation `s`.
@@ -102,9 +104,9 @@ def sharpened_pull(run: Run, x: Tensor, sigma: float) -> Tensor:
     s2 = noise.std**2
     if data is not None:
         return data.spectrum.V(data.misfit(x).mul_(data.s / (s2 - (sigma * data.s) ** 2)))
-    pull = back_projected_residual(run, x) / s2
-    once = operator.normal(pull) * (sigma**2 / s2)
-    return pull + once + operator.normal(once) * (sigma**2 / s2)
+    first = back_projected_residual(run, x) / s2
+    once = operator.normal(first) * (sigma**2 / s2)
+    return first + once + operator.normal(once) * (sigma**2 / s2)
 
 
 class WhitenedResidual(NamedTuple):

@@ -220,10 +220,10 @@ def map_chunks(function: Callable[..., Tensor], x: Tensor, *more: Tensor) -> Ten
     """Apply a function to all particles, as many at once as fit.
 
     Args:
-        function: from the numbers of the clouds of n particles, these, `(n, C, H, W)`, and the same part of `more`, to
-            a tensor like them.
+        function: its arguments are the rows of n particles, the particles `(n, C, H, W)`, and the same part of each
+            tensor of `more`; its value has the shape of the particles.
         x: particles, `(N, P, C, H, W)`.
-        more: what else there is of each particle, `(N, P, ...)`.
+        more: further tensors with one entry for each particle, `(N, P, ...)`.
     """
     size = chunk(x)
     rows = torch.arange(len(x)).repeat_interleave(x.shape[1])

@@ -48,7 +48,7 @@ def noise_std(run: Run, *, floor: bool = False) -> float:
 
 
 def least_noise(run: Run) -> float:
-    """Return the noise that stands for none where a density is needed, in units of the measurement."""
+    """Return the noise that replaces zero noise where a density is needed, in units of the measurement."""
     return NOISELESS * run.unit * (gain(run.problem.operator) or 1.0)
 
 
@@ -142,20 +142,19 @@ def data_draw(run: Run, v: Tensor, tau: float | Tensor, *, moves: int) -> Tensor
 
 
 def absorbed(run: Run, tau: float) -> bool:
-    """Return whether `absorbed_draw` knows a coupling `tau`: `tau ||A|| <= s / sqrt(2)`, with a conjugate data side."""
+    """Return whether `absorbed_draw` accepts `tau`: `tau ||A|| <= s / sqrt(2)`, with a conjugate data side."""
     return is_conjugate(run.problem) and 0 < gain(run.problem.operator) * tau <= noise_std(run) / math.sqrt(2)
 
 
 def absorbed_draw(run: Run, v: Tensor, tau: float) -> Tensor:
     """Return a draw of `z` given `v` and `y`, where the coupling `N(z; v, tau^2 I)` is a part of the data's noise.
 
-    With `y = A z + w`, `w ~ N(0, s^2 I - tau^2 A A^T)`, the data given `v` have noise of variance `s^2`: what splitting
-    adds to it elsewhere, `tau^2 A A^T`, is not added. Then
+    With `y = A z + w`, `w ~ N(0, s^2 I - tau^2 A A^T)`, the data given `v` have noise of variance `s^2`. The term
+    `tau^2 A A^T` that splitting adds otherwise is absent. Then
 
         z ~ N(v + A^T (y - A v) tau^2 / s^2,  tau^2 (I - B)),      B = A^T A tau^2 / s^2,
 
-    with the square root of `I - B` in closed form where singular vectors are the short way, else by four terms of its
-    series.
+    with the square root of `I - B` in closed form where a closed-form SVD is used, else by four terms of its series.
 
     Args:
         run: the batch, for which `absorbed` holds.

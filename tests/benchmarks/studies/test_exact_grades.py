@@ -20,7 +20,7 @@ def test_a_row_for_each_solver_and_problem() -> None:
     assert [row[8] for row in table[1:]] == ["0"] * 4 + ["3"] * 4
 
 
-def test_clouds_are_whole() -> None:
+def test_particles_are_not_cut() -> None:
     """A system of 50 particles is not cut to 8 samples: evaluations are those of one sample."""
     one = {"modes": exact_problems()["modes"]}
     row = grade.grade_all({"mcgdiff": MCGDiff(steps=3, particles=50)}, samples=8, problems=one)[1]
