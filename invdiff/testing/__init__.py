@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .exact import exact_problems, mixture_problem, operator_problem
+    from .hard import hard_problems
     from .operator import check_operator
     from .prior import check_prior
     from .solver import Grade, check_solver, grade_solver
@@ -18,6 +19,7 @@ _HOME = {
     "check_solver": "solver",
     "exact_problems": "exact",
     "grade_solver": "solver",
+    "hard_problems": "hard",
     "mixture_problem": "exact",
     "operator_problem": "exact",
 }
@@ -29,6 +31,7 @@ __all__ = [
     "check_solver",
     "exact_problems",
     "grade_solver",
+    "hard_problems",
     "mixture_problem",
     "operator_problem",
 ]
