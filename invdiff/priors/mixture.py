@@ -125,6 +125,12 @@ class MixturePrior(Prior):
         out = (r * (1 - gain)) @ means + (r * gain).sum(1, keepdim=True) * flat
         return out.to(x.dtype).reshape(x.shape)
 
+    def responsibilities(self, x: Tensor, sigma: Tensor | float = 0.0) -> Tensor:
+        """Return the probability `r_k` of each component given the noisy image, `(B, K)`, in float64."""
+        self._check(x)
+        noise = expand_sigma(sigma, x.double().flatten(1)[:, None]) ** 2
+        return self._log_joint(self._centered(x), self._variance.to(x.device) + noise).softmax(1)
+
     def log_prob(self, x: Tensor, sigma: Tensor | float = 0.0) -> Tensor:
         """Return `log p_sigma(x)` of each image in nats, `(B,)`, in float64."""
         self._check(x)

@@ -99,7 +99,7 @@ def _matrix_problems() -> dict[str, ExactProblem]:
 
 def _mode_problems() -> dict[str, ExactProblem]:
     means = torch.tensor([[-1.0, -1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [1.0, -0.5, 0.0, 0.0]], dtype=torch.float64)
-    prior = MixturePrior(torch.tensor([0.45, 0.45, 0.1]), means.reshape(3, 1, 2, 2), 0.03)
+    prior = MixturePrior(torch.tensor([0.45, 0.45, 0.1], dtype=torch.float64), means.reshape(3, 1, 2, 2), 0.03)
 
     def measured(row: list[float], value: float, noise: float) -> ExactProblem:
         operator = LinearOperator.from_matrix(torch.tensor([row], dtype=torch.float64), (1, 2, 2))

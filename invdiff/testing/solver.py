@@ -7,6 +7,9 @@ pixel:
     variance ratio  sum over pixels of var(x) / sum of s^2
     coverage        posterior probability of the central 50 and 90 % intervals of each pixel's samples
     distance        sliced Wasserstein-1 distance to exact samples, and its floor: exact against exact
+    worst ratio     variance ratio along the principal axis of the exact posterior where it is farthest from 1 (`axes`)
+    chi-square      mean over samples of ||y - A(x)||^2 / s^2 over the number of observed entries
+    modes           share of the samples that are in the right modes, in the right numbers (`axes`)
 """
 
 from __future__ import annotations
@@ -18,10 +21,14 @@ import torch
 from torch import Tensor
 
 from ..metrics import sliced_wasserstein
+from ..noise import Gaussian
 from ..posterior import ExactPosterior
-from ..priors import Prior
+from ..priors import MixturePrior, Prior
 from ..problem import Problem
+from ..reconstruction import Reconstruction
 from ..solvers import Solver
+from ..whitening import whitened
+from .axes import axis_ratios, chance_range, mode_overlap, worst_ratio
 from .exact import ExactProblem, exact_problems
 from .report import Check, Report
 
@@ -37,6 +44,10 @@ class Grade:
         coverage_90: 0.9 for a perfect solver.
         distance: sliced Wasserstein-1 distance to the exact posterior, in posterior standard deviations.
         floor: the same between two sets of exact samples.
+        worst_ratio: variance ratio along the worst principal axis of the exact posterior; 1 for a perfect solver.
+        chance: range in which `worst_ratio` of independent exact samples lies in 99 of 100 cases.
+        chi_square: 1 on average for a perfect solver, and at least for most problems.
+        modes: 1 for a perfect solver; `None` for a prior that is no mixture.
         samples: number of samples of each image.
         nfe: network evaluations for one sample.
         seconds: wall time.
@@ -49,6 +60,10 @@ class Grade:
     coverage_90: float
     distance: float
     floor: float
+    worst_ratio: float
+    chance: tuple[float, float]
+    chi_square: float
+    modes: float | None
     samples: int
     nfe: int
     seconds: float
@@ -71,9 +86,21 @@ def grade_solver(solver: Solver, problem: Problem, prior: Prior, *, samples: int
         >>> grade_solver(DPS(steps=20), problem, prior, samples=50).nfe
         20
     """
+    return grade_result(solver(problem, prior, samples=samples, seed=seed), problem, prior, seed=seed)
+
+
+def grade_result(result: Reconstruction, problem: Problem, prior: Prior, *, seed: int = 0) -> Grade:
+    """Return the errors of samples of a problem with a closed-form posterior.
+
+    Args:
+        result: the samples, at least two of each image.
+        problem: a linear operator and Gaussian noise.
+        prior: a Gaussian or mixture prior.
+        seed: of the exact samples in comparison, a non-negative integer.
+    """
     exact = ExactPosterior(problem, prior)
-    result = solver(problem, prior, samples=samples, seed=seed)
     x = result.samples.double()
+    samples = x.shape[1]
     # Relative to the overall spread, because some pixels of an exact posterior have almost none.
     scale = exact.std.clamp(min=1e-3 * float(exact.std.max()))
     truth, other = exact.sample(samples, seed=seed + 1), exact.sample(samples, seed=seed + 2)
@@ -81,6 +108,7 @@ def grade_solver(solver: Solver, problem: Problem, prior: Prior, *, samples: int
     by_chance = (x.var(1) / scale**2 / samples).mean()
     bias = math.sqrt(max(0.0, float(z.square().mean() - by_chance)))
     distances = [[_distance(a, t, s) for a, t, s in zip(xs, truth, scale, strict=True)] for xs in (x, other)]
+    ratios = axis_ratios(x, exact.covariance)
     return Grade(
         bias=bias,
         variance_ratio=float(x.var(1).sum() / (exact.std**2).sum()),
@@ -88,11 +116,24 @@ def grade_solver(solver: Solver, problem: Problem, prior: Prior, *, samples: int
         coverage_90=_coverage(x, truth, 0.9),
         distance=sum(distances[0]) / len(distances[0]),
         floor=sum(distances[1]) / len(distances[1]),
+        worst_ratio=worst_ratio(ratios),
+        chance=chance_range(samples, ratios.numel()),
+        chi_square=_chi_square(problem, x),
+        modes=mode_overlap(x, prior, exact.weights) if isinstance(prior, MixturePrior) else None,
         samples=samples,
         nfe=result.nfe,
         seconds=result.seconds,
         status=result.status,
     )
+
+
+def _chi_square(problem: Problem, x: Tensor) -> float:
+    """Return the mean of `||y - A(x)||^2 / (m s^2)` over samples and images; NaN without noise or entries."""
+    white = whitened(problem).problem
+    assert isinstance(white.noise, Gaussian)
+    squares = [white[b].residual(x[b]).square().sum() for b in range(len(white))]
+    total = white.observations * white.noise.std**2 * x.shape[0] * x.shape[1]
+    return float(sum(squares)) / total if total > 0 else math.nan
 
 
 def _distance(a: Tensor, truth: Tensor, scale: Tensor) -> float:
