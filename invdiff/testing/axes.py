@@ -15,7 +15,7 @@ of one set are not independent, and their ratios spread more than that.
 
 Two other figures were considered. The generalised eigenvalues of `(S, C)` are the extremes over all directions, not
 over the axes only. For exact samples they fill `(1 -+ sqrt(d/n))^2`, for d = 64 and n = 200 from 0.19 to 2.45, so that
-half the variance in one direction passes unseen there; along the axes the range is 0.67 to 1.43. The second moment
+half the variance in one direction passes unseen there; along the axes the range is 0.66 to 1.42. The second moment
 about the exact mean has one degree of freedom more, which is nothing at n = 200, but an error of the mean counts in it
 as variance. The mean has a figure of its own beside this one, so the covariance about the samples' own mean is taken.
 """
@@ -80,7 +80,7 @@ def chance_range(samples: int, axes: int, probability: float = LIKELY) -> tuple[
 
     Example:
         >>> tuple(round(end, 2) for end in chance_range(200, 64))
-        (0.66, 1.43)
+        (0.66, 1.42)
     """
     n = samples - 1
     tail = -math.expm1(math.log(probability) / axes) / 2
