@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ..errors import UserError
 from ..registry import operators
@@ -14,7 +17,8 @@ from .checks import check_at_least, check_name, check_writable
 from .reconstruction.noises import make_noise, parse_noise
 
 if TYPE_CHECKING:
-    from ..testing.exact import ExactProblem
+    from ..benchmarks.results.grades import Graded
+    from ..benchmarks.studies.exact_grades import Sets
 
 SHAPE = (1, 8, 8)
 NOISE = "0.05"
@@ -25,7 +29,12 @@ def grade(
         str, text("exact: problems with a closed-form posterior; mcgdiff: the mixture experiment of its paper.")
     ] = "exact",
     solvers: Annotated[str | None, text("Names with commas between; by default all.")] = None,
-    out: Annotated[Path | None, text("Markdown file for the table.")] = None,
+    problems: Annotated[
+        str | None,
+        text("For exact: ordinary, a row each; hard or more, one screen; or all of them, the default."),
+    ] = None,
+    out: Annotated[Path | None, text("Markdown file for the tables.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For exact: print all figures as JSON.")] = False,
     operator: Annotated[
         str | None,
         text("For exact: grade on this linear operator instead, under a Gaussian prior: NAME:key=value,..."),
@@ -49,7 +58,12 @@ def grade(
         if operator is None and value is not None:
             raise UserError(f"{option}: goes with --operator, got none; add --operator, or leave it out")
     spec = None if operator is None else parse_spec(operator)
+    for option, given in (("--problems", problems is not None), ("--json", as_json)):
+        if given and suite != "exact":
+            raise UserError(f"{option}: goes with the suite exact, got {suite}; leave one out")
     if spec is not None:
+        if problems is not None:
+            raise UserError("--problems: --operator brings a problem of its own; leave one out")
         if suite != "exact":
             raise UserError(f"--operator: goes with the suite exact, got {suite}; leave one out")
         check_name(operators, spec.name)
@@ -68,16 +82,46 @@ def grade(
     if threads is not None:
         torch.set_num_threads(threads)
     exact_grades.chosen(solvers, suite)
-    problems = None if spec is None else _problem(spec, shape or SHAPE, noise or NOISE)
-    table = exact_grades.run(
-        suite, solvers, samples=samples, seeds=seeds, steps=steps, out=out, problems=problems,
-        say=terminal.progress_line,
-    )  # fmt: skip
-    terminal.table(table)
+    if suite != "exact":
+        table = exact_grades.run(suite, solvers, seeds=seeds, steps=steps, out=out, say=terminal.progress_line)
+        terminal.table(table)
+        return
+    sets = exact_grades.problem_sets(problems or "all") if spec is None else _own(spec, shape or SHAPE, noise or NOISE)
+    graded = exact_grades.run_exact(solvers, samples=samples, sets=sets, out=out, say=terminal.progress_line)
+    if as_json:
+        _print_json(graded, samples)
+    else:
+        _show(graded)
 
 
-def _problem(spec: Spec, shape: tuple[int, int, int], noise: str) -> dict[str, ExactProblem]:
-    """Return the problem of an operator, by its name."""
+def _show(graded: dict[str, list[Graded]]) -> None:
+    """Print the table or screen of each set."""
+    from ..benchmarks.results.grades import COLUMNS, long_table, reasons, screen
+    from ..benchmarks.results.grades_page import CELL, LEGEND, TITLES, chance
+
+    for i, (name, part) in enumerate(graded.items()):
+        if i:
+            terminal.line("")
+        if name not in COLUMNS:
+            terminal.table(long_table(part))
+            continue
+        terminal.line(f"{TITLES[name]}: {CELL}")
+        terminal.screen(screen(part, COLUMNS[name]))
+        for note in (f"{LEGEND} {chance(part)}", *(f"- {why}" for why in reasons(part))):
+            terminal.paragraph(note)
+
+
+def _print_json(graded: dict[str, list[Graded]], samples: int) -> None:
+    """Print all figures, by the name of the set of problems."""
+    from .. import __version__
+    from ..benchmarks.results.grades import as_json
+
+    found = {"version": __version__, "samples": samples, **{name: as_json(part) for name, part in graded.items()}}
+    print(json.dumps(found, indent=1))
+
+
+def _own(spec: Spec, shape: tuple[int, int, int], noise: str) -> Sets:
+    """Return the problem of an operator, by its name, in a set of its own."""
     import torch
 
     from ..operators.builders.factory import make_operator
@@ -85,4 +129,4 @@ def _problem(spec: Spec, shape: tuple[int, int, int], noise: str) -> dict[str, E
 
     operator = make_operator(spec.name, shape, spec.options)
     law = make_noise(noise, torch.zeros((1, *operator.out_shape), dtype=torch.float64), None)
-    return {spec.name.rpartition(":")[2]: operator_problem(operator, law)}
+    return {"own": {spec.name.rpartition(":")[2]: operator_problem(operator, law)}}

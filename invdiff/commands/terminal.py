@@ -110,3 +110,15 @@ def table(rows: Sequence[Sequence[str]], *, names: int = 2) -> None:
     for row in rows[1:]:
         shown.add_row(*row)
     console.print(shown)
+
+
+def screen(rows: Sequence[Sequence[str]]) -> None:
+    """Print a dense table, one space between its columns, never broken; its head is the first row."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        line(" ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+
+
+def paragraph(text: str) -> None:
+    """Print a paragraph, broken at the width of the terminal."""
+    _console().print(text, style="dim")

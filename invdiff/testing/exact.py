@@ -137,13 +137,17 @@ def operator_problem(
     return simulate(operator, x, law, seed), prior
 
 
-def exact_problems() -> dict[str, ExactProblem]:
-    """Return the problems on which solvers are graded, by name, in float64.
+ORDINARY = {
+    "inpainting": "two images of 8 x 8 pixels under `photograph_gaussian`, half of the pixels missing, noise 0.05",
+    "deblurring": "the same two images, blurred by 3 x 3 pixels with circular borders, noise 0.05",
+    "modes": "two well separated, unequal modes that the measurement does not distinguish",
+    "mixture": "the experiment of MCGDiff with 25 modes in 8 dimensions, 2 of which are measured",
+}
+"""What each of `exact_problems` is, in a sentence without its full stop."""
 
-    - "inpainting", "deblurring": 8 x 8 images under the Gaussian prior of photographs, noise 0.05.
-    - "modes": two well separated, unequal modes that the measurement does not distinguish.
-    - "mixture": the experiment with 25 modes, d_x = 8 and d_y = 2.
-    """
+
+def exact_problems() -> dict[str, ExactProblem]:
+    """Return the ordinary problems on which solvers are graded, by name, in float64; `ORDINARY` describes them."""
     prior = photograph_gaussian().at((1, 8, 8))
     g = generator(2026)
     x = prior.sample(2, (1, 8, 8), g, torch.float64)

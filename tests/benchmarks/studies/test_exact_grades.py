@@ -1,5 +1,6 @@
 """The table of errors, and the mixture experiment."""
 
+import json
 import math
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from invdiff.benchmarks.studies import exact_grades as grade
 from invdiff.cli import main
+from invdiff.errors import NotApplicable
 from invdiff.solvers import DPS, DeepImagePrior, MCGDiff, PseudoInverse
 from invdiff.testing import exact_problems
 
@@ -49,7 +51,7 @@ def test_bad_input_names_what_is_near(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "grades.md"
-    assert main(["grade", "--solvers", "pinv", "--samples", "4", "--out", str(out)]) == 0
+    assert main(["grade", "--problems", "ordinary", "--solvers", "pinv", "--samples", "4", "--out", str(out)]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[0].split()[:3] == ["solver", "problem", "bias"]
     assert len(printed.out.splitlines()) == 5
@@ -59,6 +61,52 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["grade", "--out", str(tmp_path / "none" / "x.md")]) == 2
     assert main(["grade", "--solvers", "pinv", "--samples", "4", "--out", str(tmp_path)]) == 2
     assert main(["grade", "--solvers", " , "]) == 2
+
+
+def test_all_tables_are_the_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two screens below the table, both with exact samples and with what a solver lacks."""
+    out = tmp_path / "grades.md"
+    assert main(["grade", "--solvers", "ddrm", "--samples", "20", "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    begin = {word: next(i for i, line in enumerate(lines) if line.startswith(word)) for word in ("Hard", "More")}
+    assert lines[0].split()[:3] == ["solver", "problem", "bias"] and len(lines[: begin["Hard"]]) == 6
+    for first, problem in (("Hard", "modes"), ("More", "column blur")):
+        head, exact, solver = lines[begin[first] + 1 : begin[first] + 4]
+        assert head.startswith("solver") and problem in head
+        assert exact.split()[0] == "exact" and solver.split()[0] == "ddrm"
+        assert max(len(line) for line in (head, exact, solver)) <= 100
+    assert any(line.startswith("- ddrm: needs an operator with a closed-form singular") for line in lines)
+    page = out.read_text()
+    assert [line for line in page.splitlines() if line.startswith("## ")] == [
+        "## Ordinary problems", "## Hard problems", "## More problems",
+    ]  # fmt: skip
+
+
+def test_json_has_all_figures_of_both_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["grade", "--solvers", "pinv,dip", "--samples", "4", "--json", "--problems", "hard"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["samples"] == 4 and list(found)[2:] == ["hard"]
+    by_name = {(row["solver"], row["problem"]): row for row in found["hard"]}
+    assert by_name["pinv", "one-mode"]["modes"] == pytest.approx(1, abs=1e-3)  # the measured pixel is at its mode
+    assert by_name["pinv", "tiny-noise"]["worst_ratio"] < 0.1 and by_name["exact", "gain-100"]["status"] == "ok"
+    assert "trains a network" in by_name["dip", "one-pixel"]["reason"]
+    for arguments, message in (
+        (["--problems", "hrad"], "did you mean 'hard'"),
+        (["--suite", "mcgdiff", "--problems", "hard"], "--problems: goes with the suite exact, got mcgdiff"),
+        (["--suite", "mcgdiff", "--json"], "--json: goes with the suite exact, got mcgdiff"),
+        (["--operator", "identity", "--problems", "hard"], "--operator brings a problem of its own"),
+    ):
+        assert main(["grade", *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_solver_that_cannot_do_a_problem_after_all_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise NotApplicable("too large for it")
+
+    monkeypatch.setattr(grade, "grade_solver", refuse)
+    (found,) = grade.grade_each({"pinv": PseudoInverse()}, {"modes": exact_problems()["modes"]}, samples=4)
+    assert found.grade is None and found.reason == "too large for it"
 
 
 def test_solvers_on_an_operator_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
