@@ -147,8 +147,8 @@ def gaussian_mean(
     `operators.watch_solves` reports how the iteration ended.
 
     Args:
-        problem: a linear operator, Gaussian noise, and measurements. Noise below a thousandth of `prior.std` is raised
-            to it.
+        problem: a linear operator, Gaussian noise, and measurements. Noise below a thousandth of `||A|| prior.std` is
+            raised to it.
         prior: a Gaussian prior of that size.
         tolerance: relative residual at which the iteration stops.
         iterations: limit of the iteration.
@@ -158,8 +158,9 @@ def gaussian_mean(
     assert isinstance(operator, LinearOperator) and isinstance(problem.noise, Gaussian)
     mean, v = prior.moments(operator.in_shape, y)
     m = mean.expand(len(problem), *operator.in_shape)
-    root, precision = v.sqrt(), 1 / max(problem.noise.std, 1e-3 * prior.std) ** 2
-    inverse_diagonal = 1 / (1 + precision * operator.norm() ** 2 * v)
+    size = operator.spectral_norm or 1.0
+    root, precision = v.sqrt(), 1 / max(problem.noise.std, 1e-3 * prior.std * size) ** 2
+    inverse_diagonal = 1 / (1 + precision * size**2 * v)
     seen = 1 if operator.observed is None else operator.observed.to(y)
 
     def back(z: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from torch import Tensor
 from ..errors import UserTypeError
 from .numerics.constants import Movable, device_of, followed, linear
 from .numerics.linalg import conjugate_gradients, least_squares
-from .numerics.norms import largest_singular_value
+from .numerics.norms import derivative_norm, largest_singular_value
 from .spectrum import Spectrum as Spectrum  # the name by which operators import it
 
 
@@ -116,6 +116,11 @@ class Operator(abc.ABC):
         with torch.inference_mode(False), torch.enable_grad():
             x = torch.full((1, *self.in_shape), 0.5, dtype=like.dtype, device=like.device, requires_grad=True)
             return followed(self.forward, x) is not None
+
+    @cached_property
+    def spectral_norm(self) -> float:
+        """The largest singular value of the derivative at a gray image, see `numerics.norms.derivative_norm`."""
+        return derivative_norm(self.forward, tuple(self.in_shape), device_of(self) or "cpu")
 
     @property
     def observed(self) -> Tensor | None:

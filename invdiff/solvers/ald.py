@@ -47,8 +47,8 @@ class ScoreALD(IterativeSolver):
         The paper's `gamma_t` is tuned to the data; the authors' code (main.py) weights the data gradient by `mse /
         sigma_t^2` without the noise, an earlier version by 5 times the ratio of the norms of the two gradients. Its
         step is `c sigma_t^2`; here the step also decreases with the curvature of the likelihood, so one `rate` is
-        stable for every operator. For a nonlinear operator `|A|` is set to 1. The lowest level's noise stays in the
-        image, as in the authors' code.
+        stable for every operator. For a nonlinear operator `|A|` is that of its derivative at a gray image. The
+        lowest level's noise stays in the image, as in the authors' code.
 
     Example:
         >>> ScoreALD(steps=100, inner=3).evaluations

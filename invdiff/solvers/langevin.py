@@ -71,8 +71,9 @@ class Langevin(IterativeSolver):
 
     Differs:
         PnP-ULA stays at one level, keeps the chain in a box and averages over it, with fresh noise at each step. Here
-        the level decreases, and the last state of a chain is one sample. A nonlinear operator counts as one of norm 1,
-        its likelihood is widened at every level, its steps are 0.3 times as long, and its drift is tamed.
+        the level decreases, and the last state of a chain is one sample. The norm of a nonlinear operator is
+        that of its derivative at a gray image. Its likelihood is widened at every level, its steps are 0.3 times as
+        long, and its drift is tamed.
 
     Example:
         >>> Langevin(steps=20, inner=5).evaluations

@@ -24,7 +24,6 @@ from torch import Tensor
 
 from ..checks import check_count, check_number
 from ..errors import UserError
-from ..noise import Gaussian
 from ..operators.base import LinearOperator, Operator
 from ..operators.numerics.linalg import conjugate_gradients
 from ..priors.base import Prior
@@ -34,6 +33,7 @@ from ..transitions import ddim_step, heun_step
 from .common.levels import level_range
 from .common.run import Run
 from .common.search import SHARE, Ranges
+from .common.splitting import noise_std
 from .iterative import IterativeSolver
 
 
@@ -59,7 +59,8 @@ class MMPS(IterativeSolver):
         of 1 % in the variance, 100 ancestral steps one of 28 %. The authors' code (azula) has one iteration of GMRES by
         default, because `J` of a network is not exactly symmetric; here the iteration stops for an image in which `J`
         is not positive. Boys et al. replace the covariance by row sums or its diagonal for images. A nonlinear operator
-        has its derivative in both places, where azula's code applies the operator itself in one of them.
+        has its derivative in both places, where azula's code applies the operator itself in one of them; its noiseless
+        data count as almost noiseless, for they need not be in the range of the derivative.
 
     Example:
         >>> MMPS(iterations=20).iterations
@@ -107,8 +108,7 @@ class MMPS(IterativeSolver):
 
     def guided(self, run: Run, x: Tensor, sigma: float) -> Tensor:
         """Return `x0_hat + sigma^2 g`, an estimate of `E[x_0 | x_t, y]`."""
-        assert isinstance(run.problem.noise, Gaussian)
-        s2 = run.problem.noise.std**2
+        s2 = noise_std(run, floor=not isinstance(run.problem.operator, LinearOperator)) ** 2
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             x0 = run.denoise(leaf, sigma)

@@ -291,6 +291,12 @@ class Scaled(LinearOperator):
         return self.operator.observed
 
     @property
+    def pixel_gains(self) -> Tensor | None:
+        """The operator's gains, scaled."""
+        g = self.operator.pixel_gains
+        return None if g is None else self.factor * g
+
+    @property
     def factors(self) -> tuple[Tensor, Tensor] | None:
         """The operator's factors, the first of them scaled."""
         f = self.operator.factors

@@ -212,5 +212,5 @@ def image_scale(factor: Tensor, like: Tensor) -> Tensor:
 
 
 def gain(operator: Operator) -> float:
-    """Return the largest singular value of a linear operator; 1 for a nonlinear one."""
-    return operator.spectral_norm if isinstance(operator, LinearOperator) else 1.0
+    """Return the largest singular value of an operator; of its derivative at a gray image for a nonlinear one."""
+    return operator.spectral_norm

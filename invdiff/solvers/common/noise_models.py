@@ -87,7 +87,7 @@ def _share(progress: Progress, i: int, count: int) -> Progress:
 
 
 def noise_level(problem: Problem) -> float:
-    """Return the noise's standard deviation; if it depends on the measurement, that of a gray measurement.
+    """Return the noise's standard deviation; if it depends on the measurement, that of a gray image's measurement.
 
     It determines steps and levels of a whole batch. No image may depend on others of its batch, so it does not depend
     on the measurement. Noise without a known variance counts as no noise.
@@ -97,5 +97,10 @@ def noise_level(problem: Problem) -> float:
         return noise.std
     if not isinstance(noise, Independent):
         return 0.0
-    gray = torch.full((1, *problem.operator.out_shape), 0.5, dtype=torch.float64)
-    return float(noise.variance(gray).mean().sqrt())
+    operator, y = problem.operator, problem.measurement
+    with torch.no_grad():
+        gray = operator.forward(torch.full((1, *operator.in_shape), 0.5, dtype=torch.float64, device=y.device))
+    variance = noise.variance(gray).clamp(min=0)
+    if operator.observed is not None:
+        variance = variance[:, operator.observed.expand(gray.shape[1:])]
+    return float(variance.mean().sqrt()) if variance.numel() else 0.0

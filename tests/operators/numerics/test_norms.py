@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
 
-from invdiff.operators import Downsample, LinearOperator
-from invdiff.operators.numerics.norms import largest_singular_value
+from invdiff.operators import JPEG, Downsample, GammaCurve, HighDynamicRange, LinearOperator, Operator, PhaseRetrieval
+from invdiff.operators.numerics.norms import derivative_norm, largest_singular_value
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -78,3 +79,28 @@ def test_a_coarser_tolerance_takes_fewer_steps() -> None:
     s = SPECTRA["uniform"]
     fine, coarse = (largest_singular_value(lambda x: x * s**2, s.shape, tolerance=t) for t in (1e-3, 3e-2))
     assert coarse.iterations < fine.iterations / 2
+
+
+def test_norm_of_a_derivative_is_that_of_the_jacobian() -> None:
+    shape = (1, 6, 6)
+    for operator in (PhaseRetrieval(shape), GammaCurve(shape), HighDynamicRange(shape, gain=3.0)):
+        g = torch.Generator().manual_seed(0)
+        x = 0.5 + 0.05 * torch.randn((1, *shape), generator=g, dtype=torch.float64)
+        jacobian = torch.autograd.functional.jacobian(operator.forward, x).reshape(-1, 36)
+        assert operator.spectral_norm == pytest.approx(float(torch.linalg.matrix_norm(jacobian, 2)), rel=0.1)
+        assert operator.spectral_norm == derivative_norm(operator.forward, shape, "cpu")
+
+
+def _hundredfold(operator: Operator, x: torch.Tensor) -> torch.Tensor:
+    return 100 * operator.forward(x)
+
+
+def test_norm_of_a_derivative_scales_with_the_measurement() -> None:
+    for operator in (PhaseRetrieval((1, 8, 8)), JPEG((3, 16, 16), quality=10)):
+        scaled = Operator.from_function(partial(_hundredfold, operator), operator.in_shape)
+        assert scaled.spectral_norm == pytest.approx(100 * operator.spectral_norm, rel=1e-6)
+
+
+def test_norm_of_a_derivative_that_says_nothing_is_one() -> None:
+    for f in (lambda x: 0 * x, lambda x: x.detach() ** 2, lambda x: x * float("inf")):
+        assert derivative_norm(f, (1, 4, 4), "cpu") == 1
