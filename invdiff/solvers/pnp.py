@@ -20,11 +20,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..checks import check_count, check_number
-from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
 from .common.adam import Descent, cosine_decay
+from .common.levels import data_level
 from .common.run import Run
 from .common.search import Range, Ranges
 from .common.splitting import data_mode, first_estimate, is_conjugate, likelihood_score
@@ -49,10 +49,11 @@ class PlugAndPlay(IterativeSolver):
 
     Differs:
         The first estimate is the posterior mean under a white prior around the prior's mean, which takes one more
-        evaluation; the authors start at the measurement or its interpolation. The last level is that of the noise, but
-        at least 2/255 on [-1, 1]; the authors choose it for each task. Nonlinear operators are not in the paper. For
-        them a proximal step stops at the boundary of the set that agrees with the data, and the next one starts there,
-        so clipped values would stay at the clipping level. Descent with momentum does not stop there.
+        evaluation; the authors start at the measurement or its interpolation. The last level is that of the noise in
+        units of the image, `s / ||A||`, but at least 2/255 on [-1, 1]; the authors choose it for each task. Nonlinear
+        operators are not in the paper. For them a proximal step stops at the boundary of the set that agrees with the
+        data, and the next one starts there, so clipped values would stay at the clipping level. Descent with momentum
+        does not stop there.
 
     Example:
         >>> PlugAndPlay(steps=24).evaluations
@@ -85,9 +86,9 @@ class PlugAndPlay(IterativeSolver):
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels in geometric progression, and 0."""
         r = prior.std / 0.5
-        assert isinstance(problem.noise, Gaussian)
-        high = min(max(self.sigma * r, problem.noise.std, prior.sigma_min), prior.sigma_max)
-        low = min(max(problem.noise.std, 2 / 255 * r, prior.sigma_min), high)
+        noise = data_level(problem)
+        high = min(max(self.sigma * r, noise, prior.sigma_min), prior.sigma_max)
+        low = min(max(noise, 2 / 255 * r, prior.sigma_min), high)
         return geometric_levels(self.steps, low, high)
 
     def start(self, run: Run) -> Tensor | Descent:
