@@ -9,6 +9,8 @@ from ...atomic import atomic_path
 
 Table = list[list[str]]
 """Rows of cells; the first row is the head."""
+KEPT = "<!-- by hand: kept when the page is made anew -->"
+"""The text of a page from this line on is written by hand, and every program that writes the page keeps it."""
 RULES = {"": "---", "l": ":--", "r": "--:"}
 
 
@@ -43,6 +45,9 @@ def markdown_page(title: str, *parts: str) -> str:
 
 
 def write_page(path: str | Path, text: str) -> None:
-    """Write a page atomically."""
+    """Write a page atomically; what an earlier page has from the line `KEPT` on stays at its end."""
+    target = Path(path)
+    old = target.read_text(encoding="utf-8") if target.exists() else ""
+    _, mark, kept = old.partition(KEPT)
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(f"{text.rstrip()}\n\n{mark}{kept}" if mark else text, encoding="utf-8")

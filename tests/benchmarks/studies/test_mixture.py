@@ -28,6 +28,16 @@ def test_suite_is_paired_and_reproducible(tmp_path: Path) -> None:
     assert "| 8 | 2 | 0.49 ± 0.24 |" in out.read_text()
 
 
+def test_page_names_its_command_and_its_columns() -> None:
+    """The command makes this page again, with what is not its default."""
+    table = [["d_x", "d_y", "published", "floor", "mcgdiff", "mcgdiff-ours", "twisted"], ["evaluations", *["19"] * 6]]
+    usual, other = m.page(table, 20, m.STEPS), m.page(table, 5, 10)
+    command = "`invdiff grade --suite mcgdiff --solvers floor,mcgdiff,mcgdiff-ours,twisted"
+    assert f"{command} --out docs/mixture.md`" in usual
+    assert f"{command} --seeds 5 --steps 10 --out docs/mixture.md`" in other
+    assert "| floor | `mcgdiff`, as published | `mcgdiff`, default levels | `twisted` |" in usual
+
+
 def test_levels_are_those_of_the_program() -> None:
     """Its 20 times on its own chain, whose rates fall."""
     abar = torch.cumprod(torch.cat([torch.ones(1), 1 - torch.linspace(0.02, 1e-4, 999)]).double(), 0)[TIMES]
