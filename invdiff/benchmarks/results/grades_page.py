@@ -29,7 +29,8 @@ READING = """\
   samples' own mean, so that it does not count the bias again. `invdiff.testing.axes` has the formulas.
 - Particle methods have few independent samples here. Their bias includes the error from that, and their worst ratio
   goes beyond the range of chance.
-- Status `misfit`: the samples do not explain the measurement. Status `diverged`: the samples are not finite."""
+- Status `misfit`: the samples do not explain the measurement. Status `diverged`: the iteration left the finite
+  numbers."""
 
 
 def chance(graded: Iterable[Graded]) -> str:
@@ -70,7 +71,7 @@ def _section(name: str, graded: Sequence[Graded]) -> list[str]:
     if name not in COLUMNS:
         return [*parts, markdown_table(long_table(graded))]
     columns = "; ".join(f"{c.head}: {' and '.join(f'`{p}`' for p in c.problems)}" for c in COLUMNS[name])
-    parts += [f"Columns: {columns}.", f"A cell holds {CELL}: {LEGEND} {chance(graded)}"]
+    parts += [f"Columns: {columns}.", f"A cell holds, in this order, {CELL}. {LEGEND} {chance(graded)}"]
     parts += [markdown_table(screen(graded, COLUMNS[name]))]
     left_out = "\n".join(f"- {line}" for line in reasons(graded))
     return [*parts, f"Does not apply:\n\n{left_out}"] if left_out else parts

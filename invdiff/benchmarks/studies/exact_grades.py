@@ -34,7 +34,7 @@ from .mixture import STEPS, Say
 SUITES = ("exact", "mcgdiff")
 SETS = {"ordinary": ("ordinary",), **{name: (name,) for name in COLUMNS}, "all": ("ordinary", *COLUMNS)}
 """Sets of problems, by the names of `--problems`."""
-FEWER = {"dip": (4, ("modes", "mixture", *HARD), "trains a network for each sample, which takes hours here")}
+FEWER = {"dip": (4, ("modes", "mixture", *HARD), "trains a network for each sample, which takes too long here")}
 """Largest number of samples, omitted problems, and why."""
 
 Sets = dict[str, dict[str, ExactProblem]]
