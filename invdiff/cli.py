@@ -1,7 +1,9 @@
 """The command line: its commands, errors and exit codes.
 
 Exit codes: 0 done, 1 a fault of invdiff or out of memory, 2 bad input (both in one line on standard error), 3 the
-solver diverged (results are written and say so), 130 interrupted (nothing written).
+solver diverged (results are written and say so), 130 interrupted (nothing written). A misfit, that is samples further
+from the measurement than its noise explains, is no error: exit code 0, a yellow line on standard error, and
+`"status": "misfit"` in `result.json`.
 
 The options of a command are declared in its module of `commands`. These modules, and their imports at the top, do not
 import torch, so help and listings are fast.

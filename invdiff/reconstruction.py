@@ -19,11 +19,13 @@ class Reconstruction:
         samples: `(B, S, C, H, W)`.
         nfe: evaluations of the prior's network for one sample.
         seconds: wall time.
-        status: "ok", or "diverged": the samples are then the last finite states.
+        status: "ok"; "misfit", if the samples are further from the measurement than its noise explains; or "diverged":
+            the samples are then the last finite states.
         message: what happened and what to change, if the status is not "ok"; with "ok", a linear solve that stopped at
             its limit with a relative residual of more than a tenth.
         trace: figures of each step, by name, `(steps,)` each, averaged over the samples; for a step with iterative
-            linear solves, `solve_iterations` and `solve_residual`, the largest.
+            linear solves, `solve_iterations` and `solve_residual`, the largest. `chi_square`, `(1,)`, is the squared
+            residual of the samples in units of its expectation, see `invdiff.fit`.
         log_evidence: estimate of `log p(y)` of each image, `(B,)`, where the solver gives one.
         estimate: the posterior mean, `(B, C, H, W)`, where the solver has a better one than the mean over samples.
         vjps: products with the transposed Jacobian of the prior's network, for one sample.

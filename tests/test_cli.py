@@ -15,6 +15,7 @@ from skimage.data import coffee
 
 import invdiff
 from invdiff.cli import main
+from invdiff.commands import terminal
 from invdiff.commands.reconstruction.inputs import read_angles
 from invdiff.commands.reconstruction.results import staged
 from invdiff.images import load_image
@@ -72,7 +73,7 @@ def test_a_photograph_of_odd_size_is_the_measurement(
     run: Run, photo: Path, operator: str, in_shape: tuple[int, ...]
 ) -> None:
     got = run(photo, "--operator", operator, "--noise", "0.02")
-    assert got["status"] == "ok"
+    assert got["status"] in ("ok", "misfit")
     assert got["operator"]["in_shape"] == list(in_shape)
     assert got["operator"]["out_shape"] == [3, H, W]
     assert got["metrics"] == {}
@@ -342,6 +343,22 @@ def test_divergence_is_reported(run: Run, photo: Path, tmp_path: Path) -> None:
     assert "lower gain=1000000000.0" in got["message"]
     assert got["err"].splitlines()[-1] == f"invdiff: error: diverged: {got['message']}"
     assert got["solver"]["options"] == {"gain": 1e9}
+
+
+def test_samples_that_do_not_explain_the_measurement_are_a_misfit(
+    run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--operator", "blur:sigma=1", "--noise", "1e-4", "--simulate", "--solver", "dps:steps=2"]
+    got = run(photo, *options)  # exit code 0
+    assert got["status"] == "misfit"
+    assert got["message"].startswith("DPS: the residual of the samples is ")
+    assert got["err"].splitlines()[-1] == f"invdiff: warning: misfit: {got['message']}"
+    assert "take more steps, a lower last noise level or another solver" in got["err"]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    terminal.warning("far from the data")
+    assert capsys.readouterr().err == "\x1b[33minvdiff: warning: far from the data\x1b[0m\n"
+    close = run(photo, *options[:-1], "diffpir:steps=20", out="close")
+    assert close["status"] == "ok" and "warning" not in close["err"]
 
 
 def test_a_linear_solve_that_stopped_early_is_reported(run: Run, photo: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -194,6 +195,13 @@ def _conclude(summary: Summary, out: Path, size: int) -> None:
         terminal.error(f"{row.label} on {row.task}, {row.image}, seed {row.seed}: {row.reason}")
     if failed:
         terminal.error(f"{len(failed)} of {len(summary.rows)} cells failed; --retry does them again")
+    misfits = collections.Counter(row.label for row in summary.rows if row.status == "misfit")
+    if misfits:
+        most = ", ".join(f"{label} {n}" for label, n in misfits.most_common(5))
+        terminal.warning(
+            f"{misfits.total()} of {len(summary.rows)} cells are misfits, their samples further from the measurement "
+            f"than its noise explains: {most}{', ...' if len(misfits) > 5 else ''}"
+        )
     if summary.ran:
         extra = ""
         if size == 1 and summary.solves:

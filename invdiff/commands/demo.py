@@ -72,7 +72,10 @@ def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
         answers[task] = solve(problem, solver, prior, truth=truth, samples=SAMPLES, seed=seed)
     write(out, answers, seed, place)
     terminal.scores({task: a.metrics for task, a in answers.items()})
-    failed = [f"{task}: {a.result.message}" for task, a in answers.items() if a.result.status != "ok"]
+    failed = [f"{task}: {a.result.message}" for task, a in answers.items() if a.result.status == "diverged"]
+    for task, answer in answers.items():
+        if answer.result.status == "misfit":
+            terminal.warning(f"{task}: misfit: {answer.result.message}")
     terminal.line(f"{time.perf_counter() - begin:.0f} s for {len(TASKS)} x {SAMPLES} samples of the posterior.")
     terminal.line(f"Figure: {out / 'comparison.png'}")
     terminal.line("Next, an image of your own, or this one:")

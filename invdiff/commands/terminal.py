@@ -27,6 +27,12 @@ def error(text: str) -> None:
     print("invdiff: error: " + " ".join(text.split()), file=sys.stderr)
 
 
+def warning(text: str) -> None:
+    """Print `invdiff: warning: ...` in one line on standard error, yellow on a terminal."""
+    console = _console(stderr=True)
+    console.print(Text("invdiff: warning: " + " ".join(text.split())), soft_wrap=True, style="yellow")
+
+
 def facts(rows: Sequence[tuple[str, str]]) -> None:
     """Print names and texts in two columns on standard error."""
     _columns(_console(stderr=True), rows, style="dim")

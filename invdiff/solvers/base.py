@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..checks import integer
 from ..errors import NotApplicable, UserError, UserTypeError
+from ..fit import checked
 from ..loop import choose, inside, zeros_of
 from ..memory import check_fits
 from ..noise import Gaussian
@@ -166,16 +167,19 @@ class Solver(metaclass=SolverType):
             progress: whether to show a progress bar, or a function called with (steps done, steps in all).
 
         Returns:
-            The samples `(B, S, C, H, W)` and a record of the run.
+            The samples `(B, S, C, H, W)` and a record of the run; its status is "misfit" if their residual is larger
+            than the noise explains, see `invdiff.fit`.
 
         Raises:
             ValueError: the problem does not meet the solver's needs, or does not fit the prior.
         """
         self._check(problem, prior, samples, seed, batch_size)
         white = white_problems(problem, self.approximates)
-        if not white:
-            return self.solve(problem, prior, samples, seed, batch_size, progress)
-        return solve_white(white, lambda p, bar: self.solve(p, prior, samples, seed, batch_size, bar), progress)
+        if white:
+            found = solve_white(white, lambda p, bar: self.solve(p, prior, samples, seed, batch_size, bar), progress)
+        else:
+            found = self.solve(problem, prior, samples, seed, batch_size, progress)
+        return checked(problem, found, type(self).__name__)
 
     def solve(
         self, problem: Problem, prior: Prior, samples: int, seed: int, batch_size: int | None, progress: bool | Progress

@@ -193,7 +193,8 @@ def check_solver(
         detail = f"{name}: variance ratio {g.variance_ratio:.3f} +- {ratio_error:.3f}, allowed {low:.3g} to {high:.3g}"
         checks.append(Check("variance", ok, detail, "the spread is off: check noise terms and levels"))
         detail = f"{name}: coverage {g.coverage_50:.2f} of 50 %, {g.coverage_90:.2f} of 90 %, distance {g.distance:.3f}"
-        checks.append(Check("calibration", g.status == "ok", f"{detail}, floor {g.floor:.3f}", f"status {g.status}"))
+        detail = f"{detail}, floor {g.floor:.3f}, status {g.status}"
+        checks.append(Check("calibration", g.status != "diverged", detail, f"status {g.status}"))
     return Report(repr(solver), tuple(checks))
 
 

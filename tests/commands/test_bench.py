@@ -165,4 +165,4 @@ def test_quick_is_killed_and_goes_on(
     assert f"{24 - len(before)} of 24 cells done now" in capsys.readouterr().out
     after = rows_of(out)
     assert after[: len(before)] == before and len({r.key for r in after}) == len(after) == 24
-    assert {r.status for r in after} == {"ok"}
+    assert {r.status for r in after} <= {"ok", "misfit"}

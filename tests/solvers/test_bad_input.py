@@ -83,7 +83,7 @@ def test_odd_problems_end_well(name: str, kind: str) -> None:
     if solver.unmet(problem):
         return
     result = solver(problem, load_prior("gaussian"), samples=2)
-    assert result.status == "ok", result.message
+    assert result.status in ("ok", "misfit"), result.message
     assert result.samples.shape == (2, 2, *operator.in_shape)
     assert result.samples.dtype == torch.float32
     # The prior's standard deviation is about 0.26 around 0.45; NaN fails as well.
@@ -139,7 +139,7 @@ def test_divergence_says_where_and_what_to_lower_and_never_gives_nan(name: str, 
     if prior.calls == 0:
         assert result.status == "ok"
         return
-    if result.status == "ok":  # Adam's steps have a length of their own, whatever the gradient
+    if result.status in ("ok", "misfit"):  # Adam's steps have a length of their own, whatever the gradient
         assert name in ("map", "reddiff") and value == 1e9
         assert float(result.samples.abs().max()) < 10
         return

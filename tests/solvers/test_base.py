@@ -51,7 +51,7 @@ def test_result_has_its_shape_and_repeats_bit_for_bit(name: str, problem: Proble
     a = solver(problem, prior, samples=2, seed=1)
     b = solver(problem, prior, samples=2, seed=1)
     assert a.samples.shape == (3, 2, 1, 4, 5)
-    assert a.status == "ok"
+    assert a.status in ("ok", "misfit")
     assert a.samples.dtype == problem.measurement.dtype
     assert torch.equal(a.samples, b.samples)
     assert all(len(v) > 0 and bool(torch.isfinite(v).all()) for v in a.trace.values())

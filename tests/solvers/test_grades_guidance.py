@@ -87,7 +87,7 @@ def test_errors_are_as_recorded(name: str) -> None:
         if solver != name:
             continue
         grade = grade_solver(registry.solvers[name](**FEW[name]), *problems[problem], samples=SAMPLES, seed=SEED)
-        assert grade.status == "ok"
+        assert grade.status in ("ok", "misfit")
         assert grade.bias < bias + 3 * math.sqrt(grade.variance_ratio / SAMPLES), problem
         error = 4.5 * math.sqrt(2 / SAMPLES)
         assert abs(math.log(grade.variance_ratio / ratio)) < error, problem

@@ -169,7 +169,7 @@ def test_odd_problems_end_well(name: str, kind: str) -> None:
     if solver.unmet(problem):
         return
     result = solver(problem, prior, samples=2)
-    assert result.status == "ok"
+    assert result.status in ("ok", "misfit")
     assert result.nfe == solver.evaluations
     assert bool(torch.isfinite(result.samples).all())
     # The prior's standard deviation is about 0.26 around 0.45.
@@ -189,10 +189,10 @@ class Short(Prior):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_prior_of_limited_range_and_a_single_step(name: str) -> None:
     problem = simulate(Inpainting(torch.tensor([[1, 0], [0, 1]])), torch.rand(1, 1, 2, 2), 0.05)
-    assert SOLVERS[name](problem, Short(), samples=2).status == "ok"
+    assert SOLVERS[name](problem, Short(), samples=2).status in ("ok", "misfit")
     one = registry.solvers[name](**{**QUICK[name], "steps": 1})
     result = one(problem, Short(), samples=2)
-    assert (result.status, result.nfe) == ("ok", one.evaluations)
+    assert result.status in ("ok", "misfit") and result.nfe == one.evaluations
 
 
 @pytest.mark.parametrize("name", SOLVERS)

@@ -220,7 +220,7 @@ def test_any_operator_any_mask_any_noise(solver: Solver, std: float) -> None:
     for operator in (Cube(), Identity((1, 1, 2)), *(Inpainting(torch.tensor([m])) for m in ([0, 0], [1, 1], [1, 0]))):
         problem = simulate(operator, x, std)
         result = solver(problem, prior, samples=4)
-        assert result.status == "ok"
+        assert result.status in ("ok", "misfit")
         assert result.nfe == solver.evaluations
         assert bool((result.samples - 0.5).abs().max() < 2)
         if std == 0 and isinstance(operator, Inpainting):

@@ -88,7 +88,7 @@ def test_noiseless_data_few_steps_and_limited_priors() -> None:
             for steps, std in ((1, 0.0), (2, 0.1), (20, 0.0)):
                 problem = simulate(Inpainting(mask), x, std)
                 result = TwistedMultistep(steps=steps, particles=4)(problem, prior, samples=5)
-                assert result.status == "ok"
+                assert result.status in ("ok", "misfit")
                 assert result.samples.shape == (2, 5, 1, 4, 4)
                 assert bool(torch.isfinite(result.samples).all())
                 if steps == 20:

@@ -35,6 +35,7 @@ from ..metrics import Outcome, score
 from ..suite import Entry
 from .gallery import pictures
 from .prepared import Prepared, wait
+from .rows import SCORED
 from .store import Cell, Pictures, Row
 
 _REASON = 300  # characters
@@ -119,7 +120,7 @@ def run(job: Job, prepared: Prepared | None = None) -> Result:
         facts["reason"] = str(error) if plain else _describe(error)
         facts["reason"] = " ".join(facts["reason"].split())[:_REASON]
         return Row.of(job.cell, harness=time.perf_counter() - begin - seconds, **facts), None
-    facts |= {"status": "ok" if result.status == "ok" else "diverged", "reason": result.message}
+    facts |= {"status": result.status if result.status in SCORED else "diverged", "reason": result.message}
     harness = time.perf_counter() - begin - seconds
     return Row.of(job.cell, metrics=metrics, seconds=seconds, harness=harness, **facts), kept
 

@@ -14,8 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Status = Literal["ok", "diverged", "failed", "not applicable"]
-STATUSES = ("ok", "diverged", "failed", "not applicable")
+Status = Literal["ok", "misfit", "diverged", "failed", "not applicable"]
+STATUSES = ("ok", "misfit", "diverged", "failed", "not applicable")
+SCORED = ("ok", "misfit", "diverged")
+"""Statuses of cells that have figures."""
 Pictures = dict[str, NDArray[Any]]
 
 
@@ -60,10 +62,11 @@ class Row(Cell):
     """A cell and its results.
 
     Attributes:
-        status: "ok"; "diverged", with the metrics of the last finite states; "failed", with the error as reason; "not
+        status: "ok"; "misfit", if the samples do not explain the measurement, see `invdiff.fit`; "diverged", with the
+            metrics of the last finite states; "failed", with the error as reason; "not
             applicable", if the solver cannot do the task.
         reason: one line for any status other than "ok".
-        metrics: figures by name; see `invdiff.benchmarks.metrics`. Empty unless "ok" or "diverged".
+        metrics: figures by name; see `invdiff.benchmarks.metrics`. Empty unless "ok", "misfit" or "diverged".
         seconds: wall time of the solve alone, after the warm-up.
         harness: seconds spent on the cell outside the solve: simulation, warm-up, scoring.
         nfe: evaluations of the prior's network for one sample.

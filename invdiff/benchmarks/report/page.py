@@ -18,6 +18,7 @@ from typing import Any
 
 from ... import __version__
 from ..execution.gallery import LEVELS
+from ..execution.rows import STATUSES
 from .calibration import Curves, curves
 from .pictures import Scene, gallery, is_kept, scenes
 from .reproduce import Reproduction
@@ -94,7 +95,7 @@ def _lead(summary: Summary) -> str:
 
 def _tiles(summary: Summary) -> dict[str, str]:
     rows = summary.rows
-    count = {s: sum(r.status == s for r in rows) for s in ("ok", "diverged", "failed", "not applicable")}
+    count = {s: sum(r.status == s for r in rows) for s in STATUSES}
     bad = {name: str(n) for name, n in count.items() if n and name != "ok"}
     last = max(r.finished for r in rows)[:10]
     solving = _duration(sum(r.seconds for r in rows))

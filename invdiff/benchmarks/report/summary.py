@@ -220,6 +220,6 @@ def _incidents(named: Mapping[tuple[str, str], Sequence[Row]]) -> tuple[Incident
         for r in rows:
             if r.status != "ok":
                 groups.setdefault((r.status, label, task, r.reason), []).append(f"{r.image}, seed {r.seed}")
-    order = ("failed", "diverged", "not applicable")
+    order = ("failed", "diverged", "misfit", "not applicable")
     out = [Incident(*key, tuple(cells)) for key, cells in groups.items()]
     return tuple(sorted(out, key=lambda i: (order.index(i.status) if i.status in order else len(order), i.label)))

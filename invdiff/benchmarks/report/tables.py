@@ -251,7 +251,7 @@ def _difference_cell(entry: Entry, digits: int) -> TableCell:
 
 
 def _badge(entry: Entry) -> Badge | None:
-    for status in ("failed", "diverged"):
+    for status in ("failed", "diverged", "misfit"):
         if n := entry.count(status):
             text = status if n == len(entry.rows) else f"{n} {status}"
             return Badge(status, text, next(r.reason for r in entry.rows if r.status == status))

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..execution.rows import Row
+from ..execution.rows import SCORED, Row
 from ..metrics import METRICS
 
 
@@ -21,6 +21,7 @@ class Line:
         cells: number of cells with figures.
         failed: number of cells without figures, because of an error.
         diverged: number of diverged cells among those with figures.
+        misfit: number of cells among them whose samples do not explain the measurement.
         reason: reason for missing figures: the first error, or why the solver cannot do the task.
         metrics: means by name.
         nfe: mean of the network evaluations for one sample.
@@ -32,6 +33,7 @@ class Line:
     cells: int
     failed: int
     diverged: int
+    misfit: int
     reason: str
     metrics: dict[str, float]
     nfe: float
@@ -40,7 +42,7 @@ class Line:
     @property
     def note(self) -> str:
         """Short description of failures."""
-        parts = [(self.failed, "failed"), (self.diverged, "diverged")]
+        parts = [(self.failed, "failed"), (self.diverged, "diverged"), (self.misfit, "misfit")]
         text = ", ".join(f"{count} {word}" for count, word in parts if count)
         return text or ("" if self.cells else "n/a")
 
@@ -58,7 +60,7 @@ def leaderboard(rows: Iterable[Row]) -> list[Line]:
 
 
 def _line(task: str, label: str, rows: Sequence[Row]) -> Line:
-    scored = [r for r in rows if r.status in ("ok", "diverged")]
+    scored = [r for r in rows if r.status in SCORED]
     names = [n for n in METRICS if any(n in r.metrics for r in scored)]
     reasons = [r.reason for status in ("failed", "not applicable") for r in rows if r.status == status]
     return Line(
@@ -67,6 +69,7 @@ def _line(task: str, label: str, rows: Sequence[Row]) -> Line:
         cells=len(scored),
         failed=sum(r.status == "failed" for r in rows),
         diverged=sum(r.status == "diverged" for r in rows),
+        misfit=sum(r.status == "misfit" for r in rows),
         reason=reasons[0] if reasons else "",
         metrics={n: statistics.fmean(r.metrics[n] for r in scored if n in r.metrics) for n in names},
         nfe=statistics.fmean(r.nfe for r in scored) if scored else math.nan,

@@ -249,7 +249,7 @@ def _study(
         for label in labels:
             for image, problem in zip(plan.images, problems[label], strict=True):
                 result = solver(problem, plan.prior, samples=plan.samples, seed=plan.seed)
-                if result.status != "ok":
+                if result.status == "diverged":
                     raise ValueError(result.message or result.status)
                 scores.append(float(psnr(result.mean.clamp(0, 1), image.pixels[None])))
                 trial.set_user_attr("evaluations", result.nfe)

@@ -61,7 +61,7 @@ class Answer:
 
 
 def run(request: Request) -> int:
-    """Run the request and return the exit code: 0, or 3 if the solver diverged."""
+    """Run the request and return the exit code: 0, also for a misfit, or 3 if the solver diverged."""
     started = datetime.now(UTC)
     if request.threads is not None:
         torch.set_num_threads(request.threads)
@@ -87,7 +87,7 @@ def run(request: Request) -> int:
     record = build_record(request, answer, given, started, device)
     write(request, answer, record)
     report(request, answer)
-    return 0 if answer.result.status == "ok" else DIVERGED
+    return DIVERGED if answer.result.status == "diverged" else 0
 
 
 def build_solver(spec: Spec) -> Solver:
@@ -358,7 +358,9 @@ def report(request: Request, answer: Answer) -> None:
     terminal.line(f"{result.seconds:.1f} s, {result.nfe} network evaluations for each sample.")
     terminal.line(f"Figure: {request.out / 'comparison.png'}")
     terminal.line("Also written: mean.png, std.png, sample_*.png, result.npz (arrays), result.json (record of the run)")
-    if result.status != "ok":
+    if result.status == "misfit":
+        terminal.warning(f"{result.status}: {result.message}")
+    elif result.status != "ok":
         terminal.error(f"{result.status}: {result.message}")
     elif result.message:
         terminal.line(f"Note: {result.message}")

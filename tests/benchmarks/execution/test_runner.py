@@ -84,7 +84,8 @@ def test_what_cannot_be_done_what_fails_and_what_diverges_are_rows(tmp_path: Pat
     for name in ("ddrm", "exact"):
         row = rows["high_dynamic_range", name]
         assert row.status == "not applicable" and row.reason.startswith("needs ") and "linear" in row.reason
-        assert rows["denoising", name].status == "ok" and rows["denoising", name].reason == ""
+        done = rows["denoising", name]  # a photograph, not drawn from the prior: the exact posterior misses it, too
+        assert done.status == "misfit" and "the residual of the samples is" in done.reason and "psnr" in done.metrics
     assert (rows["denoising", "early"].status, rows["denoising", "early"].reason) == (
         "not applicable",
         "this cannot be done",
@@ -137,7 +138,7 @@ def test_two_runs_share_a_folder_one_is_killed_and_nothing_is_lost_or_done_twice
     summary = run_suite(s, out)
     assert [r for r in summary.rows if r in before] == before  # untouched
     assert summary.ran == 16 - len(before) and len({r.key for r in summary.rows}) == len(summary.rows) == 16
-    assert {r.status for r in summary.rows} == {"ok"}
+    assert {r.status for r in summary.rows} <= {"ok", "misfit"}
     assert 16 <= len(log.read_text().split()) <= 18  # the cells that the two died in may have come to their end
     assert run_suite(s, out).ran == 0
 
@@ -147,12 +148,12 @@ def test_a_worker_that_dies_costs_its_cell_only(tmp_path: Path) -> None:
     s = suite(f"{FILE}:Deadly:flag={flag},wait=0.0", f"{FILE}:Slow:wait=0.05", samples=1)
     with Processes(2, "cpu", 1) as pool:
         rows = run_suite(s, tmp_path / "out", pool=pool).rows
-        bad = [r for r in rows if r.status != "ok"]
+        bad = [r for r in rows if r.status not in ("ok", "misfit")]
         assert len(rows) == 4 and len(bad) == 1 and bad[0].status == "failed"
         assert "ended by SIGKILL" in bad[0].reason
-        assert {r.workers for r in rows if r.status == "ok"} == {2}
+        assert {r.workers for r in rows if r.status in ("ok", "misfit")} == {2}
         again = run_suite(s, tmp_path / "out", pool=pool, retry=True)
-    assert again.ran == 1 and {r.status for r in again.rows} == {"ok"}
+    assert again.ran == 1 and {r.status for r in again.rows} <= {"ok", "misfit"}
     alone = run_suite(s, tmp_path / "alone", pool=Serial("cpu", 1)).rows  # sums depend on the number of threads
     assert [r.metrics for r in alone] == [r.metrics for r in sorted_like(again.rows, alone)]
 
@@ -174,7 +175,7 @@ def test_a_cluster_of_two_workers_one_of_them_killed(tmp_path: Path) -> None:
         open_pool(scheduler=cluster.scheduler_address) as pool,
     ):
         rows = run_suite(s, tmp_path / "out", pool=pool).rows
-    assert [(r.status, r.reason) for r in rows] == [("ok", "")] * 4  # another worker did the cell
+    assert len(rows) == 4 and {r.status for r in rows} <= {"ok", "misfit"}  # another worker did the cell
     assert flag.read_text() == "x"
     alone = run_suite(s, tmp_path / "alone", pool=Serial("cpu", pool.threads)).rows
     assert [r.metrics for r in alone] == [r.metrics for r in sorted_like(rows, alone)]

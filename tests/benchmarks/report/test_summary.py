@@ -86,6 +86,19 @@ def test_a_solver_that_failed_on_some_images_shows_it(rows: list[Row]) -> None:
     assert incident.reason == "boom" and incident.cells == ("photo-1, seed 0", "photo-1, seed 1")
 
 
+def test_misfits_are_counted_and_keep_their_rank(rows: list[Row]) -> None:
+    task = rows[0].task
+    mine = [r for r in rows if (r.task, r.label) == (task, ORDER[0])]
+    changed = [dataclasses.replace(r, status="misfit", reason="the residual") if r in mine[:3] else r for r in rows]
+    table = task_table(summarise(changed).tasks[0], summarise(changed))
+    first = table.rows[0]
+    assert first.label == ORDER[0] and first.badge is not None
+    assert (first.badge.kind, first.badge.text, first.badge.hint) == ("misfit", "3 misfit", "the residual")
+    assert first.cells[-1].text == f"{len(mine)} of {len(mine)}"
+    incident = next(i for i in summarise(changed).incidents if i.label == ORDER[0])
+    assert (incident.status, len(incident.cells)) == ("misfit", 3)
+
+
 def test_infinite_and_missing_figures_do_not_spoil_a_mean(rows: list[Row]) -> None:
     spoilt = [
         dataclasses.replace(r, metrics={**r.metrics, "psnr": math.inf})

@@ -43,6 +43,12 @@ def test_a_line_is_the_mean_of_its_cells_and_the_best_comes_first() -> None:
     assert figures(lines[2], ["psnr", "ssim"]) == ["-", "-", "-", "-"] and lines[2].reason == "needs a spectrum"
 
 
+def test_a_misfit_counts_with_its_figures() -> None:
+    rows = [ROWS[0], row("blur", "dps:steps=5", "b", status="misfit", reason="the residual", psnr=10.0)]
+    (line,) = leaderboard(rows)
+    assert (line.cells, line.misfit, line.note, line.metrics["psnr"]) == (2, 1, "1 misfit", 15.0)
+
+
 def test_csv_has_every_row_and_reads_back(tmp_path: Path) -> None:
     with export(ROWS, "csv", tmp_path).open(newline="") as file:
         found = list(csv.DictReader(file))

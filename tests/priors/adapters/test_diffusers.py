@@ -171,7 +171,7 @@ def test_a_reconstruction_from_the_command_line(tmp_path: Path, capsys: pytest.C
     words += ["--samples", "2", "--threads", "1", "--device", "cpu"]
     assert main([*words, "--prior", str(prior), "--out", str(tmp_path / "out")]) == 0, capsys.readouterr().err
     record = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert record["status"] == "ok"
+    assert record["status"] in ("ok", "misfit")
     assert main([*words, "--prior", f"{prior}:clip=false", "--out", str(tmp_path / "free")]) == 0
     assert (tmp_path / "out/mean.png").read_bytes() != (tmp_path / "free/mean.png").read_bytes()
     # A photograph of another size than the prior's is an error before any work, in one line.

