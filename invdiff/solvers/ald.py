@@ -80,7 +80,7 @@ class ScoreALD(IterativeSolver):
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels in geometric progression within the prior's range."""
-        return annealed_levels(self.steps, prior)
+        return annealed_levels(self.steps, prior, problem)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take the Langevin steps at level `i`."""

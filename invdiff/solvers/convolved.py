@@ -68,7 +68,7 @@ class ConvolvedLikelihood(IterativeSolver):
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels in geometric progression within the prior's range."""
-        return annealed_levels(self.steps, prior)
+        return annealed_levels(self.steps, prior, problem)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take one ancestral step towards the guided estimate."""

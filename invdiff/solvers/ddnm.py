@@ -79,7 +79,9 @@ class DDNM(IterativeSolver):
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return the levels of all steps; without time travel, uniform in the time of the variance-preserving SDE."""
-        return levels_at(ddpm_levels(self.steps, prior), time_travel_positions(self.steps, self.length, self.repeats))
+        return levels_at(
+            ddpm_levels(self.steps, prior, problem), time_travel_positions(self.steps, self.length, self.repeats)
+        )
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take one step to a lower level, or one return to a higher one."""

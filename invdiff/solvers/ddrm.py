@@ -65,7 +65,7 @@ class DDRM(IterativeSolver):
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels uniform in the time of the variance-preserving SDE within the prior's range."""
-        return ddpm_levels(self.steps, prior)
+        return ddpm_levels(self.steps, prior, problem)
 
     def start(self, run: Run) -> Tensor:
         """Return `x_T`, around the data in the range of `A^T`."""

@@ -65,7 +65,7 @@ class ILVR(IterativeSolver):
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels uniform in the time of the variance-preserving SDE within the prior's range."""
-        return ddpm_levels(self.steps, prior)
+        return ddpm_levels(self.steps, prior, problem)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take one ancestral step and replace the measured part."""

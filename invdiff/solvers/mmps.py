@@ -96,7 +96,7 @@ class MMPS(IterativeSolver):
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return the levels of Karras et al. (2022) within the prior's range."""
-        return karras_levels(self.steps, *level_range(prior))
+        return karras_levels(self.steps, *level_range(prior, problem, 1.0))
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take one step towards the guided estimate."""

@@ -92,7 +92,7 @@ class PiGDM(IterativeSolver):
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels uniform in the time of the variance-preserving SDE within the prior's range."""
-        return ddpm_levels(self.steps, prior)
+        return ddpm_levels(self.steps, prior, problem)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take one ancestral step towards the guided estimate."""

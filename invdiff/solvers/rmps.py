@@ -79,7 +79,7 @@ class RMPS(IterativeSolver):
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return Karras' levels within the prior's range, and 0."""
-        return karras_levels(self.steps, *level_range(prior))
+        return karras_levels(self.steps, *level_range(prior, problem, 1.0))
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Condition the denoised image on the data, and take the step of its Gaussian."""

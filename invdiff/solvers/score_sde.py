@@ -79,7 +79,7 @@ class ScoreSDE(IterativeSolver):
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels in geometric progression within the prior's range."""
-        return annealed_levels(self.steps, prior)
+        return annealed_levels(self.steps, prior, problem)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Correct at level `i`, then predict the next one, each after a projection."""
