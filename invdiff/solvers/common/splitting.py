@@ -35,7 +35,7 @@ from .guidance import back_projected_residual, gain, image_scale
 from .initial_state import center
 from .run import Run
 
-NOISELESS = 1e-3  # noise, in units of data on [-1, 1], in place of none where a density is needed
+NOISELESS = 1e-5  # least noise of a density, in units of data on [-1, 1]; with less, single precision limits the solves
 NEWTON = 4  # Gauss-Newton steps
 ACCEPTED = 0.574  # optimal acceptance rate of Langevin steps with Metropolis' test
 
