@@ -8,7 +8,7 @@ pixel:
     coverage        posterior probability of the central 50 and 90 % intervals of each pixel's samples
     distance        sliced Wasserstein-1 distance to exact samples, and its floor: exact against exact
     worst ratio     variance ratio along the principal axis of the exact posterior where it is farthest from 1 (`axes`)
-    chi-square      mean over samples of ||y - A(x)||^2 / s^2 over the number of observed entries
+    chi-square      mean over samples of ||y - A(x)||^2 / s^2 over the number of observed entries (`invdiff.fit`)
     modes           share of the samples that are in the right modes, in the right numbers (`axes`)
 """
 
@@ -20,14 +20,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..fit import measure_fit
 from ..metrics import sliced_wasserstein
-from ..noise import Gaussian
 from ..posterior import ExactPosterior
 from ..priors import MixturePrior, Prior
 from ..problem import Problem
 from ..reconstruction import Reconstruction
 from ..solvers import Solver
-from ..whitening import whitened
 from .axes import axis_ratios, chance_range, mode_overlap, worst_ratio
 from .exact import ExactProblem, exact_problems
 from .report import Check, Report
@@ -108,7 +107,7 @@ def grade_result(result: Reconstruction, problem: Problem, prior: Prior, *, seed
     by_chance = (x.var(1) / scale**2 / samples).mean()
     bias = math.sqrt(max(0.0, float(z.square().mean() - by_chance)))
     distances = [[_distance(a, t, s) for a, t, s in zip(xs, truth, scale, strict=True)] for xs in (x, other)]
-    ratios = axis_ratios(x, exact.covariance)
+    ratios, fit = axis_ratios(x, exact.covariance), measure_fit(problem, x)
     return Grade(
         bias=bias,
         variance_ratio=float(x.var(1).sum() / (exact.std**2).sum()),
@@ -118,22 +117,13 @@ def grade_result(result: Reconstruction, problem: Problem, prior: Prior, *, seed
         floor=sum(distances[1]) / len(distances[1]),
         worst_ratio=worst_ratio(ratios),
         chance=chance_range(samples, ratios.numel()),
-        chi_square=_chi_square(problem, x),
+        chi_square=math.nan if fit is None else float(fit.figures.mean()),
         modes=mode_overlap(x, prior, exact.weights) if isinstance(prior, MixturePrior) else None,
         samples=samples,
         nfe=result.nfe,
         seconds=result.seconds,
         status=result.status,
     )
-
-
-def _chi_square(problem: Problem, x: Tensor) -> float:
-    """Return the mean of `||y - A(x)||^2 / (m s^2)` over samples and images; NaN without noise or entries."""
-    white = whitened(problem).problem
-    assert isinstance(white.noise, Gaussian)
-    squares = [white[b].residual(x[b]).square().sum() for b in range(len(white))]
-    total = white.observations * white.noise.std**2 * x.shape[0] * x.shape[1]
-    return float(sum(squares)) / total if total > 0 else math.nan
 
 
 def _distance(a: Tensor, truth: Tensor, scale: Tensor) -> float:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from invdiff.benchmarks.results.grades import COLUMNS, screen
 from invdiff.benchmarks.studies import exact_grades as grade
 from invdiff.cli import main
 from invdiff.errors import NotApplicable
 from invdiff.solvers import DPS, DeepImagePrior, MCGDiff, PseudoInverse
-from invdiff.testing import exact_problems
+from invdiff.testing import exact_problems, hard_problems
 
 
 def test_a_row_for_each_solver_and_problem() -> None:
@@ -98,6 +99,15 @@ def test_json_has_all_figures_of_both_tables(capsys: pytest.CaptureFixture[str])
     ):
         assert main(["grade", *arguments]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_samples_that_miss_the_data_are_marked() -> None:
+    """Nearly no noise, in five steps of a guided diffusion: the residual is far beyond the noise."""
+    problems = {"tiny-noise": hard_problems()["tiny-noise"]}
+    graded = grade.grade_each({"dps": DPS(steps=5)}, problems, samples=20, exact=True)
+    assert graded[1].grade is not None and graded[1].grade.status == "misfit" and graded[1].grade.chi_square > 100
+    (_, exact, found) = screen(graded, COLUMNS["hard"])
+    assert exact[1].endswith(" ") and found[1].endswith("!")
 
 
 def test_a_solver_that_cannot_do_a_problem_after_all_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
