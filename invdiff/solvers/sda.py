@@ -42,8 +42,8 @@ class SDA(IterativeSolver):
         gamma: growth of the likelihood's variance; 0.01.
         corrections: Langevin steps after each level, one network evaluation each; 0 to 5.
         tau: size of a correction; the authors use 0.25 to 0.5.
-        damped: whether the guidance is bounded to avoid overshooting, see `guidance.bounded`; the authors have no
-            bound.
+        damped: whether the guidance is bounded to avoid overshooting, see `guidance.bounded`, and a correction to
+            twice its size for the prior's variance; the authors have no bounds.
 
     References:
         Score-based Data Assimilation (Rozet, Louppe, 2023), https://arxiv.org/abs/2306.10574, algorithms 3 and 4 and
@@ -92,7 +92,9 @@ class SDA(IterativeSolver):
         x = ddim_step(x, self.guided(run, x, sigma), sigma, sigma_next, 0.0, None)
         for _ in range(self.corrections if sigma_next > 0 else 0):
             score = tweedie_score(x, self.guided(run, x, sigma_next), sigma_next)
-            delta = image_scale(self.tau * x[0].numel() / squared(score).clamp(min=1e-30), x)
+            # With few pixels the score may vanish by chance, and the step would be unbounded.
+            least = x[0].numel() / (2 * (run.prior.std**2 + sigma_next**2)) if self.damped else 1e-30
+            delta = image_scale(self.tau * x[0].numel() / squared(score).clamp(min=least), x)
             x = x + delta * score + (2 * delta).sqrt() * run.randn(x)
         return x
 

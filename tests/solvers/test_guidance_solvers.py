@@ -18,6 +18,7 @@ from invdiff.solvers.common.guidance import whitened_residual
 from invdiff.solvers.common.singular import SingularData
 from invdiff.solvers.mmps import linearised
 from invdiff.streams import Streams, generator
+from invdiff.testing import hard_problems
 from invdiff.testing.exact import mixture_problem
 
 QUICK: dict[str, dict[str, object]] = {
@@ -279,3 +280,12 @@ def test_bad_parameters_say_what_was_expected(name: str) -> None:
 def test_parameters_are_checked(name: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         registry.solvers[name](**options)
+
+
+def test_corrections_of_sda_are_bounded_for_a_single_pixel() -> None:
+    """The score of one pixel may vanish by chance; the published step is then longer than any image."""
+    problem, prior = hard_problems()["one-pixel"]
+    std = ExactPosterior(problem, prior).std
+    assert bool((SDA()(problem, prior, samples=200).std < 4 * std).all())
+    published = SDA(damped=False)(problem, prior, samples=200)
+    assert published.status != "ok" or bool((published.std > 10 * std).all())
