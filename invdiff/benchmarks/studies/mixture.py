@@ -180,15 +180,24 @@ def mixture_solver(name: str, prior: Prior, steps: int = STEPS) -> Solver:
     Args:
         name: `mcgdiff` as published, `mcgdiff-ours` with this package's defaults, or another solver, with its own.
         prior: the mixture.
-        steps: noise levels, of which the last is 0: `steps - 1` are evaluated.
+        steps: noise levels, of which the last is 0: `steps - 1` evaluations for one sample. A solver with more of them
+            than steps takes as many steps as they allow, at least one.
 
     Raises:
         ValueError: an unknown name.
     """
     cls: type[Solver] = PublishedMCGDiff if name == "mcgdiff" else registry.solvers[name.removesuffix("-ours")]
     known = {f.name for f in dataclasses.fields(cls)}
-    options = {"steps": steps - 1, "particles": SAMPLES // 2}
-    return cls(**{k: v for k, v in options.items() if k in known})
+
+    def made(count: int) -> Solver:
+        options = {"steps": count, "particles": SAMPLES // 2}
+        return cls(**{k: v for k, v in options.items() if k in known})
+
+    def evaluations(solver: Solver) -> int:
+        return round(solver.evaluations / solver.samples_per_row)
+
+    solvers = [made(count) for count in range(steps - 1, 0, -1)]
+    return next((s for s in solvers if evaluations(s) <= steps - 1), solvers[-1])
 
 
 def mixture_cell(

@@ -89,6 +89,15 @@ def test_published_settings() -> None:
     assert run.levels[0] == pytest.approx(156.6, rel=1e-3)
 
 
+def test_every_solver_has_the_same_evaluations() -> None:
+    """A step less where the draw of the last state is an evaluation of its own."""
+    prior = m.published_problem(8, 4, 12)[1]
+    for name, steps in (("mcgdiff", 19), ("mcgdiff-ours", 19), ("twisted", 18), ("dps", 19), ("score_sde", 10)):
+        solver = m.mixture_solver(name, prior)
+        assert solver.steps == steps, name  # type: ignore[attr-defined]
+    assert m.mixture_cell("twisted", 8, 4, range(1), steps=5, samples=2000).nfe == 4
+
+
 def _run(solver: MCGDiff, problem: object, prior: object):  # type: ignore[no-untyped-def]
     from invdiff.solvers import Run
     from invdiff.streams import Streams, generator
