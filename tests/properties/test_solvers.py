@@ -70,7 +70,7 @@ def test_the_mode_under_a_gaussian_prior_is_the_mean(drawn: Drawn) -> None:
 
 OWN_SIGN = {"daps", "pnpdm", "twisted"}
 """They draw noise like that of the measurement, which `-y` gives the other sign: other samples of the same law."""
-OWN_UNITS = {"dip", "dps", "reddiff"}
+OWN_UNITS = {"dip", "dps"}
 """Their steps or levels are in the units of the measurement, or they train a network in float32."""
 FEW = {
     **{name: {"particles": 4} for name in ("mcgdiff", "fps", "tds", "twisted")},

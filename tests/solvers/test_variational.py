@@ -8,7 +8,7 @@ from torch import Tensor
 
 from invdiff import Problem, simulate
 from invdiff.noise import Gaussian, Poisson
-from invdiff.operators import GammaCurve, HighDynamicRange, Identity, Inpainting, Operator
+from invdiff.operators import GammaCurve, HighDynamicRange, Identity, Inpainting, LinearOperator, Operator
 from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior
 from invdiff.solvers import DCPS, MAP, MGDM, MGPS, Langevin, PlugAndPlay, REDdiff, Run, Solver
@@ -32,7 +32,7 @@ def smooth() -> tuple[Problem, GaussianPrior]:
 def test_reddiff_is_the_authors_algorithm_in_their_coordinates(smooth: tuple[Problem, GaussianPrior]) -> None:
     """With torch's Adam, losses that are means, and a network that predicts the noise of variance-preserving states."""
     problem, prior = smooth
-    solver = REDdiff(steps=25, weight=0.25, rate=0.1)
+    solver = REDdiff(steps=25, weight=0.25, rate=0.1, normalized=False, balanced=False)
     sigmas = (solver.levels(problem, prior) / 0.5).tolist()[:-1]
     mean, cov = 2 * prior.mean.flatten() - 1, 4 * prior.covariance
     observed = problem.operator.observed
@@ -58,6 +58,20 @@ def test_reddiff_is_the_authors_algorithm_in_their_coordinates(smooth: tuple[Pro
     got = 2 * solver(problem, prior, seed=7).samples[0, 0].flatten() - 1
     # The start asks for the prior's mean at a finite noise level; Adam's eps is in other units.
     torch.testing.assert_close(got, mu.detach(), rtol=0, atol=1e-4)
+
+
+def test_reddiff_does_not_fit_a_measurement_that_is_mostly_noise(smooth: tuple[Problem, GaussianPrior]) -> None:
+    _, prior = smooth
+    rows = torch.randn(6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    truth = prior.sample(1, torch.Generator().manual_seed(3), torch.float64)
+    problem = simulate(LinearOperator.from_matrix(rows, (1, 2, 3)), truth, 5.0)
+    exact = ExactPosterior(problem, prior)
+    error = {}
+    for balanced in (True, False):
+        x = REDdiff(balanced=balanced)(problem, prior, samples=16).mean
+        error[balanced] = float(((x - exact.mean) / exact.std).square().mean().sqrt())
+    assert error[True] < 1
+    assert error[False] > 5
 
 
 def test_map_of_a_gaussian_is_its_mean(smooth: tuple[Problem, GaussianPrior]) -> None:
