@@ -23,6 +23,7 @@ from ..checks import check_count, check_number
 from ..problem import Problem
 from .base import Solver
 from .common.adam import Moments, adam_step
+from .common.guidance import gain
 from .common.hourglass import Hourglass
 from .common.run import Run
 from .common.search import Range, Ranges
@@ -141,7 +142,9 @@ class DeepImagePrior(Solver):
         with torch.enable_grad():
             leaf = row.theta.detach().requires_grad_()
             image = net(leaf[0], row.z + noise)
-            loss = problem.residual(image).square().mean()
+            loss = (
+                problem.residual(image).square().mean() / (gain(problem.operator) or 1.0) ** 2
+            )  # Adam's eps has units
             (gradient,) = torch.autograd.grad(loss, leaf)
         theta, moments = adam_step(row.theta, gradient, Moments(row.first, row.second), i + 1, self.rate)
         image = image.detach()

@@ -35,7 +35,7 @@ OPTIONS: dict[str, dict[str, object]] = {
 OWN_IMAGES = {"dip"}
 """The images are in [0, 1] by construction, for no prior is used: their scale is not free."""
 
-UNMENDED = {"dip", "dps"}
+UNMENDED = {"dps"}
 
 SHAPE = (1, 4, 4)
 G = generator(5)
