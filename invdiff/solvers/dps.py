@@ -17,6 +17,14 @@ times the spread of one pixel in `steps` steps. So a published `zeta`, for 3 x 2
 converted by
 
     zeta = scale sqrt(d / (3 256 256)) 1000 / steps.
+
+For an operator of any gain it is divided by `||A||`, so that the units of the measurement do not matter. With the
+gradient `g` of the norm, a step is at most
+
+    ||y - A(x0_hat)|| / (||g||^2 + (damping s / sigma_t)^2)
+
+long. At `damping = 0` the linearised residual is then zero, at 1 it is what noise of standard deviation `s` leaves for
+a prior of variance `sigma_t^2`, and the default is larger, since later steps continue.
 """
 
 from __future__ import annotations
@@ -33,10 +41,12 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import vp_levels
 from ..transitions import ddim_step
-from .common.guidance import tweedie_gradient
+from .common.guidance import data_gradient, gain, image_scale, tweedie_vjp
 from .common.levels import published_range
+from .common.noise_models import noise_level
 from .common.run import Run
 from .common.search import SHARE, Range, Ranges
+from .common.singular import squared
 from .iterative import IterativeSolver
 
 PUBLISHED_SIZE, PUBLISHED_STEPS = 3 * 256 * 256, 1000
@@ -46,14 +56,13 @@ PUBLISHED_SIZE, PUBLISHED_STEPS = 3 * 256 * 256, 1000
 class DPS(IterativeSolver):
     """Diffusion posterior sampling for any differentiable operator.
 
-    A step is at most as long as the one for which the linearised residual is zero, `||y - A(x0_hat)|| / ||g||^2` with
-    the gradient `g`. This matters for few steps, and for operators of large gain such as tomography.
-
     Attributes:
         steps: number of noise levels, and of network evaluations; the authors use 1000.
         scale: step size, `zeta` for 3 x 256 x 256 images and 1000 steps. The authors' code has 0.3 for super-resolution
-            and blurs, 0.5 for random inpainting, 1.0 for phase retrieval. Noisier data need less.
+            and blurs, 0.5 for random inpainting, 1.0 for phase retrieval.
         eta: 1 for DDPM's transitions, 0 for DDIM's.
+        normalized: whether the step is divided by `||A||`; published without.
+        damping: how much noise shortens the steps; published without, 0.
 
     References:
         Diffusion Posterior Sampling for General Noisy Inverse Problems (Chung et al., 2023),
@@ -61,12 +70,13 @@ class DPS(IterativeSolver):
 
     Differs:
         The norm is per image; the authors' code has one norm over the whole batch, so images depend on each other.
-        `zeta` is scaled for other sizes and numbers of steps, and its steps are bounded, as above. The default is
-        larger than the authors' values: on Gaussian priors it comes closest to the exact posterior mean at 30, 100 and
-        300 steps and from 12 x 12 to 128 x 128 pixels. The paper's step is on the squared norm with `zeta_i = zeta /
-        ||y - A(x0_hat)||`, which is twice the gradient of the norm; the authors' code, and this class, take the
-        gradient of the norm itself. The variance of the transition is DDPM's lower bound, where the code uses the
-        variance that its networks learned.
+        `zeta` is scaled for other sizes, numbers of steps and gains, and its steps are bounded, as above, where the
+        paper's have the length `zeta`. `normalized=False, damping=0` is the published step but for the bound by the
+        residual. The default scale is larger than the authors' values. With the bounds it is near the exact posterior
+        of Gaussian priors at 30, 100 and 300 steps and from 12 x 12 to 128 x 128 pixels. The paper's step is on the
+        squared norm with `zeta_i = zeta / ||y - A(x0_hat)||`, which is twice the gradient of the norm; the authors'
+        code, and this class, take the gradient of the norm itself. The variance of the transition is DDPM's lower
+        bound, where the code uses the variance that its networks learned.
 
     Example:
         >>> DPS(steps=50).steps
@@ -74,8 +84,10 @@ class DPS(IterativeSolver):
     """
 
     steps: int = 100
-    scale: float = 3.0
+    scale: float = 6.0
     eta: float = 1.0
+    normalized: bool = True
+    damping: float = 1.5
 
     name: ClassVar[str] = "dps"
     summary: ClassVar[str] = "diffusion posterior sampling with Tweedie's estimate"
@@ -89,6 +101,7 @@ class DPS(IterativeSolver):
         integer("DPS: steps", self.steps, 1, expected="at least 1")
         check_number(self, "scale", 0)
         check_number(self, "eta", 0, 1)
+        check_number(self, "damping", 0)
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels uniform in the time of the variance-preserving SDE within the prior's range."""
@@ -96,20 +109,21 @@ class DPS(IterativeSolver):
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take one ancestral step and one gradient step."""
-        sigma, sigma_next = run.levels[i], run.levels[i + 1]
-        x0, norm, gradient = tweedie_gradient(run, x, sigma, lambda x0: residual_norm(run.problem, x0))
+        sigma, sigma_next, r = run.levels[i], run.levels[i + 1], run.unit
+        x0, vjp = tweedie_vjp(run, x, sigma)
+        misfit, pull = data_gradient(run.problem, x0)
+        norm = misfit.sqrt()
         run.record("residual", norm)
+        ascent = vjp(pull * image_scale(_over(1.0, norm), pull))  # minus the gradient of ||y - A(x0_hat)||
         moved = ddim_step(x, x0, sigma, sigma_next, self.eta, run.randn(x))
-        r = run.unit
         inverse_alphas = math.sqrt((1 + (sigma / r) ** 2) * (1 + (sigma_next / r) ** 2))
         zeta = self.scale * math.sqrt(x[0].numel() / PUBLISHED_SIZE) * PUBLISHED_STEPS / self.steps
-        squared = gradient.flatten(1).square().sum(1)
-        to_zero = torch.where(squared > 0, norm / torch.where(squared > 0, squared, 1), 0)
-        length = to_zero.clamp(max=zeta * r * inverse_alphas)
-        return moved - length.reshape(-1, *[1] * (x.ndim - 1)) * gradient
+        size = (gain(run.problem.operator) if self.normalized else 1.0) or 1.0
+        noise = self.damping * noise_level(run.problem) / sigma
+        length = _over(norm, squared(ascent) + noise**2).clamp(max=zeta * r * inverse_alphas / size)
+        return torch.add(moved, ascent * image_scale(length, ascent))
 
 
-def residual_norm(problem: Problem, x: Tensor) -> Tensor:
-    """Return `||y - A(x)||` of each image, `(N,)`, with gradient 0 where the residual vanishes."""
-    squared = (problem.residual(x) ** 2).flatten(1).sum(1)
-    return torch.where(squared > 0, torch.where(squared > 0, squared, 1).sqrt(), 0)
+def _over(a: float | Tensor, b: Tensor) -> Tensor:
+    """Return `a / b`, 0 where `b` is."""
+    return torch.where(b > 0, a / torch.where(b > 0, b, 1.0), 0.0)

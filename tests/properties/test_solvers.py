@@ -70,8 +70,6 @@ def test_the_mode_under_a_gaussian_prior_is_the_mean(drawn: Drawn) -> None:
 
 OWN_SIGN = {"daps", "pnpdm", "twisted"}
 """They draw noise like that of the measurement, which `-y` gives the other sign: other samples of the same law."""
-OWN_UNITS = {"dps"}
-"""Their steps or levels are in the units of the measurement."""
 FEW = {
     **{name: {"particles": 4} for name in ("mcgdiff", "fps", "tds", "twisted")},
     **{name: {"moves": 5} for name in ("daps", "pnpdm")},
@@ -91,7 +89,7 @@ def _samples(name: str, drawn: Drawn, gain: float) -> torch.Tensor | None:
 @repeatable(8)
 @given(drawn=SMALL, gain=levels(1e-2, 1e2), sign=st.sampled_from([1.0, -1.0]))
 def test_units_and_sign_of_the_measurement_do_not_matter(name: str, drawn: Drawn, gain: float, sign: float) -> None:
-    c = (1.0 if name in OWN_UNITS else gain) * (1.0 if name in OWN_SIGN else sign)
+    c = gain * (1.0 if name in OWN_SIGN else sign)
     wanted, found = _samples(name, drawn, 1.0), _samples(name, drawn, c)
     if wanted is None or found is None:
         return

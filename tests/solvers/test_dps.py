@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,9 @@ from invdiff.priors import GaussianPrior, Prior, load_prior
 from invdiff.solvers import DPS
 from invdiff.streams import generator
 
-BIAS, RATIO = 0.314, 0.366  # DPS on the inpainting problem below, with 4000 samples
+BIAS, RATIO = 0.314, 0.366  # DPS on the inpainting problem below, with 4000 samples and the published step
+DEFAULT_BIAS, DEFAULT_RATIO = 0.188, 0.541  # with the default
+PUBLISHED: dict[str, Any] = {"normalized": False, "damping": 0.0}
 
 
 def _reference(
@@ -61,7 +64,8 @@ def test_is_the_authors_algorithm_in_their_coordinates() -> None:
     a = torch.randn(4, 6, generator=g, dtype=torch.float64)
     y = a @ prior.mean.flatten() + torch.randn(4, generator=g, dtype=torch.float64)
     problem = Problem(MatrixRows(a), Gaussian(0.05), y[None])
-    solver = DPS(steps=40, scale=1.0)  # small enough for the bound on the step not to matter
+    # The scale is small enough for the bound on the step not to matter.
+    solver = DPS(steps=40, scale=1.0, **PUBLISHED)
 
     # r = prior.std / 0.5 = 1/2 is the length of one unit of [-1, 1].
     assert prior.std == pytest.approx(0.25)
@@ -130,9 +134,26 @@ def _inpainting(prior: Prior) -> Problem:
 
 def test_error_against_the_exact_posterior_is_as_recorded(inpainting: Problem) -> None:
     """DPS is approximate; these are its measured errors, which may not get worse beyond the Monte Carlo error."""
-    bias, bias_se, ratio, ratio_se = _grade(inpainting, DPS(steps=100), 1000)
+    bias, bias_se, ratio, ratio_se = _grade(inpainting, DPS(steps=100, scale=3.0, **PUBLISHED), 1000)
     assert abs(bias - BIAS) < 4.5 * bias_se
     assert abs(ratio - RATIO) < 4.5 * ratio_se
+
+
+def test_the_default_is_nearer_to_the_posterior_than_the_published_step(inpainting: Problem) -> None:
+    bias, bias_se, ratio, ratio_se = _grade(inpainting, DPS(steps=100), 1000)
+    assert abs(bias - DEFAULT_BIAS) < 4.5 * bias_se
+    assert abs(ratio - DEFAULT_RATIO) < 4.5 * ratio_se
+    assert BIAS - DEFAULT_BIAS > 0.1
+    assert DEFAULT_RATIO - RATIO > 0.1
+
+
+def test_heavy_noise_does_not_pull_the_samples_away() -> None:
+    g = torch.Generator().manual_seed(2)
+    prior = GaussianPrior(torch.full((1, 4, 4), 0.5), 0.09 * torch.eye(16))
+    operator = LinearOperator.from_matrix(torch.randn(16, 16, generator=g, dtype=torch.float64) / 4, (1, 4, 4))
+    problem = simulate(operator, prior.sample(1, g, torch.float64), 5.0)
+    assert _grade(problem, DPS(), 200, prior)[0] < 0.3
+    assert _grade(problem, DPS(scale=3.0, **PUBLISHED), 200, prior)[0] > 1
 
 
 def test_guidance_is_what_brings_the_mean_to_the_posterior() -> None:
@@ -169,7 +190,7 @@ class Exponential(Operator):
 
 def test_divergence_is_reported_and_no_nan_comes_out() -> None:
     problem = Problem(Exponential(), Gaussian(0.1), torch.ones(1, 1, 4, 4))
-    result = DPS(steps=20)(problem, wide_gaussian(), samples=2)
+    result = DPS(steps=20, scale=3.0)(problem, wide_gaussian(), samples=2)
     assert result.status == "diverged"
     assert "lower scale=3.0" in result.message
     assert bool(torch.isfinite(result.samples).all())

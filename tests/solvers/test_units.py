@@ -35,8 +35,6 @@ OPTIONS: dict[str, dict[str, object]] = {
 OWN_IMAGES = {"dip"}
 """The images are in [0, 1] by construction, for no prior is used: their scale is not free."""
 
-UNMENDED = {"dps"}
-
 SHAPE = (1, 4, 4)
 G = generator(5)
 ROWS = torch.randn(10, 16, generator=G, dtype=torch.float64) / 4
@@ -127,7 +125,7 @@ def test_units_do_not_matter(name: str, kind: str, law: str, noise: float) -> No
     units = [(0.01, 1.0), (100.0, 1.0)]
     if kind in HOMOGENEOUS and name not in OWN_IMAGES and law != "photons":
         units = [(0.01, 1.0), (100.0, 0.05), (1.0, 40.0)]
-    for c, a in units if name not in UNMENDED else []:
+    for c, a in units:
         found = samples(solver, kind, law, noise, c, a)
         assert (found is None) == (wanted is None), f"c = {c}: the scaled problem is not the same to its needs"
         if wanted is not None:

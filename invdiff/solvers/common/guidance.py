@@ -27,28 +27,6 @@ from .run import Run
 from .singular import SingularData, squared
 
 
-def tweedie_gradient(
-    run: Run, x: Tensor, sigma: float, loss: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return Tweedie's estimate, the loss there, and the gradient of the loss in the noisy image.
-
-    Args:
-        run: the batch.
-        x: noisy images, `(N, C, H, W)`.
-        sigma: their noise level.
-        loss: from clean images `(N, C, H, W)` to one number for each, `(N,)`.
-
-    Returns:
-        `x0_hat`, `(N, C, H, W)`; the loss, `(N,)`; its gradient, `(N, C, H, W)`.
-    """
-    with torch.enable_grad():
-        leaf = x.detach().requires_grad_()
-        x0 = run.denoise(leaf, sigma)
-        value = loss(x0)
-        (gradient,) = torch.autograd.grad(value.sum(), leaf)
-    return x0.detach(), value.detach(), gradient
-
-
 def tweedie_vjp(run: Run, x: Tensor, sigma: float, *, again: bool = False) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Return Tweedie's estimate and the product with its transposed Jacobian, `v -> J_D(x)^T v`.
 
