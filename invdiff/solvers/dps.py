@@ -39,10 +39,9 @@ from torch import Tensor
 from ..checks import check_number, integer
 from ..priors.base import Prior
 from ..problem import Problem
-from ..schedules import vp_levels
 from ..transitions import ddim_step
 from .common.guidance import data_gradient, gain, image_scale, tweedie_vjp
-from .common.levels import published_range
+from .common.levels import ddpm_levels
 from .common.noise_models import noise_level
 from .common.run import Run
 from .common.search import SHARE, Range, Ranges
@@ -105,7 +104,7 @@ class DPS(IterativeSolver):
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels uniform in the time of the variance-preserving SDE within the prior's range."""
-        return prior.std / 0.5 * vp_levels(self.steps, *published_range(prior))
+        return ddpm_levels(self.steps, prior, problem)
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         """Take one ancestral step and one gradient step."""
