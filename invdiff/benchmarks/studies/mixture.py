@@ -316,7 +316,7 @@ def page(table: Table, seeds: int, steps: int) -> str:
     note = (
         "This is the experiment of Cardoso et al. (2024). The figures are the sliced Wasserstein-1 distance to exact "
         f"posterior samples, mean and 1.96 standard errors over {seeds} problems, the same for every solver. Each "
-        f"solver draws {SAMPLES} samples with {steps} noise levels, of which the last is 0. Particle methods have two "
+        f"solver draws {SAMPLES} samples with at most {steps} noise levels, the last is 0. Particle methods have two "
         f"sets of {SAMPLES // 2} particles. The first row counts network evaluations for one sample. The table is "
         f"made by `invdiff grade --suite mcgdiff --solvers {','.join(names)}{changed} --out docs/mixture.md`."
     )
