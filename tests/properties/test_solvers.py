@@ -28,19 +28,27 @@ SMALL = problems(most=4, noise=levels(0.1, 1.0), components=1, full=True)
 
 @dataclass(frozen=True)
 class Claim:
-    """Options of a solver, and how far its mean and variance may be off: in posterior deviations, and relatively."""
+    """Options of a solver, and how far its mean and variance may be off: in posterior deviations, and relatively.
+
+    A group has at least `each` samples.
+    """
 
     options: dict[str, object]
     bias: float
     variance: float
+    each: int = 25
 
 
 EXACT = {
     "mcgdiff": Claim({"steps": 60, "particles": 64}, 0.05, 0.1),
     "twisted": Claim({"steps": 60, "particles": 64}, 0.05, 0.1),
     "mmps": Claim({"steps": 60}, 0.05, 0.1),
+    "tds": Claim({"steps": 60, "particles": 64}, 0.05, 0.1),
+    "langevin": Claim({"steps": 40, "inner": 20}, 0.05, 0.1, each=6),
+    "pnpdm": Claim({"steps": 40, "inner": 10}, 0.3, 0.1, each=6),
 }
-"""Solvers whose limit is the posterior of a Gaussian prior."""
+"""Solvers whose limit is the posterior of a Gaussian prior. A chain (`langevin`, `pnpdm`) lags behind its levels in
+directions that the data tell little about; that of `pnpdm`, which moves by its coupling at a sweep, the most."""
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -50,7 +58,7 @@ def test_exact_solvers_are_within_monte_carlo_error(name: str, drawn: Drawn) -> 
     claim = EXACT[name]
     solver: Solver = registry.solvers[name](**claim.options)
     exact = ExactPosterior(drawn.problem, drawn.prior)
-    count = GROUPS * solver.samples_per_row * max(1, 25 // solver.samples_per_row)
+    count = GROUPS * solver.samples_per_row * max(1, claim.each // solver.samples_per_row)
     result = solver(drawn.problem, drawn.prior, samples=count, seed=1)
     assert result.status == "ok"
     d = exact.mean[0].numel()
