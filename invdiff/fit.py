@@ -85,7 +85,7 @@ class Fit:
         which = f", image {worst} of {len(self.figures)}" if len(self.figures) > 1 else ""
         return (
             f"the residual of the samples is {math.sqrt(max(figure, 0.0)):.3g} times the noise: chi-square per entry "
-            f"{figure:.3g}, expected 1, at most {self.limit:.3g} likely for {self.entries} entries "
+            f"{figure:.4g}, expected 1, at most {self.limit:.4g} likely for {self.entries} entries "
             f"({float(self.beyond[worst]):.0%} of the samples are beyond{which})"
         )
 

@@ -144,7 +144,7 @@ def test_when_samples_do_not_fit(shifts: list[float], status: str) -> None:
     if status == "misfit":
         assert found.message.startswith("Name: the residual of the samples is ")
         assert "take more steps, a lower last noise level or another solver" in found.message
-        assert f"{float(found.trace['chi_square']):.3g}, expected 1, at most 2.45 likely" in found.message
+        assert f"{float(found.trace['chi_square']):.4g}, expected 1, at most 2.453 likely" in found.message
 
 
 def test_a_diverged_result_stays_diverged() -> None:

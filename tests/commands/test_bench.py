@@ -52,10 +52,21 @@ def test_a_run_prints_its_leaderboard_and_goes_on(
     assert "All 6 cells were done before." in capsys.readouterr().out
     with Store.open(out) as store:
         rows = store.rows()
-    assert len(rows) == 10 and {r.status for r in rows} == {"ok"}
+    assert len(rows) == 10 and {r.status for r in rows} <= {"ok", "misfit"}
     better = {r.task: r.metrics["psnr"] for r in rows if r.label == "exact" and r.image == "draw-000"}
     worse = {r.task: r.metrics["psnr"] for r in rows if r.label == "pinv" and r.image == "draw-000"}
     assert all(better[task] > worse[task] for task in worse)
+
+
+def test_misfits_are_counted(tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bench", tiny, "--images", "2", "--solvers", "prior,exact", "--tasks", "denoising", "--threads", "1"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    (line,) = [line for line in said.out.splitlines() if line.startswith("  prior")]
+    assert line.endswith("2 misfit")
+    assert "invdiff: warning: 2 of 4 cells are misfits" in said.err and ": prior 2" in said.err
+    rows = {(r.label, r.status) for r in rows_of(tmp_path / "out")}
+    assert rows == {("prior", "misfit"), ("exact", "ok")}
 
 
 def rows_of(out: Path) -> list[Row]:
