@@ -20,9 +20,11 @@ from invdiff.operators import (
     PhaseRetrieval,
     gaussian_kernel,
 )
-from invdiff.priors import GaussianPrior, MixturePrior, Prior
+from invdiff.posterior import gaussian_mean
+from invdiff.priors import GaussianPrior, MixturePrior, Prior, photograph_gaussian
 from invdiff.problem import Problem, simulate
 from invdiff.solvers import Solver
+from invdiff.solvers.common.initial_state import center
 from invdiff.streams import generator
 
 OPTIONS: dict[str, dict[str, object]] = {
@@ -131,3 +133,16 @@ def test_units_do_not_matter(name: str, kind: str, law: str, noise: float) -> No
         if wanted is not None:
             message = f"gain {c}, images times {a}: "
             torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5, msg=message.__add__)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.0])
+def test_units_do_not_matter_to_the_first_state_of_a_prior_of_limited_range(noise: float) -> None:
+    limited, x = photograph_gaussian(), prior("gaussian", 1.0).sample(1, generator(3), torch.float64)  # type: ignore[attr-defined]
+    limited.sigma_max = limited.std
+    y = simulate(LINEAR["matrix"], x, noise, seed=1).measurement
+    problems = [Problem(operator("matrix", c), Gaussian(noise * c), c * y) for c in (1.0, 0.01, 100.0)]
+    for found in (center, gaussian_mean):
+        wanted, *others = (found(p, limited) for p in problems)
+        assert bool(wanted.any())
+        for other in others:
+            torch.testing.assert_close(other, wanted, rtol=1e-5, atol=1e-5)
