@@ -91,6 +91,18 @@ def test_mmps_is_exact_for_a_gaussian_prior() -> None:
     assert 0.97 < float(ratio) < 1.03
 
 
+@pytest.mark.parametrize("gain", [1.0, 0.01])
+@pytest.mark.parametrize("noise", [0.1, 0.03, 0.01])
+def test_mmps_keeps_the_variance_at_the_end_of_its_levels(noise: float, gain: float) -> None:
+    """The last step returns a mean. With a last level of 0.02, its variance was 0.7 and 0.2 of that at low noise."""
+    shape, n = (1, 16, 16), 16 * 256
+    prior = GaussianPrior(torch.zeros(shape), torch.eye(256))
+    y = torch.full((1, *shape), 0.8 * gain, dtype=torch.float64)
+    problem = Problem(gain * Identity(shape), Gaussian(noise * gain), y)
+    x = MMPS(steps=60)(problem, prior, samples=16).samples
+    assert abs(float(x.var()) * (1 + 1 / noise**2) - 1) < 0.05 + 4.5 * math.sqrt(2 / n)
+
+
 @pytest.mark.parametrize("sigma", [0.02, 0.3, 5.0, 100.0])
 def test_pigdm_is_exact_for_white_images(sigma: float) -> None:
     prior = GaussianPrior(torch.full((1, 4, 4), 0.4), 0.09 * torch.eye(16))
