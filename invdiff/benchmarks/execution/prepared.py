@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...fingerprint import fingerprint
 from ...operators.base import LinearOperator
 from ...priors import Prior, load_prior
 from ...problem import Problem
 from ..tasks import make_task
-from .fingerprint import fingerprint
 
 T = TypeVar("T")
 

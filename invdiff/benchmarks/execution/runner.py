@@ -16,10 +16,10 @@ from pathlib import Path
 
 from ...atomic import atomic_path
 from ...errors import UserError
+from ...fingerprint import fingerprint
 from ...priors import Prior, load_prior
 from ..images import Picture, load_pictures
 from ..suite import Suite
-from .fingerprint import fingerprint
 from .job import Job
 from .pools.base import Pool, WorkerDied
 from .pools.open import open_pool

@@ -21,6 +21,7 @@ from typing import Any
 
 from ...checks import integer
 from ...errors import UserError
+from ...fingerprint import fingerprint
 from ...metrics import psnr
 from ...phantoms import body
 from ...priors.base import Prior
@@ -30,7 +31,6 @@ from ...solvers.base import parameters
 from ...solvers.common.search import Range
 from ...specs import Spec, build, canonical
 from ..baselines import solver_class
-from ..execution.fingerprint import fingerprint
 from ..images import BUILT_IN, Picture, draw, load_pictures
 from ..suite import Suite
 from ..tasks import Task

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from invdiff.benchmarks.execution.fingerprint import fingerprint
 from invdiff.benchmarks.execution.job import run
 from invdiff.benchmarks.execution.prepared import Newest, Prepared
 from invdiff.benchmarks.execution.runner import plan
 from invdiff.benchmarks.suite import Data, Suite
+from invdiff.fingerprint import fingerprint
 from invdiff.priors import load_prior
 
 CPU = torch.device("cpu")

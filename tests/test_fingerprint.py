@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from invdiff.benchmarks.execution.fingerprint import fingerprint
+from invdiff.fingerprint import fingerprint
 from invdiff.priors import StationaryGaussianPrior, load_prior, photograph_gaussian
 from invdiff.streams import generator
 
