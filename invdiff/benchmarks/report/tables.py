@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from ..results.intervals import Estimate
 from .summary import SIGNIFICANT, Entry, Summary, TaskSummary, known_metric
 
+COVERAGE = "coverage_90"
+OVERCONFIDENT = 0.8
+"""Coverage of the 90 % intervals below which the report marks a solver."""
+
 
 @dataclass(frozen=True)
 class TableCell:
@@ -25,6 +29,7 @@ class TableCell:
         interval: in small print beside the text.
         whisker: positions of the interval's ends and the mean on the column's scale, as CSS properties.
         tint: strength of the background, 0 to 1.
+        alarm: whether the figure is a fault that a reader must see.
     """
 
     text: str = "–"
@@ -34,6 +39,7 @@ class TableCell:
     interval: str = ""
     whisker: str = ""
     tint: str = "0"
+    alarm: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,8 +165,11 @@ def task_table(task: TaskSummary, summary: Summary) -> TaskTable:
     """Return the leaderboard of a task."""
     main = known_metric(summary.metric)
     others = [n for n in summary.metrics if n != summary.metric and any(n in e.figures for e in task.entries)]
+    beside = [n for n in others if n == COVERAGE]
+    others = [n for n in others if n != COVERAGE]
     columns = (
         Column(main.title, low=main.best == "low"),
+        *(Column(known_metric(n).title, _goal(known_metric(n).best), True) for n in beside),
         Column("to the best", "paired difference from the first solver"),
         Column("evaluations", "of the prior's network, for one sample", low=True),
         Column("seconds", "median wall time of one solve", low=True),
@@ -168,8 +177,8 @@ def task_table(task: TaskSummary, summary: Summary) -> TaskTable:
         Column("cells", "with figures, of all"),
     )
     span = _span([e.figures[summary.metric] for e in task.ranked])
-    best = {name: _best(task, name) for name in others}
-    rows = tuple(_row(e, summary, others, span, best) for e in task.entries)
+    best = {name: _best(task, name) for name in others + beside}
+    rows = tuple(_row(e, summary, beside, others, span, best) for e in task.entries)
     return TaskTable(task.name, task_title(task.name), _note(task), columns, rows)
 
 
@@ -205,28 +214,38 @@ def _note(task: TaskSummary) -> str:
 
 
 def _row(
-    entry: Entry, summary: Summary, others: Sequence[str], span: tuple[float, float], best: Mapping[str, float | None]
+    entry: Entry,
+    summary: Summary,
+    beside: Sequence[str],
+    others: Sequence[str],
+    span: tuple[float, float],
+    best: Mapping[str, float | None],
 ) -> TableRow:
-    cells = [TableCell(), TableCell("")]
+    cells = [TableCell(), *(_figure_cell(entry, name, best) for name in beside), TableCell("")]
     if entry.rank:
         digits = known_metric(summary.metric).digits
-        cells = [_main_cell(entry.figures[summary.metric], digits, span), _difference_cell(entry, digits)]
+        cells[0], cells[-1] = _main_cell(entry.figures[summary.metric], digits, span), _difference_cell(entry, digits)
     if entry.scored:
         cells.append(TableCell(f"{entry.nfe:g}", entry.nfe))
         seconds = "< 0.01" if entry.seconds < 0.01 else shown(entry.seconds, 2 if entry.seconds < 10 else 1)
         cells.append(TableCell(seconds, entry.seconds))
     else:
         cells += [TableCell(), TableCell()]
-    for name in others:
-        if (figure := entry.figures.get(name)) is None:
-            cells.append(TableCell())
-            continue
-        digits = known_metric(name).digits
-        hint = "" if math.isnan(figure.low) else f"95 % interval {_interval(figure, digits)}"
-        cells.append(TableCell(shown(figure.mean, digits), figure.mean, hint, best=figure.mean == best[name]))
+    cells += [_figure_cell(entry, name, best) for name in others]
     cells.append(TableCell(f"{len(entry.scored)} of {len(entry.rows)}", len(entry.scored)))
     place = TableCell(f"{entry.rank:g}", entry.rank) if entry.rank else TableCell("")
     return TableRow(entry.label, place, tuple(cells), _badge(entry), muted=not entry.rank)
+
+
+def _figure_cell(entry: Entry, name: str, best: Mapping[str, float | None]) -> TableCell:
+    if (figure := entry.figures.get(name)) is None:
+        return TableCell()
+    digits = known_metric(name).digits
+    hint = "" if math.isnan(figure.low) else f"95 % interval {_interval(figure, digits)}"
+    alarm = name == COVERAGE and figure.mean < OVERCONFIDENT
+    if alarm:
+        hint = f"too sure of itself: the 90 % intervals miss too often; {hint}".rstrip("; ")
+    return TableCell(shown(figure.mean, digits), figure.mean, hint, best=figure.mean == best[name], alarm=alarm)
 
 
 def _main_cell(figure: Estimate, digits: int, span: tuple[float, float]) -> TableCell:

@@ -114,7 +114,11 @@ def test_tables_as_text(summary: Summary) -> None:
     table = task_table(summary.tasks[1], summary)
     assert table.title == "super resolution, factor=4"
     assert {len(r.cells) for r in table.rows} == {len(table.columns)}
-    assert [c.title for c in table.columns][:4] == ["PSNR dB", "to the best", "evaluations", "seconds"]
+    titles = ["PSNR dB", "in 90 % interval", "to the best", "evaluations", "seconds"]
+    assert [c.title for c in table.columns][:5] == titles
+    covered = [r.cells[1] for r in table.rows if isinstance(r.cells[1].value, float)]
+    assert {c.alarm for c in covered} == {True, False}  # those that are too sure of themselves are marked
+    assert all(c.alarm == (float(c.value) < 0.8) for c in covered)
     best = table.rows[0].cells[0]
     assert best.value == max(c.cells[0].value for c in table.rows[:6]) and best.interval.startswith("[")
     assert "4 images cannot tell it apart" in table.note
