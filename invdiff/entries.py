@@ -87,6 +87,12 @@ SOLVERS: dict[str, SolverEntry] = {
         paper="Jalal et al. 2021",
         needs="gaussian vjp",
     ),
+    "auto": SolverEntry(
+        "invdiff.solvers:Auto",
+        "the solvers measured to be best for this kind of problem",
+        paper="after Wolpert 1992",
+        needs="vjp",
+    ),
     "convolved": SolverEntry(
         "invdiff.solvers:ConvolvedLikelihood",
         "diffusion guided by the convolved likelihood",

@@ -15,7 +15,7 @@ from .solvers.common.progress import Progress
 
 DEFAULT_PRIOR = "photo"
 GRAY_PRIOR = "photo-gray"
-DEFAULT_SOLVER = "dps"
+DEFAULT_SOLVER = "auto"
 
 
 def default_prior(in_shape: tuple[int, ...]) -> str:
@@ -40,7 +40,8 @@ def reconstruct(
         problem: operator, noise and measurements.
         prior: a `Prior`, or an argument of `load_prior`; by default `photo` for three channels and `photo-gray` for
             one.
-        solver: a `Solver`, or a name of `invdiff.registry.solvers`.
+        solver: a `Solver`, or a name of `invdiff.registry.solvers`; by default `auto`, which takes the solvers
+            that were measured to be best for the kind of problem.
         samples: number of samples of each image.
         seed: non-negative integer.
         batch_size: number of samples that are drawn at once.

@@ -29,6 +29,7 @@ class Reconstruction:
         log_evidence: estimate of `log p(y)` of each image, `(B,)`, where the solver gives one.
         estimate: the posterior mean, `(B, C, H, W)`, where the solver has a better one than the mean over samples.
         vjps: products with the transposed Jacobian of the prior's network, for one sample.
+        method: what was run and why, in one line, for a solver that chooses others.
     """
 
     samples: Tensor
@@ -40,6 +41,7 @@ class Reconstruction:
     log_evidence: Tensor | None = None
     estimate: Tensor | None = None
     vjps: int = 0
+    method: str = ""
 
     @property
     def mean(self) -> Tensor:
@@ -87,6 +89,19 @@ class Reconstruction:
         wider = 1 + 1 / count if self.estimate is None else 1.0
         half = float(t.ppf((1 + level) / 2, count - 1)) * math.sqrt(wider) * self.std
         return self.mean - half, self.mean + half
+
+    def coverage(self, truth: Tensor, level: float = 0.9) -> Tensor:
+        """Return the fraction of pixels whose true value lies in `interval(level)`, `(B,)`, float64.
+
+        Args:
+            truth: true images, `(B, C, H, W)`.
+            level: probability, in (0, 1).
+
+        Raises:
+            ValueError: a single sample, or a level outside (0, 1).
+        """
+        lower, upper = self.interval(level)
+        return ((truth >= lower) & (truth <= upper)).flatten(1).double().mean(1)
 
 
 def mean_and_variance(samples: Tensor) -> tuple[Tensor, Tensor]:

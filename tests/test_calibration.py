@@ -90,7 +90,7 @@ def test_a_calibration_is_kept_and_refuses_another_setting(tmp_path: Path) -> No
     c.save(tmp_path / "c.json")
     assert Calibration.load(tmp_path / "c.json") == c
     c.check(dataclasses.replace(SETTING))
-    for name, value in {"operator": "identity", "prior": "photo 1", "samples": 8, "shape": (3, 32, 32)}.items():
+    for name, value in {"operator": "identity", "prior": "photo 1", "samples": 8, "shape": (3, 16, 16)}.items():
         with pytest.raises(ValueError, match=name):
             c.check(dataclasses.replace(SETTING, **{name: value}))  # type: ignore[arg-type]
     widths = [float(c.factor * half_width(r, 0.9).double().mean()) for r in results]

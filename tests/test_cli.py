@@ -112,7 +112,9 @@ def test_the_record_says_all(run: Run, photo: Path) -> None:
     assert got["versions"]["torch"] == torch.__version__
     assert got["versions"]["invdiff"] == invdiff.__version__
     assert got["seconds"] > 0
-    pictures = {f"{n}.png" for n in ("comparison", "mean", "measurement", "sample_0", "sample_1", "std")}
+    pictures = {
+        f"{n}.png" for n in ("comparison", "lower", "mean", "measurement", "sample_0", "sample_1", "std", "upper")
+    }
     assert set(got["files"]) == pictures | {"result.json", "result.npz"}
     std = load_image(got["folder"] / "std.png") * got["white_level"]["std.png"]
     exact = np.load(got["folder"] / "result.npz")["std"]

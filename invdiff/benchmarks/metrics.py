@@ -17,7 +17,6 @@ from torch import Tensor
 from ..errors import UserError
 from ..metrics import (
     check_lpips,
-    coverage,
     crps,
     data_residual,
     lpips,
@@ -110,14 +109,19 @@ def _residual(o: Outcome) -> float | None:
         return None
 
 
-def _of_spread(compute: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Outcome], float | None]:
+def _of_spread(compute: Callable[[Reconstruction, Tensor], Tensor]) -> Callable[[Outcome], float | None]:
     """Return a metric of the samples' spread; `None` for one sample, and for methods that give one estimate."""
 
     def metric(o: Outcome) -> float | None:
-        samples = o.result.samples
-        return None if o.point or samples.shape[1] < 2 else float(compute(samples, o.truth))
+        none = o.point or o.result.samples.shape[1] < 2
+        return None if none else float(compute(o.result, o.truth))
 
     return metric
+
+
+def _of_samples(compute: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Outcome], float | None]:
+    """Return the same for a metric of the samples alone."""
+    return _of_spread(lambda result, truth: compute(result.samples, truth))
 
 
 def _lpips(o: Outcome) -> float | None:
@@ -146,10 +150,10 @@ METRICS: dict[str, Metric] = {
     "ssim": Metric(_ssim, "SSIM", "high", 3),
     "psnr_sample": Metric(_psnr_sample, "PSNR of a sample dB", "high", 2),
     "residual": Metric(_residual, "residual / noise", 1.0, 2),
-    "coverage_50": Metric(_of_spread(partial(coverage, level=0.5)), "in 50 % interval", 0.5, 2),
-    "coverage_90": Metric(_of_spread(partial(coverage, level=0.9)), "in 90 % interval", 0.9, 2),
-    "crps": Metric(_of_spread(crps), "CRPS", "low", 4),
-    "spread_skill": Metric(_of_spread(spread_skill_ratio), "spread / error", 1.0, 2),
+    "coverage_50": Metric(_of_spread(partial(Reconstruction.coverage, level=0.5)), "in 50 % interval", 0.5, 2),
+    "coverage_90": Metric(_of_spread(partial(Reconstruction.coverage, level=0.9)), "in 90 % interval", 0.9, 2),
+    "crps": Metric(_of_samples(crps), "CRPS", "low", 4),
+    "spread_skill": Metric(_of_samples(spread_skill_ratio), "spread / error", 1.0, 2),
     "sliced_wasserstein": Metric(_sliced_wasserstein, "distance to exact", "low", 3),
     "ssim_gaussian": Metric(_ssim_gaussian, "SSIM (11 x 11)", "high", 3, by_name_only=True),
     "lpips": Metric(_lpips, "LPIPS", "low", 3, by_name_only=True),

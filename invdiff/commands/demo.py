@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..figures import Panel
-    from .reconstruction.run import Answer
+    from .reconstruction.answer import Answer
 
 NOISE = 0.025
-SAMPLES = 3
+SAMPLES = 4
 TASKS = {"inpainting": "inpainting:random=0.7", "deblurring": "blur:sigma=2"}
-SOLVER = Spec("dps", {"steps": 30})  # the demo then takes less than a minute on two cores
+SOLVER = Spec("auto", {"effort": "fast"})  # the demo then takes less than a minute on two cores
 
 
 def demo(
@@ -56,6 +56,7 @@ def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
     from ..priors import load_prior
     from ..problem import simulate
     from .devices import select_device
+    from .reconstruction.intervals import setting_of
     from .reconstruction.run import DIVERGED, build_solver, solve
 
     begin = time.perf_counter()
@@ -69,7 +70,8 @@ def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
         spec = parse_spec(words)
         operator = make_operator(spec.name, tuple(truth.shape[1:]), spec.options, seed=seed)
         problem = simulate(operator, truth.cpu(), NOISE, seed).to(place)
-        answers[task] = solve(problem, solver, prior, truth=truth, samples=SAMPLES, seed=seed)
+        setting = setting_of(words, None, str(NOISE), problem, DEFAULT_PRIOR, prior, solver, SAMPLES)
+        answers[task] = solve(problem, solver, prior, truth=truth, samples=SAMPLES, seed=seed, setting=setting)
     write(out, answers, seed, place)
     terminal.scores({task: a.metrics for task, a in answers.items()})
     failed = [f"{task}: {a.result.message}" for task, a in answers.items() if a.result.status == "diverged"]
@@ -91,17 +93,18 @@ def write(out: Path, answers: dict[str, Answer], seed: int, device: torch.device
     from ..figures import comparison
     from ..images import save_image, write_picture
     from ..interface import DEFAULT_PRIOR
+    from .reconstruction.panels import panels
     from .reconstruction.results import environment, fields, staged, std_white, write_json, write_measurement
-    from .reconstruction.run import panels
 
     rows: list[list[Panel]] = []
     record: dict[str, object] = {}
     with staged(out) as folder:
         for task, answer in answers.items():
             shown = {p.title: p for p in panels(answer)}
-            names = ("clean", "measurement", "posterior mean", "sample 0", "posterior std")
             shown["measurement"] = dataclasses.replace(shown["measurement"], title=TASKS[task])
-            rows.append([shown[n] for n in names if n in shown])
+            sample = next(t for t in shown if t.startswith("sample"))
+            width = next(t for t in shown if t.startswith("half-width"))
+            rows.append([shown[n] for n in ("clean", "measurement", "posterior mean", sample, width)])
             mean, std = answer.result.mean[0], answer.result.std[0]
             save_image(mean, folder / f"{task}_mean.png")
             save_image(std / (std_white(std) or 1.0), folder / f"{task}_std.png")
@@ -114,6 +117,8 @@ def write(out: Path, answers: dict[str, Answer], seed: int, device: torch.device
                 "nfe_per_sample": answer.result.nfe,
                 "seconds": round(answer.result.seconds, 3),
                 "std_white": std_white(std),
+                "method": answer.result.method,
+                "interval": None if answer.interval is None else answer.interval.record(),
             }
             assert answer.truth is not None
             save_image(answer.truth[0], folder / "clean.png")

@@ -29,6 +29,10 @@ def reconstruct(
         str | None, text("NAME, weights (file or folder, of other libraries too), or file.py:function.")
     ] = None,
     samples: Annotated[int, text("Number of samples of the posterior.")] = 4,
+    goal: Annotated[
+        str, text("Without --solver: samples of the posterior, or estimate, one image with the least squared error.")
+    ] = "samples",
+    effort: Annotated[str, text("Without --solver: fast, normal or best.")] = "normal",
     seed: Seed = 0,
     simulate: Annotated[
         bool, typer.Option("--simulate", help="IMAGE is clean: corrupt it first, and print PSNR and SSIM.")
@@ -55,6 +59,9 @@ def reconstruct(
     measurement_scale: Annotated[
         float, text("Multiply IMAGE by this: the value of white in the image of a sinogram.", FILES)
     ] = 1.0,
+    calibration: Annotated[
+        Path | None, text("A file of invdiff calibrate; by default an embedded one, if one holds.")
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     batch_size: Annotated[int | None, text("Samples drawn at once; fewer take less memory.", RUN)] = None,
@@ -64,7 +71,7 @@ def reconstruct(
 ) -> int:
     """Reconstruct an image, with its uncertainty.
 
-    Writes mean.png, std.png, sample_*.png, comparison.png, result.npz and result.json into the folder.
+    Writes mean.png, std.png, lower.png, upper.png, sample_*.png, comparison.png, result.npz and result.json.
 
     Example: invdiff reconstruct photo.png --operator blur:sigma=3 --noise 0.025 --out result
     """
@@ -75,6 +82,7 @@ def reconstruct(
     request = Request(
         image=image, operator=parse_spec(operator), out=out, noise=noise, prior=prior,
         solver=None if solver is None else parse_spec(solver),
+        goal=goal, effort=effort, calibration=calibration,
         samples=samples, seed=seed, simulate=simulate, mask=mask, mask_invert=mask_invert, missing_color=missing_color,
         missing_tolerance=missing_tolerance, angles=angles, pixel_size=pixel_size, measurement_scale=measurement_scale,
         device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,

@@ -29,6 +29,7 @@ class Prior(abc.ABC):
         std: standard deviation of the data; published step sizes are scaled by it.
         sigma_min: lowest noise level at which `denoise` can be trusted.
         sigma_max: highest such level; samplers begin there.
+        analytic: whether the denoiser is a closed form, so its Jacobian is exact and cheap; false unless set.
         noise_maps: whether `denoise` also takes a level for each pixel, `(B or 1, 1, H, W)`; false unless set.
 
     Example:
@@ -48,6 +49,7 @@ class Prior(abc.ABC):
     sigma_min: float
     sigma_max: float
     noise_maps: bool = False
+    analytic: bool = False
 
     @abc.abstractmethod
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:

@@ -27,6 +27,8 @@ from .dct import dct2, idct2
 class _DiagonalisedGaussian(Prior):
     """A Gaussian given by an orthonormal transform that makes its coefficients independent."""
 
+    analytic = True
+
     @abc.abstractmethod
     def moments(self, shape: Sequence[int], like: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean image and the variances of the coefficients, for images of this shape `(C, H, W)`."""

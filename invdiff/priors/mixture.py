@@ -36,6 +36,8 @@ class MixturePrior(Prior):
         0.6
     """
 
+    analytic = True
+
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor | float) -> None:
         if means.ndim != 4:
             raise UserError(f"MixturePrior: means: expected shape (K, C, H, W), got {tuple(means.shape)}")

@@ -4,6 +4,7 @@ if __name__ != "invdiff.solvers":  # by the link of that name at the top of the 
     raise ImportError("solvers: the folder here is a link into the package; import invdiff.solvers")
 
 from .ald import ScoreALD
+from .auto import Auto
 from .base import Solver, make_solver, parameters
 from .common.run import Run
 from .convolved import ConvolvedLikelihood
@@ -56,6 +57,7 @@ __all__ = [
     "SDA",
     "SNIPS",
     "TDS",
+    "Auto",
     "ConvolvedLikelihood",
     "DeepImagePrior",
     "DiffPIR",

@@ -124,6 +124,10 @@ class Solver(metaclass=SolverType):
         """Number of network evaluations of one row; it is compared with the count."""
         return int(getattr(self, "steps", 0))
 
+    def declared_evaluations(self, problem: Problem, prior: Prior, samples: int) -> float:
+        """Return the number of network evaluations for one of `samples` samples of a problem."""
+        return self.evaluations / self.samples_per_row
+
     @property
     def samples_per_row(self) -> int:
         """Number of samples of one row: 1, or the number of particles."""
@@ -288,7 +292,7 @@ class Solver(metaclass=SolverType):
         if missing:
             raise NotApplicable(
                 f"{name} needs {' and '.join(NEEDS[m] for m in missing)}; got {op!r} with {problem.noise!r}; "
-                f"{APPROXIMATE if 'gaussian' in missing else ''}{_alternatives(problem)}"
+                f"{APPROXIMATE if 'gaussian' in missing else ''}{alternatives(problem)}"
             )
         fits = len(prior.shape) == len(op.in_shape) and all(
             p is None or p == s for p, s in zip(prior.shape, op.in_shape, strict=True)
@@ -300,8 +304,9 @@ class Solver(metaclass=SolverType):
             )
 
 
-def _alternatives(problem: Problem) -> str:
-    able = [n for n, e in solvers.entries().items() if not e.load().unmet(problem)]
+def alternatives(problem: Problem, but: str = "") -> str:
+    """Return a clause that names the solvers which can do a problem, except one."""
+    able = [n for n, e in solvers.entries().items() if n != but and not e.load().unmet(problem)]
     return f"solvers that would do: {', '.join(able)}" if able else "no solver can do this problem"
 
 

@@ -200,7 +200,7 @@ def _contract(name: str, solver: Solver, problem: Problem, prior: Prior, seed: i
     gap = float((a.samples[-1:] - alone.samples).abs().max()) / max(prior.std, 1e-12)
     moved = not torch.equal(a.samples, other.samples)
     random = not solver.point
-    rows = solver.evaluations / solver.samples_per_row
+    rows = solver.declared_evaluations(problem, prior, n)
     return [
         Check("result", finite, f"{name}: samples {tuple(a.samples.shape)}, finite", f"expected shape {shape}, no NaN"),
         Check("same seed", torch.equal(a.samples, b.samples), f"{name}: same bits", "draw from run.randn only"),

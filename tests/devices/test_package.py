@@ -193,6 +193,7 @@ PROBLEMS: dict[str, tuple[str, Noise]] = {
 }
 FEW: dict[str, dict[str, object]] = {
     "pinv": {},
+    "auto": {"effort": "fast"},
     "dip": {"steps": 2, "width": 4, "depth": 1},
     "dcps": {"steps": 2, "langevin": 2},
     "daps": {"steps": 2, "moves": 2},

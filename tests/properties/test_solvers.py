@@ -76,7 +76,7 @@ def test_the_mode_under_a_gaussian_prior_is_the_mean(drawn: Drawn) -> None:
     assert float(((found - exact.mean) / exact.std).abs().max()) < 0.05
 
 
-OWN_SIGN = {"daps", "pnpdm", "twisted"}
+OWN_SIGN = {"daps", "pnpdm", "twisted", "auto"}
 """They draw noise like that of the measurement, which `-y` gives the other sign: other samples of the same law."""
 FEW = {
     **{name: {"particles": 4} for name in ("mcgdiff", "fps", "tds", "twisted")},
@@ -89,7 +89,7 @@ def _samples(name: str, drawn: Drawn, gain: float) -> torch.Tensor | None:
     """Return samples of the problem `c A x = c y`, or `None` where the solver cannot take it."""
     operator, y = drawn.problem.operator, gain * drawn.y
     problem = Problem(Scaled(operator, gain), Gaussian(abs(gain) * drawn.noise), y)  # type: ignore[arg-type]
-    solver: Solver = registry.solvers[name](**({} if name == "pinv" else {"steps": 12, **FEW.get(name, {})}))
+    solver: Solver = registry.solvers[name](**({} if name in ("pinv", "auto") else {"steps": 12, **FEW.get(name, {})}))
     return None if solver.unmet(problem) else solver(problem, drawn.prior, samples=4, seed=1).samples
 
 

@@ -18,9 +18,10 @@ from invdiff.solvers import Solver
 from invdiff.solvers.base import NEEDS
 
 SOLVERS = dict(registry.solvers)
-STEPS: dict[str, dict[str, int]] = {
+STEPS: dict[str, dict[str, object]] = {
     "dip": {"width": 6, "depth": 2}, "dcps": {"langevin": 2}, "daps": {"moves": 5}, "pnpdm": {"moves": 5},
     "mcgdiff": {"particles": 4}, "fps": {"particles": 4}, "tds": {"particles": 4}, "twisted": {"particles": 4},
+    "auto": {"effort": "fast"},
 }  # fmt: skip
 
 ANNEALED = ("ald", "snips", "langevin")  # walk down by small steps only, so they must be many
@@ -28,7 +29,7 @@ ANNEALED = ("ald", "snips", "langevin")  # walk down by small steps only, so the
 
 def quick(name: str, steps: int = 10) -> Solver:
     steps = max(steps, 40) if name in ANNEALED and steps > 2 else steps
-    options = {**STEPS.get(name, {}), **({} if name == "pinv" else {"steps": steps})}
+    options = {**STEPS.get(name, {}), **({} if name in ("pinv", "auto") else {"steps": steps})}
     solver: Solver = SOLVERS[name](**options)
     return solver
 
@@ -147,7 +148,8 @@ def test_divergence_says_where_and_what_to_lower_and_never_gives_nan(name: str, 
     advice = f"lower {solver.lower}=" if solver.lower else "no step size to lower: check"
     if value != 1e9:
         advice = "Broken.denoise gives NaN or infinity for finite images at sigma .*: invdiff check prior"
-    assert re.search(f"{type(solver).__name__} diverged {where} .image 0.; .*{advice}", result.message), result.message
+    who = "[A-Z][A-Za-z]+" if name == "auto" else type(solver).__name__  # one of those that it chose
+    assert re.search(f"{who} diverged {where} .image 0.; .*{advice}", result.message), result.message
 
 
 def test_a_parameter_to_lower_is_a_parameter() -> None:

@@ -78,7 +78,7 @@ def test_an_operator_without_a_gradient_is_refused_before_any_work(name: str, op
     problem = Problem(operator, Gaussian(0.1), torch.rand(1, 1, 4, 4))
     kind = type(operator).__name__
     with pytest.raises(ValueError, match=f"needs an operator whose output has a gradient in its input; got {kind}"):
-        make_solver(registry.solvers[name], {"steps": 3})(problem, prior)
+        make_solver(registry.solvers[name], {} if name == "auto" else {"steps": 3})(problem, prior)
     assert prior.calls == 0
     assert "vjp" in registry.solvers[name].unmet(problem)
 

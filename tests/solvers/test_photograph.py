@@ -92,6 +92,7 @@ MARGINS: dict[str, tuple[float, ...]] = {
     "langevin": (18.1, -5.1, -0.5),
     "fps": (19.1, 3.7, 2.2),
     "rmps": (14.2, 1.5, 0.3),
+    "auto": (17.0, 3.5, 2.0),
     "pixelwise": (15.0,),
 }
 """Decibels above `floor` for inpainting, deblurring and super-resolution: half a decibel less than was measured.

@@ -30,6 +30,7 @@ from invdiff.streams import generator
 OPTIONS: dict[str, dict[str, object]] = {
     "pinv": {},
     "dip": {"steps": 3, "width": 4, "depth": 2},
+    "auto": {"effort": "fast"},
     **{name: {"particles": 8, "steps": 8} for name in ("mcgdiff", "fps", "tds", "twisted")},
 }
 """Few steps; `{"steps": 8}` for what is not listed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...checks import number
 from ...errors import UserError
-from ...registry import is_weights, operators, priors, solvers
+from ...registry import is_weights, operators, priors, solvers, unknown
 from ...specs import parse_spec
 from ..checks import check_at_least, check_exists, check_name, check_out
 from .noises import check_noise
@@ -26,6 +26,7 @@ def check_request(request: Request) -> None:
         )
     check_noise(request.noise)
     check_at_least("--samples", request.samples, 1)
+    _check_choice(request)
     check_at_least("--seed", request.seed, 0)
     check_at_least("--threads", request.threads, 1)
     check_at_least("--batch-size", request.batch_size, 1)
@@ -33,6 +34,23 @@ def check_request(request: Request) -> None:
     _check_simulation(request)
     _check_operator(request)
     check_out(request.out, overwrite=request.overwrite)
+
+
+def _check_choice(request: Request) -> None:
+    """Raise for a goal or an effort of another solver than the default, and for a calibration without samples."""
+    for option, value, names, usual in (
+        ("--goal", request.goal, ("samples", "estimate"), "samples"),
+        ("--effort", request.effort, ("fast", "normal", "best"), "normal"),
+    ):
+        if value not in names:
+            raise UserError(f"{option}: {unknown('value', value, names)}")
+        if value != usual and request.solver is not None:
+            raise UserError(f"{option}: chooses a solver, got --solver {request.solver} too; leave one out")
+    if request.calibration is None:
+        return
+    check_exists(request.calibration)
+    if request.samples < 2 or request.goal == "estimate":
+        raise UserError("--calibration: widens the intervals of samples, got one image; take --samples 4")
 
 
 def _check_simulation(request: Request) -> None:

@@ -19,6 +19,9 @@ class Request:
     out: Path
     noise: str | None = None
     samples: int = 4
+    goal: str = "samples"
+    effort: str = "normal"
+    calibration: Path | None = None
     seed: int = 0
     simulate: bool = False
     mask: Path | None = None

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,18 @@ from ...operators import Operator
 from ...problem import Problem
 from ...reconstruction import Reconstruction
 from ..checks import RESULT
+
+
+class Ends(Protocol):
+    """Lower and upper ends of intervals, `(B, C, H, W)` each."""
+
+    @property
+    def lower(self) -> Tensor:
+        """The lower ends."""
+
+    @property
+    def upper(self) -> Tensor:
+        """The upper ends."""
 
 
 @contextmanager
@@ -67,7 +79,7 @@ def _files_of(out: Path) -> set[str]:
 
 
 def write_arrays(
-    folder: Path, problem: Problem, result: Reconstruction, truth: Tensor | None = None
+    folder: Path, problem: Problem, result: Reconstruction, truth: Tensor | None = None, ends: Ends | None = None
 ) -> dict[str, float]:
     """Write the images and `result.npz` of the first image of a batch.
 
@@ -76,6 +88,7 @@ def write_arrays(
         problem: the problem.
         result: its reconstruction.
         truth: the clean image, `(1, C, H, W)`, if it is known.
+        ends: lower and upper ends of the intervals, if there are any.
 
     Returns:
         The value of white in scaled images, by file.
@@ -96,6 +109,10 @@ def write_arrays(
     arrays = {"measurement": y, "mean": mean, "std": std, "samples": result.samples[0]}
     if truth is not None:
         arrays["clean"] = truth[0]
+    if ends is not None:
+        arrays |= {"lower": ends.lower[0], "upper": ends.upper[0]}
+        save_image(ends.lower[0], folder / "lower.png")
+        save_image(ends.upper[0], folder / "upper.png")
     np.savez(folder / "result.npz", **{k: v.detach().cpu().float().numpy() for k, v in arrays.items()})  # type: ignore[arg-type]
     return white
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...calibration import Calibration, Setting
 from ...errors import UserError
-from ...figures import Panel, comparison
+from ...figures import comparison
 from ...images import write_picture
 from ...interface import DEFAULT_SOLVER, default_prior
-from ...metrics import coverage, psnr, ssim
+from ...metrics import psnr, ssim
 from ...noise import Noise
 from ...operators import LinearOperator, Operator
 from ...operators.builders.factory import make_operator, make_operator_for_measurement
@@ -26,38 +26,20 @@ from ...priors.base import Prior
 from ...problem import Problem, simulate
 from ...reconstruction import Reconstruction
 from ...registry import operators, solvers
-from ...solvers import Solver, make_solver
+from ...solvers import Auto, Solver, make_solver
 from ...specs import Spec
 from .. import terminal
 from ..devices import select_device
+from .answer import Answer
 from .inputs import Input, read_angles, read_input
+from .intervals import LEVEL, find_interval, setting_of
 from .noises import is_approximate, make_noise, noise_record
+from .panels import panels
 from .request import Request
-from .results import environment, fields, is_picture, measurement_white, staged, std_white, write_arrays, write_json
+from .results import environment, fields, staged, write_arrays, write_json
 
 DIVERGED = 3
 _PANELS = 4  # in each of the two rows of the figure
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The result of one run.
-
-    Attributes:
-        problem: the solved problem.
-        solver: the solver.
-        result: the samples.
-        baseline: name and image of the estimate without a prior, if the operator is linear.
-        truth: the clean image, `(1, C, H, W)`, if it is known.
-        metrics: figures by estimate and name, if the truth is known.
-    """
-
-    problem: Problem
-    solver: Solver
-    result: Reconstruction
-    baseline: tuple[str, Tensor] | None = None
-    truth: Tensor | None = None
-    metrics: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
 
 
 def run(request: Request) -> int:
@@ -66,7 +48,7 @@ def run(request: Request) -> int:
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     device = select_device(request.device)
-    chosen = request.solver or Spec(DEFAULT_SOLVER)
+    chosen = request.solver or Spec(DEFAULT_SOLVER, {"goal": request.goal, "effort": request.effort})
     solver = build_solver(chosen)
     given = read_input(request)
     operator = build_operator(request, given)
@@ -74,7 +56,16 @@ def run(request: Request) -> int:
     request = dataclasses.replace(request, solver=chosen, prior=prior_name)
     prior = load_prior(prior_name)
     problem = build_problem(request, operator, given)
-    terminal.facts(describe(request, solver, problem, given, device))
+    if request.calibration is not None and solver.point:
+        raise UserError(
+            f"--calibration: widens the intervals of samples, but {chosen} gives one estimate; leave it out"
+        )
+    setting = setting_of(
+        str(request.operator), request.mask, request.noise or "", problem, prior_name, prior, solver, request.samples
+    )
+    if request.calibration is not None:
+        Calibration.load(request.calibration).check(setting)
+    terminal.facts(describe(request, solver, problem, prior, given, device))
     answer = solve(
         problem.to(device),
         solver,
@@ -83,6 +74,8 @@ def run(request: Request) -> int:
         samples=request.samples,
         seed=request.seed,
         batch_size=request.batch_size,
+        setting=setting,
+        calibration=request.calibration,
     )
     record = build_record(request, answer, given, started, device)
     write(request, answer, record)
@@ -154,7 +147,7 @@ def build_problem(request: Request, operator: Operator, given: Input) -> Problem
 
 
 def describe(
-    request: Request, solver: Solver, problem: Problem, given: Input, device: torch.device
+    request: Request, solver: Solver, problem: Problem, prior: Prior, given: Input, device: torch.device
 ) -> list[tuple[str, str]]:
     """Return a description of the run, as lines of a name and a text."""
     *_, h, w = given.image.shape
@@ -172,7 +165,7 @@ def describe(
         ("operator", operator),
         ("noise", noise),
         ("prior", str(request.prior)),
-        ("solver", str(solver)),
+        ("solver", f"auto: {solver.describe(problem, prior)}" if isinstance(solver, Auto) else str(solver)),
         ("samples", f"{request.samples}, seed {request.seed}"),
         ("device", f"{device}, {threads}"),
     ]
@@ -193,14 +186,20 @@ def solve(
     seed: int,
     truth: Tensor | None = None,
     batch_size: int | None = None,
+    setting: Setting | None = None,
+    calibration: Path | None = None,
 ) -> Answer:
     """Run the solver with a progress bar and, if the truth is known, compute its metrics."""
     result = solver(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=True)
     baseline = find_baseline(problem, quick=truth is None)
+    interval = None if setting is None else find_interval(result, setting, calibration)
     if truth is None:
-        return Answer(problem, solver, result, baseline)
+        return Answer(problem, solver, result, baseline, interval=interval)
     truth = truth.to(result.samples)
-    return Answer(problem, solver, result, baseline, truth, grade(problem, result, truth, baseline))
+    metrics = grade(problem, result, truth, baseline)
+    if interval is not None:
+        metrics["mean"]["coverage_90" if interval.level == LEVEL else "coverage"] = float(interval.coverage(truth)[0])
+    return Answer(problem, solver, result, baseline, truth, metrics, interval)
 
 
 def find_baseline(problem: Problem, *, quick: bool) -> tuple[str, Tensor] | None:
@@ -238,7 +237,7 @@ def grade(
     table["mean"] = _scores(result.mean, truth)
     table["average sample"] = _scores(samples, truth)
     if result.samples.shape[1] > 1:
-        table["mean"]["coverage_90"] = float(coverage(result.samples, truth)[0])
+        table["mean"]["coverage_90"] = float(result.coverage(truth)[0])
     return table
 
 
@@ -285,7 +284,9 @@ def build_record(
             "name": request.solver.name if request.solver else DEFAULT_SOLVER,
             "class": type(answer.solver).__name__,
             "options": fields(answer.solver),
+            "method": result.method,
         },
+        "interval": None if answer.interval is None else answer.interval.record(),
         "samples": request.samples,
         "seed": request.seed,
         "batch_size": request.batch_size,
@@ -302,37 +303,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def panels(answer: Answer) -> list[Panel]:
-    """Return the panels of one answer: the truth if known, measurement, baseline, mean, spread and the samples."""
-    result, y = answer.result, answer.problem.measurement[0]
-    out = [] if answer.truth is None else [Panel("clean", answer.truth[0])]
-    if is_picture(y):
-        white = measurement_white(y, answer.problem.operator)
-        out.append(Panel("measurement", y / white, _caption(answer, "measurement")))
-    shown = (answer.problem.measurement, result.mean)
-    if answer.baseline is not None and not any(torch.equal(answer.baseline[1], x) for x in shown):
-        name, image = answer.baseline
-        out.append(Panel(name, image[0], _caption(answer, name)))
-    if not has_spread(result):
-        return [*out, Panel("reconstruction", result.mean[0], _caption(answer, "mean"))]
-    out.append(Panel("posterior mean", result.mean[0], _caption(answer, "mean")))
-    spread = result.std[0].square().mean(0).sqrt()
-    out.append(Panel("posterior std", spread, white=std_white(spread)))
-    return out + [Panel(f"sample {s}", sample) for s, sample in enumerate(result.samples[0])]
-
-
-def has_spread(result: Reconstruction) -> bool:
-    """Return whether there are several samples that differ."""
-    return result.samples.shape[1] > 1 and bool(result.std.any())
-
-
-def _caption(answer: Answer, name: str) -> str:
-    scores = answer.metrics.get(name)
-    if not scores:
-        return ""
-    return f"PSNR {scores['psnr']:.2f} dB" + (f"   SSIM {scores['ssim']:.3f}" if "ssim" in scores else "")
-
-
 def write(request: Request, answer: Answer, record: dict[str, Any]) -> None:
     """Write all files atomically."""
     shown = panels(answer)
@@ -341,7 +311,7 @@ def write(request: Request, answer: Answer, record: dict[str, Any]) -> None:
     subtitle = f"{noise}   prior {request.prior}   {answer.result.nfe} evaluations per sample"
     figure = comparison(rows, title=f"{request.operator}  |  {request.solver}", subtitle=subtitle)
     with staged(request.out) as folder:
-        white = write_arrays(folder, answer.problem, answer.result, answer.truth)
+        white = write_arrays(folder, answer.problem, answer.result, answer.truth, answer.interval)
         write_picture(figure, folder / "comparison.png")
         write_json(folder, {**record, "white_level": white})
 
@@ -351,13 +321,17 @@ def report(request: Request, answer: Answer) -> None:
     result = answer.result
     if answer.metrics:
         terminal.scores({"": answer.metrics})
+    if answer.interval is not None:
+        terminal.line(f"Intervals: {answer.interval.statement}.")
     if result.samples.shape[1] == 1:
         terminal.line("A single sample has no spread, so std.png is black. Draw more with --samples.")
     elif not bool(result.std.any()):
         terminal.line("All samples are equal, because this solver gives one estimate; std.png is black.")
     terminal.line(f"{result.seconds:.1f} s, {result.nfe} network evaluations for each sample.")
     terminal.line(f"Figure: {request.out / 'comparison.png'}")
-    terminal.line("Also written: mean.png, std.png, sample_*.png, result.npz (arrays), result.json (record of the run)")
+    terminal.line(
+        "Also written: mean.png, std.png, lower.png, upper.png, sample_*.png, result.npz (arrays), result.json (record)"
+    )
     if result.status == "misfit":
         terminal.warning(f"{result.status}: {result.message}")
     elif result.status != "ok":

@@ -16,11 +16,7 @@ pixels outside for a new image is at most `alpha`. The second rule: this fractio
 calibrations. Both hold for every solver, prior and distribution of images, if the new image is drawn from the
 distribution of the calibration images.
 
-The bound is that of Waudby-Smith and Ramdas, which adapts to the variance of the losses: with `nu_j = min(1, sqrt(2
-log(1/delta) / (n s_{j-1}^2)))`, running means `m_j = (1/2 + sum L) / (1 + j)` and variances `s_j^2 = (1/4 + sum (L -
-m)^2) / (1 + j)`,
-
-    R^+ = the least R for which  max_j prod_{k <= j} (1 - nu_k (L_k - R)) > 1 / delta.
+The bound is that of Waudby-Smith and Ramdas (`bounds`).
 
 References:
     Distribution-Free, Risk-Controlling Prediction Sets (Bates et al., 2021), https://arxiv.org/abs/2101.02703,
@@ -37,52 +33,21 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import __version__
-from .atomic import atomic_path
-from .errors import UserError
-from .reconstruction import Reconstruction
+from ..atomic import atomic_path
+from ..errors import UserError
+from ..reconstruction import Reconstruction
+from .bounds import check_images, images_needed, upper_bound
+from .misses import Misses, half_width, misses
+from .settings import Setting
 
 FORMAT = "invdiff.calibration/1"
-FLOOR = 1e-6
-"""Least half-width, in units of the images, because no factor widens an interval of equal samples."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """The setting of a calibration: everything except the image that determines the distribution of the intervals.
-
-    Attributes:
-        operator: the operator and its options, as text.
-        noise: the noise model, as text.
-        prior: name and hash of the prior.
-        solver: the solver and its parameters, as text.
-        samples: number of samples of each image.
-        shape: shape of the images.
-        version: of invdiff.
-    """
-
-    operator: str
-    noise: str
-    prior: str
-    solver: str
-    samples: int
-    shape: tuple[int, ...]
-    version: str = __version__
-
-    def differences(self, other: Setting) -> list[str]:
-        """Return one clause for each entry that differs, with both values."""
-        return [
-            f"{f.name} {getattr(self, f.name)} against {getattr(other, f.name)}"
-            for f in dataclasses.fields(self)
-            if getattr(self, f.name) != getattr(other, f.name)
-        ]
 
 
 @dataclass(frozen=True)
@@ -135,24 +100,28 @@ class Calibration:
         Raises:
             ValueError: too few images (the message gives the least number), or numbers out of range.
         """
-        check_probabilities(level, confidence)
-        needed = images_needed(level, confidence)
-        count = sum(len(t) for t in truths)
-        if count < needed:
-            how = "on average" if confidence is None else f"with confidence {confidence:g}"
-            raise UserError(
-                f"calibration: expected at least {needed} images for level {level:g} {how}, got {count}; give more "
-                "images, or ask for less"
-            )
-        ratios, widths = [], []
-        for result, truth in zip(results, truths, strict=True):
-            half = half_width(result, level)
-            ratios += list(((truth - result.mean).abs() / half).flatten(1).double().cpu().numpy())
-            widths += half.flatten(1).mean(1, dtype=torch.float64).tolist()
-        grid = np.unique(np.concatenate([np.quantile(r, np.linspace(0, 1, 2001)) for r in ratios]))
-        losses = np.stack([1 - np.searchsorted(np.sort(r), grid, side="right") / len(r) for r in ratios])
-        found = cls.from_losses(losses, grid, level=level, confidence=confidence)
-        return dataclasses.replace(found, width=found.factor * float(np.mean(widths)), setting=setting)
+        check_images(sum(len(t) for t in truths), level, confidence)
+        parts = [misses(r, x, level) for r, x in zip(results, truths, strict=True)]
+        return cls.from_misses([m for part in parts for m in part], level=level, confidence=confidence, setting=setting)
+
+    @classmethod
+    def from_misses(
+        cls,
+        found: Sequence[Misses],
+        *,
+        level: float = 0.9,
+        confidence: float | None = 0.9,
+        setting: Setting | None = None,
+    ) -> Calibration:
+        """Return the calibration of images of which `misses` were kept; see `fit` for the arguments."""
+        check_images(len(found), level, confidence)
+        grid = np.unique(np.concatenate([m.factors for m in found]))
+        # A factor between two quantiles counts as the lower one, so that no loss is too small.
+        inside = [np.searchsorted(m.factors, grid, side="right") - 1 for m in found]
+        losses = np.stack([1 - np.maximum(k, 0) / (len(m.factors) - 1) for k, m in zip(inside, found, strict=True)])
+        made = cls.from_losses(losses, grid, level=level, confidence=confidence)
+        width = made.factor * float(np.mean([m.width for m in found]))
+        return dataclasses.replace(made, width=width, setting=setting)
 
     @classmethod
     def from_losses(
@@ -234,7 +203,7 @@ class Calibration:
         try:
             record = json.loads(file.read_text(encoding="utf-8"))
             if record.pop("format") != FORMAT:
-                raise ValueError("another format")
+                raise UserError("another format")
             setting = record.pop("setting")
             if setting is not None:
                 setting = Setting(**{**setting, "shape": tuple(setting["shape"])})
@@ -244,65 +213,8 @@ class Calibration:
             raise UserError(f"calibration: {file.name}: expected what invdiff calibrate writes: {why}") from error
 
 
-def half_width(result: Reconstruction, level: float) -> Tensor:
-    """Return the half-width of the interval of the samples, at least `FLOOR`, `(B, C, H, W)`."""
-    lower, upper = result.interval(level)
-    return ((upper - lower) / 2).clamp(min=FLOOR)
-
-
-def upper_bound(losses: NDArray[np.float64], delta: float) -> float:
-    """Return `R^+`, which exceeds the mean of the distribution of the losses with probability `1 - delta`.
-
-    Args:
-        losses: independent draws in [0, 1], `(n,)`.
-        delta: probability of failure, in (0, 1).
-    """
-    n, j = len(losses), np.arange(1, len(losses) + 1)
-    mean = (0.5 + np.cumsum(losses)) / (1 + j)
-    variance = (0.25 + np.cumsum((losses - mean) ** 2)) / (1 + j)
-    before = np.concatenate([[0.25], variance[:-1]])
-    nu = np.minimum(1.0, np.sqrt(2 * math.log(1 / delta) / (n * before)))
-
-    def rejected(risk: float) -> bool:
-        with np.errstate(divide="ignore"):
-            capital = np.cumsum(np.log(np.maximum(1 - nu * (losses - risk), 0.0)))
-        return bool(capital.max() > math.log(1 / delta))
-
-    low, high = 0.0, 1.0
-    if not rejected(high):
-        return 1.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (low, middle) if rejected(middle) else (middle, high)
-    return high
-
-
-def images_needed(level: float, confidence: float | None) -> int:
-    """Return the least number of images for which a level can be reached.
-
-    Args:
-        level: `1 - alpha`.
-        confidence: `1 - delta`, or `None` for control on average.
-
-    Example:
-        >>> images_needed(0.9, None), images_needed(0.9, 0.9)
-        (9, 25)
-    """
-    check_probabilities(level, confidence)
-    if confidence is None:
-        return math.ceil(level / (1 - level) - 1e-9)
-    n = 1
-    while upper_bound(np.zeros(n), 1 - confidence) > 1 - level:
-        n += 1
-    return n
-
-
-def check_probabilities(level: float, confidence: float | None) -> None:
-    """Raise unless level and confidence are probabilities inside (0, 1).
-
-    Raises:
-        ValueError: one of them is not.
-    """
-    for name, value in (("level", level), ("confidence", confidence)):
-        if value is not None and not 0 < value < 1:
-            raise UserError(f"calibration: {name}: expected a probability in (0, 1), got {value}; such as 0.9")
+@cache
+def embedded() -> tuple[Calibration, ...]:
+    """Return the calibrations that come with the package."""
+    folder = Path(__file__).parent / "embedded"
+    return tuple(Calibration.load(file) for file in sorted(folder.glob("*.json")))

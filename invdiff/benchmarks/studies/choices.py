@@ -1,0 +1,278 @@
+"""The table of `auto`: candidates measured on photographs, and what is best of them for each kind of problem.
+
+    python -m invdiff.benchmarks.studies choices --photos FOLDER --ct FOLDER --work DIR [--images 6] [--size 96]
+
+For each problem and candidate, the images' errors and figures are kept in DIR, so the same command continues after an
+interruption. `tuning.choosing` has the rule by which the table follows from them. Evaluations are those of one of four
+samples; an estimate that is the same for all samples is computed once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...metrics import crps
+from ...noise import Gaussian, GaussianMap, Noise, Poisson
+from ...operators import (
+    Blur,
+    Demosaic,
+    Downsample,
+    HighDynamicRange,
+    Identity,
+    Inpainting,
+    Operator,
+    Tomography,
+    box_mask,
+    gaussian_kernel,
+    motion_kernel,
+    random_mask,
+)
+from ...priors import Prior, load_prior
+from ...problem import Problem, simulate
+from ...reconstruction import Reconstruction
+from ...solvers.choice.kinds import Kind, kind_of
+from ...solvers.choice.table import Choice, solver_of
+from ...solvers.common.noise_models import solve_white, white_problems
+from ...solvers.common.progress import Progress
+from ..images import load_pictures
+from ..results.markdown import markdown_page, markdown_table, write_page
+from ..tuning.choosing import DRAWN, Cell, choose, psnr
+
+TEXT = """\
+`auto`, the default solver, runs what was measured to be best for the kind of problem, and says so in the terminal and
+in `result.json`. The kind follows from the operator and the noise. Samples come from the solver with the least
+continuous ranked probability score whose 90 % intervals hold 80 to 97 % of the true values; if none does, from the one
+that comes closest. The mean is a weighted mean of several estimates. The figures are means over the problems of a kind:
+the share of the true values in the 90 % interval around that mean, its PSNR, and that of the best single
+solver measured. Efforts are at most 15, 60 and 250 evaluations of the network for one of four samples."""
+
+PIXELWISE = ("pixelwise:steps=10", "pixelwise:steps=30", "pixelwise:steps=100")
+SDA = ("sda:steps=6", "sda:steps=23", "sda:steps=80")
+DAPS = ("daps:steps=6", "daps:steps=23", "daps:steps=80")
+RMPS = ("rmps:steps=10", "rmps:steps=40", "rmps:steps=150")
+SAMPLERS: dict[Kind, tuple[str, ...]] = {
+    Kind.DENOISING: (*PIXELWISE, "sda:steps=23"),
+    Kind.SCATTERED: (*PIXELWISE, *SDA, *DAPS[:2], "mgps:steps=23"),
+    Kind.UNEVEN: (*PIXELWISE, *SDA, *DAPS[:2], "mgps:steps=23"),
+    Kind.HOLES: (*PIXELWISE, *SDA[:2], *DAPS, "mgps:steps=23", "diffpir:steps=45"),
+    Kind.SPECTRAL: (*RMPS, "daps:steps=23", "mmps:steps=13"),
+    Kind.ORTHOGONAL: (*RMPS, *SDA[:2], *DAPS[:2]),
+    Kind.LINEAR: (*DAPS, *SDA[:2], "mmps:steps=13", "mmps:steps=23"),
+    Kind.NONLINEAR: (*DAPS, *SDA[:2], "diffpir:steps=45"),
+    Kind.LIKELIHOOD: (*DAPS, "mmps:steps=13", "mmps:steps=23", "sda:steps=23"),
+}
+"""Candidates for the samples."""
+
+ESTIMATES: dict[Kind, tuple[str, ...]] = {
+    Kind.DENOISING: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "ddrm:steps=10", "ddrm:steps=20"),
+    Kind.SCATTERED: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=20"),
+    Kind.UNEVEN: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "ddrm:steps=20"),
+    Kind.HOLES: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=20"),
+    Kind.SPECTRAL: ("pnp", "pnp:steps=24", "ddrm:steps=5", "ddrm:steps=10", "ddrm:steps=20"),
+    Kind.ORTHOGONAL: ("pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=10", "ddrm:steps=20"),
+    Kind.LINEAR: ("pnp", "pnp:steps=24", "pnp:steps=49"),
+    Kind.NONLINEAR: ("pnp", "pnp:steps=49"),
+    Kind.LIKELIHOOD: ("pnp", "pnp:steps=24", "pnp:steps=49"),
+}
+"""Candidates for the mean."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A problem on which candidates are compared.
+
+    Attributes:
+        name: of the problem.
+        operator: forward operator.
+        noise: its noise.
+        prior: name of the prior.
+        maps: whether this prior has a noise level for each pixel and the kind of problem has use for it.
+    """
+
+    name: str
+    operator: Operator
+    noise: Noise
+    prior: str
+    maps: bool | None = None
+
+
+def settings(size: int, prior: str, ct: str, maps: str) -> list[Setting]:
+    """Return the problems, for images of one size.
+
+    Args:
+        size: side of the images.
+        prior: of the photographs.
+        ct: of CT slices.
+        maps: of photographs, with a noise level for each pixel.
+    """
+    shape, slice_ = (3, size, size), (1, size, size)
+    scattered = {
+        f"random {m:g}": Inpainting(random_mask((size, size), missing=m, seed=1), channels=3) for m in (0.5, 0.7, 0.9)
+    }
+    box = Inpainting(box_mask((size, size), size=(size // 3, size // 3), corner=(size // 4, size // 3)), channels=3)
+    wide = Inpainting(box_mask((size, size), size=(size // 2, size // 2), corner=(size // 4, size // 5)), channels=3)
+    blur = Blur(shape, kernel=gaussian_kernel(2.0, 25), border="reflect")
+    rays = [180 * i / 30 for i in range(30)]
+    out = [Setting(f"denoising {s:g}", Identity(shape), Gaussian(s), prior) for s in (0.05, 0.1, 0.25)]
+    uneven = GaussianMap(torch.linspace(math.log(0.03), math.log(0.3), size).exp().expand(shape))
+    for network, has in ((prior, False), (maps, True)):
+        out.append(Setting("uneven", Identity(shape), uneven, network, has))
+        out += [Setting(name, a, Gaussian(0.025), network, has) for name, a in scattered.items()]
+        out += [Setting(name, a, Gaussian(0.025), network, has) for name, a in (("box", box), ("wide box", wide))]
+    out += [
+        Setting("x4", Downsample(shape, factor=4, kernel="bicubic"), Gaussian(0.025), prior),
+        Setting("x2", Downsample(shape, factor=2, kernel="bicubic"), Gaussian(0.025), prior),
+        Setting("blur", blur, Gaussian(0.025), prior),
+        Setting("mosaic", Demosaic(shape), Gaussian(0.025), prior),
+        Setting("x4 average", Downsample(shape, factor=4, kernel="average"), Gaussian(0.025), prior),
+        Setting("motion", Blur(shape, kernel=motion_kernel(25, seed=3), border="reflect"), Gaussian(0.025), prior),
+        Setting("sparse CT", Tomography(slice_, angles_deg=rays, pixel_size=1 / size), Gaussian(0.005), ct),
+        Setting("high dynamic range", HighDynamicRange(shape), Gaussian(0.025), prior),
+        Setting("photons", Identity(shape), Poisson(30.0), prior),
+        Setting("blurred photons", blur, Poisson(200.0), prior),
+    ]
+    return out
+
+
+def measure(setting: Setting, prior: Prior, images: Tensor, candidate: str) -> Cell | None:
+    """Run a candidate on all images; `None` if it cannot do the problem."""
+    solver, problem = solver_of(candidate), simulate(setting.operator, images, setting.noise, seed=0)
+    white = white_problems(problem, approximates=True)
+    if solver.unmet(problem if white is None else white[0].problem):
+        return None
+
+    def solve(part: Problem, bar: bool | Progress) -> Reconstruction:
+        return solver(part, prior, samples=1 if solver.point else DRAWN, seed=0)
+
+    result = solve(problem, False) if white is None else solve_white(white, solve, False)
+    errors = (result.mean.clamp(0, 1) - images).flatten(1).cpu().numpy()
+    if solver.point:
+        return Cell(errors, result.nfe / DRAWN, False, np.zeros((0, 0), np.float32), math.nan, math.nan)
+    low, high = dataclasses.replace(result, estimate=result.mean).interval(0.9)
+    widths = ((high - low) / 2).flatten(1).cpu().numpy()
+    score = float(crps(result.samples, images).mean())
+    is_sampler = candidate in SAMPLERS[kind_of(problem)]
+    return Cell(errors, float(result.nfe), is_sampler, widths, float(result.coverage(images).mean()), score)
+
+
+def cells(setting: Setting, images: Tensor, work: Path, prior: Prior, log: Any) -> dict[str, Cell]:
+    """Return the cells of a problem, those of an earlier run from their files."""
+    kind = kind_of(simulate(setting.operator, images[:1], setting.noise))
+    found: dict[str, Cell] = {}
+    for candidate in SAMPLERS[kind] + ESTIMATES[kind]:
+        if candidate.startswith("pixelwise") and setting.maps is False:
+            continue  # without a level for each pixel it adds noise to all of them
+        safe = f"{setting.name}--{setting.prior}--{candidate}".replace(" ", "_").replace("/", "_")
+        file = work / f"{safe}.npz"
+        if not file.exists():
+            cell = measure(setting, prior, images, candidate)
+            if cell is None:
+                continue
+            np.savez(file.with_suffix(".part.npz"), **dataclasses.asdict(cell))
+            file.with_suffix(".part.npz").replace(file)
+        with np.load(file) as stored:
+            values = {f.name: stored[f.name] for f in dataclasses.fields(Cell)}
+        found[candidate] = Cell(
+            values["errors"], float(values["cost"]), bool(values["sampler"]), values["widths"],
+            float(values["covered"]), float(values["crps"]),
+        )  # fmt: skip
+        cell = found[candidate]
+        print(
+            f"{setting.name:20} {setting.prior:10} {candidate:20} {psnr(cell.errors):6.2f} dB  {cell.covered:.3f}  "
+            f"{cell.crps:.5f}",
+            file=log,
+            flush=True,
+        )
+    return found
+
+
+def spaced(source: str, count: int, size: int, channels: int, prior: Prior) -> Tensor:
+    """Return evenly spaced images of a folder, `(count, channels, size, size)`."""
+    every = load_pictures(source, None, size=size, channels=channels, prior=prior)
+    picks = np.linspace(0, len(every) - 1, count).round().astype(int)
+    return torch.stack([every[i].pixels for i in picks])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure what is missing, and write the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m invdiff.benchmarks.studies choices", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument("--photos", type=str, required=True, help="folder of photographs")
+    parser.add_argument("--ct", type=str, required=True, help="folder of CT slices")
+    parser.add_argument("--work", type=Path, required=True, help="folder of what was measured; continued")
+    parser.add_argument("--images", type=int, default=6)
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--prior", default="photo")
+    parser.add_argument("--prior-ct", default="ct")
+    parser.add_argument("--prior-maps", default="photo-maps")
+    parser.add_argument("--only", help="problems whose name holds this text are measured, and no table is written")
+    parser.add_argument("--page", type=Path, default=Path("docs/auto.md"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "solvers" / "choice" / "choices.json")
+    given = parser.parse_args(argv)
+    given.work.mkdir(parents=True, exist_ok=True)
+    warnings.filterwarnings("ignore", category=UserWarning)
+    priors = {n: load_prior(n) for n in {given.prior, given.prior_ct, given.prior_maps}}
+    photos = spaced(given.photos, given.images, given.size, 3, priors[given.prior])
+    slices = spaced(given.ct, given.images, given.size, 1, priors[given.prior_ct])
+    groups: dict[tuple[Kind, bool | None], list[dict[str, Cell]]] = {}
+    for setting in settings(given.size, given.prior, given.prior_ct, given.prior_maps):
+        if given.only and given.only not in setting.name:
+            continue
+        images = photos if setting.operator.in_shape[0] == 3 else slices
+        kind = kind_of(simulate(setting.operator, images[:1], setting.noise))
+        found = cells(setting, images, given.work, priors[setting.prior], sys.stdout)
+        groups.setdefault((kind, setting.maps), []).append(found)
+    if given.only:
+        return
+    record = {
+        "command": "python -m invdiff.benchmarks.studies choices",
+        "images": given.images,
+        "size": given.size,
+        "priors": {n: getattr(p, "digest", "") for n, p in priors.items()},
+        "choices": choose(groups),
+    }
+    given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_page(given.page, page(record))
+
+
+def page(record: Mapping[str, Any]) -> str:
+    """Return the page on the table."""
+    rows = [
+        [
+            "kind of problem",
+            "effort",
+            "samples",
+            "mean",
+            "estimate alone",
+            "in 90 % interval",
+            "PSNR dB",
+            "best single solver",
+        ]
+    ]
+    for row in record["choices"]:
+        choice = Choice(**{k: v for k, v in row.items() if k not in ("kind", "effort")})
+        network = {True: ", prior with noise maps", False: ", prior without noise maps", None: ""}[choice.maps]
+        mean = choice.method("samples").partition(", mean ")[2] or "of the samples"
+        figures = choice.measured
+        rows.append(
+            [
+                row["kind"] + network, row["effort"], f"`{choice.sampler}`", mean, choice.method("estimate"),
+                f"{figures['coverage']:.2f} (least {figures['least_coverage']:.2f})",
+                f"{figures['psnr']:.2f}", f"{figures['psnr_best_single']:.2f}",
+            ]
+        )  # fmt: skip
+    facts = f"{record['images']} images of {record['size']} x {record['size']} pixels for each problem."
+    return markdown_page("What `auto` takes", TEXT, facts, markdown_table(rows))

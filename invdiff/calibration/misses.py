@@ -1,0 +1,50 @@
+"""How far the truth lies from the centres of the intervals, in units of their half-widths: what a calibration keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..reconstruction import Reconstruction
+
+QUANTILES = 2001
+FLOOR = 1e-6
+"""Least half-width, in units of the images, because no factor widens an interval of equal samples."""
+
+
+@dataclass(frozen=True)
+class Misses:
+    """How far the truth of one image lies from the centres of its intervals.
+
+    Attributes:
+        factors: quantiles, equally spaced from 0 to 1, of `|x_i - centre_i| / h_i` over the pixels, ascending.
+        width: mean of the half-widths `h_i`.
+    """
+
+    factors: NDArray[np.float64]
+    width: float
+
+
+def misses(result: Reconstruction, truth: Tensor, level: float) -> list[Misses]:
+    """Return what a calibration keeps of each image.
+
+    Args:
+        result: of the images, with two samples or more.
+        truth: clean images, `(B, C, H, W)`.
+        level: fraction of the pixels to be inside.
+    """
+    half = half_width(result, level)
+    ratios = ((truth.to(half) - result.mean).abs() / half).flatten(1).double().cpu().numpy()
+    widths = half.flatten(1).mean(1, dtype=torch.float64).tolist()
+    shares = np.linspace(0, 1, QUANTILES)
+    return [Misses(np.quantile(r, shares, method="higher"), width) for r, width in zip(ratios, widths, strict=True)]
+
+
+def half_width(result: Reconstruction, level: float) -> Tensor:
+    """Return the half-width of the interval of the samples, at least `FLOOR`, `(B, C, H, W)`."""
+    lower, upper = result.interval(level)
+    return ((upper - lower) / 2).clamp(min=FLOOR)

@@ -1,0 +1,182 @@
+"""`invdiff calibrate`: clean images are corrupted, reconstructed, and compared with their intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..calibration import Calibration, Misses, Setting, misses
+from ..calibration.bounds import check_images, check_probabilities
+from ..checks import integer
+from ..errors import UserError
+from ..images import load_image, load_mask
+from ..interface import DEFAULT_SOLVER, default_prior
+from ..operators.builders.factory import make_operator
+from ..priors import load_prior
+from ..problem import simulate
+from ..registry import operators, solvers
+from ..specs import Spec
+from . import terminal
+from .checks import check_at_least, check_exists, check_name, check_writable
+from .devices import select_device
+from .reconstruction.intervals import setting_of
+from .reconstruction.noises import check_noise, make_noise
+from .reconstruction.run import DIVERGED, build_solver
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".npy", ".npz"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """The options of `invdiff calibrate`; see its help."""
+
+    images: Path
+    operator: Spec
+    noise: str
+    out: Path
+    level: float
+    confidence: float | None
+    size: int
+    count: int | None
+    gray: bool
+    mask: Path | None
+    solver: Spec | None
+    prior: str | None
+    samples: int
+    seed: int
+    device: str
+    threads: int | None
+    overwrite: bool
+
+
+def check_order(order: Order) -> None:
+    """Raise a ValueError or OSError for invalid options, before any work."""
+    check_probabilities(order.level, order.confidence)
+    check_name(operators, order.operator.name)
+    if order.solver is not None:
+        check_name(solvers, order.solver.name)
+    if order.noise == "auto":
+        raise UserError("--noise auto: estimates the noise of a measurement; clean images need a number")
+    check_noise(order.noise)
+    if order.mask is not None:
+        if not operators.facts(order.operator.name).takes_mask:
+            raise UserError(f"--mask: goes with --operator inpainting, got --operator {order.operator.name}")
+        check_exists(order.mask)
+    check_at_least("--samples", order.samples, 2)
+    check_at_least("--seed", order.seed, 0)
+    check_at_least("--threads", order.threads, 1)
+    check_at_least("--count", order.count, 1)
+    integer("--size", order.size, 8)
+    check_images(len(_files(order)), order.level, order.confidence)
+    if order.out.exists() and not order.overwrite:
+        raise FileExistsError(f"--out: {str(order.out)!r} is there already; add --overwrite, or choose another name")
+    if not order.out.parent.is_dir():
+        raise FileNotFoundError(f"--out: no folder {str(order.out.parent)!r}; make it first")
+    check_writable(order.out.parent)
+
+
+def run(order: Order) -> int:
+    """Calibrate, and return the exit code: 0, or 3 if the solver diverged on an image."""
+    if order.threads is not None:
+        torch.set_num_threads(order.threads)
+    device = select_device(order.device)
+    solver = build_solver(order.solver or Spec(DEFAULT_SOLVER))
+    if solver.point:
+        raise UserError(f"--solver: expected one that gives samples, got {order.solver}; its estimates have no spread")
+    shape = (1 if order.gray else 3, order.size, order.size)
+    prior_name = order.prior or default_prior(shape)
+    prior = load_prior(prior_name).to(device)
+    known = None if order.mask is None else load_mask(order.mask)
+    partial = order.out.with_name(order.out.name + ".partial")
+    kept: dict[str, Misses] | None = None
+    setting: Setting | None = None
+    files = _files(order)
+    for number, (file, image) in enumerate(_images(files, order)):
+        operator = make_operator(
+            order.operator.name, shape, dict(order.operator.options), mask=known, seed=order.seed + number
+        )
+        noise = make_noise(order.noise, image, None)
+        problem = simulate(operator, image, noise, order.seed + number).to(device)
+        if setting is None or kept is None:
+            setting = setting_of(
+                str(order.operator), order.mask, order.noise, problem, prior_name, prior, solver, order.samples
+            )
+            kept = _resumed(partial, setting, order)
+            if kept:
+                terminal.facts([("resumed", f"{len(kept)} images of an earlier run")])
+        if file.name in kept:
+            continue
+        result = solver(problem, prior, samples=order.samples, seed=order.seed + number)
+        if result.status == "diverged":
+            terminal.error(f"{file.name}: {result.message}; nothing was written")
+            return DIVERGED
+        kept[file.name] = misses(result, image.to(device), order.level)[0]
+        _keep(partial, file.name, kept[file.name])
+        terminal.facts([(f"{number + 1}/{len(files)}", f"{file.name}  {result.seconds:.1f} s")])
+    assert kept is not None and setting is not None
+    found = [kept[f.name] for f in files]
+    made = Calibration.from_misses(found, level=order.level, confidence=order.confidence, setting=setting)
+    made.save(order.out)
+    partial.unlink(missing_ok=True)
+    before = float(np.mean([(m.factors <= 1).mean() for m in found]))
+    terminal.line(f"Uncalibrated {order.level:g} intervals hold {100 * before:.1f} % of the pixels of these images.")
+    terminal.line(f"Factor {made.factor:.3f}: {100 * made.covered:.1f} %, mean half-width {made.width:.4f}.")
+    terminal.line(f"Guarantee: {made.statement}.")
+    terminal.line(f"Use it: invdiff reconstruct ... --calibration {order.out}")
+    return 0
+
+
+def _files(order: Order) -> list[Path]:
+    """Return the image files, evenly spaced if a count is given."""
+    if not order.images.is_dir():
+        raise NotADirectoryError(f"--images: expected a folder of images, got {str(order.images)!r}")
+    files = sorted(f for f in order.images.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+    if order.count is None:
+        return files
+    if order.count > len(files):
+        raise UserError(f"--count: expected at most {len(files)}, the images in {order.images}, got {order.count}")
+    return [files[i] for i in np.linspace(0, len(files) - 1, order.count).round().astype(int)]
+
+
+def _images(files: list[Path], order: Order) -> Iterator[tuple[Path, Tensor]]:
+    """Yield each file with the square in the middle of its image, `(1, C, size, size)`."""
+    for file in files:
+        image = load_image(file, mode="gray" if order.gray else "rgb").float()
+        h, w = image.shape[-2:]
+        if min(h, w) < order.size:
+            raise UserError(
+                f"{file}: expected at least {order.size} x {order.size} pixels, got {w} x {h}; choose a smaller "
+                "--size, or remove it"
+            )
+        top, left = (h - order.size) // 2, (w - order.size) // 2
+        yield file, image[..., top : top + order.size, left : left + order.size]
+
+
+def _resumed(partial: Path, setting: Setting, order: Order) -> dict[str, Misses]:
+    """Return what an interrupted run of the same setting has kept; begin a new file otherwise."""
+    head = json.dumps({**dataclasses.asdict(setting), "level": order.level, "seed": order.seed})
+    lines = partial.read_text(encoding="utf-8").splitlines() if partial.is_file() else []
+    if not lines or lines[0] != head:
+        partial.write_text(head + "\n", encoding="utf-8")
+        return {}
+    found: dict[str, Misses] = {}
+    for text in lines[1:]:
+        try:
+            row = json.loads(text)
+        except ValueError:  # the line that was being written at the interruption
+            continue
+        found[row["name"]] = Misses(np.array(row["factors"]), row["width"])
+    return found
+
+
+def _keep(partial: Path, name: str, miss: Misses) -> None:
+    row = {"name": name, "factors": miss.factors.tolist(), "width": miss.width}
+    with partial.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")

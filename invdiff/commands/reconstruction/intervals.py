@@ -1,0 +1,103 @@
+"""The intervals of a reconstruction: calibrated, if a calibration holds for its setting."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ...calibration import Calibration, Setting, describe_setting, embedded
+from ...priors.base import Prior
+from ...problem import Problem
+from ...reconstruction import Reconstruction
+from ...solvers import Solver
+
+LEVEL = 0.9
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Lower and upper ends, and what is known of them.
+
+    Attributes:
+        lower: `(B, C, H, W)`.
+        upper: `(B, C, H, W)`.
+        level: fraction of the pixels that should lie inside.
+        statement: what is guaranteed, or that nothing is.
+        calibration: the calibration; `None` for the solver's own intervals.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    level: float
+    statement: str
+    calibration: Calibration | None = None
+
+    @property
+    def half_width(self) -> Tensor:
+        """Half the distance of the ends, `(B, C, H, W)`."""
+        return (self.upper - self.lower) / 2
+
+    def coverage(self, truth: Tensor) -> Tensor:
+        """Return the fraction of pixels whose true value lies inside, `(B,)`."""
+        return ((truth >= self.lower) & (truth <= self.upper)).flatten(1).double().mean(1)
+
+    def record(self) -> dict[str, Any]:
+        """Return the entry of `result.json`."""
+        return {
+            "level": self.level,
+            "calibrated": self.calibration is not None,
+            "factor": 1.0 if self.calibration is None else self.calibration.factor,
+            "mean_half_width": float(self.half_width.mean()),
+            "statement": self.statement,
+        }
+
+
+def setting_of(
+    operator: str, mask: Path | None, noise: str, problem: Problem, prior_name: str, prior: Prior, solver: Solver,
+    samples: int,
+) -> Setting:  # fmt: skip
+    """Return what a calibration must have in common with a reconstruction; see `describe_setting`.
+
+    Args:
+        operator: as `NAME:key=value,...`.
+        mask: file of a mask, whose content is part of the setting.
+        noise: as on the command line.
+        problem: the problem.
+        prior_name: name of the prior.
+        prior: the prior.
+        solver: the solver.
+        samples: number of samples.
+    """
+    if mask is not None:
+        digest = hashlib.sha256(mask.read_bytes()).hexdigest()[:12]
+        operator += f"{',' if ':' in operator else ':'}mask={digest}"
+    return describe_setting(operator, noise, problem, prior_name, prior, solver, samples)
+
+
+def find_interval(result: Reconstruction, setting: Setting, file: Path | None) -> Interval | None:
+    """Return the interval of a result; `None` for a single sample or estimate.
+
+    Args:
+        result: with samples.
+        setting: of the result.
+        file: a calibration; by default an embedded one, if one holds.
+
+    Raises:
+        ValueError: the calibration in the file does not hold for the setting.
+    """
+    if result.samples.shape[1] < 2 or not bool(result.std.any()):
+        return None
+    if file is not None:
+        found: Calibration | None = Calibration.load(file)
+        assert found is not None
+        found.check(setting)
+    else:
+        found = next((c for c in embedded() if c.setting is not None and not c.setting.differences(setting)), None)
+    if found is None:
+        statement = "not calibrated: the solver's own intervals, without a guarantee (see invdiff calibrate)"
+        return Interval(*result.interval(LEVEL), LEVEL, statement)
+    return Interval(*found.interval(result), found.level, found.statement, found)

@@ -1,0 +1,1 @@
+"""The choice of solvers for a problem, by a measured table: `choices.json`, which a study writes."""

@@ -1,0 +1,179 @@
+"""`invdiff calibrate`, and the intervals of `invdiff reconstruct` that use it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from invdiff import Reconstruction
+from invdiff.calibration import Misses, misses
+from invdiff.cli import main
+from invdiff.images import load_image, save_image
+from invdiff.priors import photograph_gaussian
+from invdiff.streams import generator
+
+SOLVER = ["--prior", "gaussian", "--solver", "mmps:steps=4", "--samples", "3"]
+TASK = ["--operator", "identity", "--noise", "0.1"]
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of 30 draws of the prior, of 16 x 16."""
+    folder = tmp_path_factory.mktemp("clean")
+    for i in range(30):
+        save_image(photograph_gaussian().sample(1, (3, 16, 16), generator(i))[0], folder / f"{i:02d}.png")
+    return folder
+
+
+def order(clean: Path, out: Path, *more: str) -> list[str]:
+    return ["calibrate", "--images", str(clean), *TASK, *SOLVER, "--size", "16", "--out", str(out), *more]
+
+
+@pytest.fixture(scope="module")
+def calibration(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("calibrated") / "identity.json"
+    assert main(order(clean, out)) == 0
+    return out
+
+
+def test_the_intervals_are_widened_and_hold_the_truth(
+    clean: Path, calibration: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["reconstruct", str(clean / "03.png"), "--simulate", *TASK, *SOLVER, "--seed", "9"]
+    assert main([*command, "--out", str(tmp_path / "own")]) == 0
+    assert "not calibrated" in capsys.readouterr().out
+    assert main([*command, "--out", str(tmp_path / "wide"), "--calibration", str(calibration)]) == 0
+    assert "with confidence 0.9, at least 90 % of the pixels of a new image lie inside" in capsys.readouterr().out
+    own, wide = (json.loads((tmp_path / n / "result.json").read_text())["interval"] for n in ("own", "wide"))
+    factor = json.loads(calibration.read_text())["factor"]
+    assert (own["calibrated"], wide["calibrated"]) == (False, True)
+    assert wide["factor"] == factor and wide["mean_half_width"] == pytest.approx(factor * own["mean_half_width"])
+    with np.load(tmp_path / "wide" / "result.npz") as arrays:
+        inside = (arrays["clean"] >= arrays["lower"]) & (arrays["clean"] <= arrays["upper"])
+        np.testing.assert_allclose((arrays["lower"] + arrays["upper"]) / 2, arrays["mean"], atol=1e-6)
+        lower = np.clip(arrays["lower"], 0, 1)
+    assert inside.mean() > 0.8
+    assert (
+        json.loads((tmp_path / "wide" / "result.json").read_text())["metrics"]["mean"]["coverage_90"] == inside.mean()
+    )
+    shown = load_image(tmp_path / "wide" / "lower.png")[0].numpy()
+    assert np.abs(shown - lower).max() < 1 / 255
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (["--noise", "0.15"], "noise gaussian:std=0.1 against gaussian:std=0.15"),
+        (["--operator", "blur:sigma=1"], "operator identity against blur:sigma=1"),
+        (["--samples", "4"], "samples 3 against 4"),
+        (["--solver", "mmps:steps=5"], "solver mmps"),
+        (["--prior", "photo"], "prior gaussian"),
+    ],
+)
+def test_another_setting_is_refused_before_any_work(
+    clean: Path, calibration: Path, tmp_path: Path, change: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["reconstruct", str(clean / "03.png"), "--simulate", *TASK, *SOLVER, *change]
+    assert main([*command, "--out", str(tmp_path / "out"), "--calibration", str(calibration)]) == 2
+    assert why in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_noise_of_nearly_the_same_level_is_taken(clean: Path, calibration: Path, tmp_path: Path) -> None:
+    command = ["reconstruct", str(clean / "03.png"), "--simulate", *TASK, *SOLVER, "--noise", "0.105"]
+    assert main([*command, "--out", str(tmp_path / "out"), "--calibration", str(calibration)]) == 0
+
+
+def test_an_interrupted_calibration_is_continued(
+    clean: Path, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, count, real = tmp_path / "again.json", 0, misses
+
+    def interrupted(result: Reconstruction, truth: Tensor, level: float) -> list[Misses]:
+        nonlocal count
+        count += 1
+        if count == 12:
+            raise KeyboardInterrupt
+        return real(result, truth, level)
+
+    monkeypatch.setattr("invdiff.commands.calibration.misses", interrupted)
+    assert main(order(clean, out)) == 130
+    assert not out.exists()
+    capsys.readouterr()
+    assert main(order(clean, out)) == 0
+    assert "11 images of an earlier run" in capsys.readouterr().err and count == 12 + 19
+    assert json.loads(out.read_text()) == json.loads(calibration.read_text())
+    assert not out.with_name("again.json.partial").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--level", "1.2"], "level: expected a probability in (0, 1), got 1.2"),
+        (["--count", "9"], "expected at least 25 images for level 0.9 with confidence 0.9, got 9"),
+        (["--level", "0.99"], "images for level 0.99 with confidence 0.9, got 30"),
+        (["--count", "31"], "--count: expected at most 30"),
+        (["--size", "17"], "expected at least 17 x 17 pixels, got 16 x 16"),
+        (["--solver", "pnp"], "expected one that gives samples"),
+        (["--noise", "auto"], "clean images need a number"),
+        (["--samples", "1"], "--samples"),
+        (["--operator", "blurr"], "did you mean 'blur'"),
+    ],
+)
+def test_bad_input_is_one_line(
+    clean: Path, tmp_path: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "c.json"
+    assert main(order(clean, out, *more)) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert message in error[-1] and len([line for line in error if "error" in line]) == 1
+    assert not out.exists()
+
+
+def test_an_existing_file_is_kept(clean: Path, calibration: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = calibration.read_text()
+    assert main(order(clean, calibration)) == 2
+    assert "--overwrite" in capsys.readouterr().err and calibration.read_text() == before
+
+
+def test_one_image_has_no_interval(
+    clean: Path, calibration: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = [
+        "reconstruct",
+        str(clean / "03.png"),
+        "--simulate",
+        *TASK,
+        "--prior",
+        "gaussian",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    assert main([*base, "--calibration", str(calibration), "--samples", "1"]) == 2
+    assert main([*base, "--calibration", str(calibration), "--goal", "estimate"]) == 2
+    assert "widens the intervals of samples" in capsys.readouterr().err
+    assert main([*base, "--goal", "estimate"]) == 0
+    record = json.loads((tmp_path / "o" / "result.json").read_text())
+    assert record["interval"] is None and record["solver"]["name"] == "auto"
+    assert torch.equal(*(load_image(tmp_path / "o" / f"{n}.png") for n in ("mean", "sample_0")))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--goal", "mean"], "--goal: unknown value 'mean'"),
+        (["--effort", "bset"], "--effort: unknown value 'bset'; did you mean 'best'?"),
+        (["--effort", "best", "--solver", "dps"], "--effort: chooses a solver, got --solver dps too"),
+        (["--goal", "estimate", "--solver", "dps"], "--goal: chooses a solver, got --solver dps too"),
+    ],
+)
+def test_goal_and_effort_go_with_the_default_solver(
+    clean: Path, tmp_path: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reconstruct", str(clean / "03.png"), *TASK, "--out", str(tmp_path / "o"), *more]) == 2
+    assert message in capsys.readouterr().err
