@@ -20,10 +20,11 @@ from ..images import load_image, load_mask
 from ..interface import DEFAULT_SOLVER, default_prior
 from ..operators.builders.factory import make_operator
 from ..priors import load_prior
-from ..problem import simulate
+from ..problem import Problem, simulate
 from ..registry import operators, solvers
 from ..specs import Spec
 from . import terminal
+from .bench import INTERRUPTED
 from .checks import check_at_least, check_exists, check_name, check_writable
 from .devices import select_device
 from .reconstruction.intervals import setting_of
@@ -93,34 +94,33 @@ def run(order: Order) -> int:
     shape = (1 if order.gray else 3, order.size, order.size)
     prior_name = order.prior or default_prior(shape)
     prior = load_prior(prior_name).to(device)
-    known = None if order.mask is None else load_mask(order.mask)
     partial = order.out.with_name(order.out.name + ".partial")
-    kept: dict[str, Misses] | None = None
-    setting: Setting | None = None
+    kept: dict[str, Misses] = {}
     files = _files(order)
-    for number, (file, image) in enumerate(_images(files, order)):
-        operator = make_operator(
-            order.operator.name, shape, dict(order.operator.options), mask=known, seed=order.seed + number
-        )
-        noise = make_noise(order.noise, image, None)
-        problem = simulate(operator, image, noise, order.seed + number).to(device)
-        if setting is None or kept is None:
-            setting = setting_of(
-                str(order.operator), order.mask, order.noise, problem, prior_name, prior, solver, order.samples
-            )
-            kept = _resumed(partial, setting, order)
-            if kept:
-                terminal.facts([("resumed", f"{len(kept)} images of an earlier run")])
-        if file.name in kept:
-            continue
-        result = solver(problem, prior, samples=order.samples, seed=order.seed + number)
-        if result.status == "diverged":
-            terminal.error(f"{file.name}: {result.message}; nothing was written")
-            return DIVERGED
-        kept[file.name] = misses(result, image.to(device), order.level)[0]
-        _keep(partial, file.name, kept[file.name])
-        terminal.facts([(f"{number + 1}/{len(files)}", f"{file.name}  {result.seconds:.1f} s")])
-    assert kept is not None and setting is not None
+    setting: Setting | None = None
+    try:
+        for number, (file, image) in enumerate(_images(files, order)):
+            problem = _posed(order, image, number).to(device)
+            if setting is None:
+                setting = setting_of(
+                    str(order.operator), order.mask, order.noise, problem, prior_name, prior, solver, order.samples
+                )
+                kept = _resumed(partial, setting, order)
+                if kept:
+                    terminal.facts([("resumed", f"{len(kept)} images of an earlier run")])
+            if file.name in kept:
+                continue
+            result = solver(problem, prior, samples=order.samples, seed=order.seed + number)
+            if result.status == "diverged":
+                terminal.error(f"{file.name}: {result.message}; no calibration was written")
+                return DIVERGED
+            kept[file.name] = misses(result, image.to(device), order.level)[0]
+            _keep(partial, file.name, kept[file.name])
+            terminal.facts([(f"{number + 1}/{len(files)}", f"{file.name}  {result.seconds:.1f} s")])
+    except KeyboardInterrupt:
+        terminal.error(f"interrupted: {len(kept)} of {len(files)} images are in {partial}; the same command goes on")
+        raise SystemExit(INTERRUPTED) from None
+    assert setting is not None
     found = [kept[f.name] for f in files]
     made = Calibration.from_misses(found, level=order.level, confidence=order.confidence, setting=setting)
     made.save(order.out)
@@ -131,6 +131,14 @@ def run(order: Order) -> int:
     terminal.line(f"Guarantee: {made.statement}.")
     terminal.line(f"Use it: invdiff reconstruct ... --calibration {order.out}")
     return 0
+
+
+def _posed(order: Order, image: Tensor, number: int) -> Problem:
+    """Return the problem of an image; random parts of operator and noise have a seed of their own."""
+    known = None if order.mask is None else load_mask(order.mask)
+    seed, shape = order.seed + number, tuple(image.shape[1:])
+    operator = make_operator(order.operator.name, shape, dict(order.operator.options), mask=known, seed=seed)
+    return simulate(operator, image, make_noise(order.noise, image, None), seed)
 
 
 def _files(order: Order) -> list[Path]:
