@@ -158,7 +158,7 @@ def gaussian_mean(
     assert isinstance(operator, LinearOperator) and isinstance(problem.noise, Gaussian)
     mean, v = prior.moments(operator.in_shape, y)
     m = mean.expand(len(problem), *operator.in_shape)
-    size = operator.spectral_norm or 1.0
+    size = problem.gain or 1.0
     root, precision = v.sqrt(), 1 / max(problem.noise.std, 1e-3 * prior.std * size) ** 2
     inverse_diagonal = 1 / (1 + precision * size**2 * v)
     seen = 1 if operator.observed is None else operator.observed.to(y)

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from .errors import UserError, UserTypeError
 from .noise import Gaussian, Independent, Noise, StackedNoise
-from .operators.base import Operator
+from .operators.base import LinearOperator, Operator
 from .operators.composed.stack import NonlinearStack, Stack
+from .operators.numerics.norms import derivative_norm, largest_singular_value
 from .streams import generator
 
 
@@ -89,6 +90,21 @@ class Problem:
         """Number of observed entries of one measurement."""
         observed, shape = self.operator.observed, self.operator.out_shape
         return math.prod(shape) if observed is None else int(observed.expand(shape).sum())
+
+    @cached_property
+    def gain(self) -> float:
+        """The operator's largest singular value; that of its derivative at a gray image if it is not linear.
+
+        It is `operator.spectral_norm`, in double precision; in the type and on the device of the measurement for a
+        function that takes no other images.
+        """
+        op, y = self.operator, self.measurement
+        try:
+            return op.spectral_norm
+        except RuntimeError:  # of torch, for a type or a device; any other one comes again below
+            if isinstance(op, LinearOperator):
+                return largest_singular_value(op.normal, tuple(op.in_shape), dtype=y.dtype, device=y.device).value
+            return derivative_norm(op.forward, tuple(op.in_shape), y)
 
     def residual(self, x: Tensor) -> Tensor:
         """Return `y - A(x)`, zero where nothing was observed, `(B, *out_shape)`."""

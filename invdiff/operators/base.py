@@ -120,7 +120,8 @@ class Operator(abc.ABC):
     @cached_property
     def spectral_norm(self) -> float:
         """The largest singular value of the derivative at a gray image, see `numerics.norms.derivative_norm`."""
-        return derivative_norm(self.forward, tuple(self.in_shape), device_of(self) or "cpu")
+        like = torch.zeros((), dtype=torch.float64, device=device_of(self) or torch.device("cpu"))
+        return derivative_norm(self.forward, tuple(self.in_shape), like)
 
     @property
     def observed(self) -> Tensor | None:

@@ -22,7 +22,7 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import langevin_step, tweedie_score
-from .common.guidance import back_projected_residual, gain
+from .common.guidance import back_projected_residual
 from .common.levels import annealed_levels
 from .common.run import Run
 from .common.search import Range, Ranges
@@ -86,7 +86,7 @@ class ScoreALD(IterativeSolver):
         """Take the Langevin steps at level `i`."""
         sigma, problem = run.levels[i], run.problem
         assert isinstance(problem.noise, Gaussian)
-        norm = gain(problem.operator)
+        norm = problem.gain
         variance = problem.noise.std**2 + (self.gamma * max(norm, 1e-12) * sigma) ** 2
         eta = self.rate / (1 / sigma**2 + norm**2 / variance)
         for _ in range(self.inner):

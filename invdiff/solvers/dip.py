@@ -23,7 +23,6 @@ from ..checks import check_count, check_number
 from ..problem import Problem
 from .base import Solver
 from .common.adam import Moments, adam_step
-from .common.guidance import gain
 from .common.hourglass import Hourglass
 from .common.run import Run
 from .common.search import Range, Ranges
@@ -130,21 +129,19 @@ class DeepImagePrior(Solver):
 
     def step(self, run: Run, x: Fit, i: int) -> Fit:
         """Take one iteration of every fit that has not stopped, row by row, so no row depends on another."""
-        net, rows = self._network(run), []
+        net, scale, rows = self._network(run), run.problem.gain or 1.0, []
         noise = self.jitter * run.randn(x.z)
         for k in range(run.rows):
             row = Fit(*(value[k : k + 1] for value in x))
             done = float(row.since) >= self.patience
-            rows.append(row if done else self._iterate(run.problem[k], net, row, noise[k : k + 1], i))
+            rows.append(row if done else self._iterate(run.problem[k], scale, net, row, noise[k : k + 1], i))
         return Fit(*(torch.cat(parts) for parts in zip(*rows, strict=True))) if rows else x
 
-    def _iterate(self, problem: Problem, net: Hourglass, row: Fit, noise: Tensor, i: int) -> Fit:
+    def _iterate(self, problem: Problem, scale: float, net: Hourglass, row: Fit, noise: Tensor, i: int) -> Fit:
         with torch.enable_grad():
             leaf = row.theta.detach().requires_grad_()
             image = net(leaf[0], row.z + noise)
-            loss = (
-                problem.residual(image).square().mean() / (gain(problem.operator) or 1.0) ** 2
-            )  # Adam's eps has units
+            loss = problem.residual(image).square().mean() / scale**2  # in units of the image, as Adam's eps has units
             (gradient,) = torch.autograd.grad(loss, leaf)
         theta, moments = adam_step(row.theta, gradient, Moments(row.first, row.second), i + 1, self.rate)
         image = image.detach()

@@ -40,7 +40,7 @@ from ..checks import check_number, integer
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step
-from .common.guidance import data_gradient, gain, image_scale, tweedie_vjp
+from .common.guidance import data_gradient, image_scale, tweedie_vjp
 from .common.levels import ddpm_levels
 from .common.noise_models import noise_level
 from .common.run import Run
@@ -117,7 +117,7 @@ class DPS(IterativeSolver):
         moved = ddim_step(x, x0, sigma, sigma_next, self.eta, run.randn(x))
         inverse_alphas = math.sqrt((1 + (sigma / r) ** 2) * (1 + (sigma_next / r) ** 2))
         zeta = self.scale * math.sqrt(x[0].numel() / PUBLISHED_SIZE) * PUBLISHED_STEPS / self.steps
-        size = (gain(run.problem.operator) if self.normalized else 1.0) or 1.0
+        size = (run.problem.gain if self.normalized else 1.0) or 1.0
         noise = self.damping * noise_level(run.problem) / sigma
         length = _over(norm, squared(ascent) + noise**2).clamp(max=zeta * r * inverse_alphas / size)
         return torch.add(moved, ascent * image_scale(length, ascent))

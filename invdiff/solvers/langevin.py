@@ -29,7 +29,7 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
 from ..transitions import langevin_step, tweedie_score
-from .common.guidance import back_projected_residual, gain, image_scale, sharpened_residual
+from .common.guidance import back_projected_residual, image_scale, sharpened_residual
 from .common.levels import data_level
 from .common.run import Run
 from .common.search import Range, Ranges
@@ -121,7 +121,7 @@ class Langevin(IterativeSolver):
         """Take the steps at one level."""
         sigma, (x, noise) = run.levels[i], state
         linear = isinstance(run.problem.operator, LinearOperator)
-        part = (gain(run.problem.operator) * sigma) ** 2  # of the noise of x in the measurement, at most
+        part = (run.problem.gain * sigma) ** 2  # of the noise of x in the measurement, at most
         s2 = noise_std(run) ** 2
         own = linear and 0 < part <= s2 / 2  # whether the noise of x is a part of the measurement's own
         least = s2 - part if own else (s2 + part or 1.0)  # 1 for noiseless data of a zero operator

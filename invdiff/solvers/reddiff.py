@@ -25,7 +25,7 @@ from ..checks import check_count, check_number
 from ..priors.base import Prior
 from ..problem import Problem
 from .common.adam import Descent
-from .common.guidance import back_projected_residual, gain
+from .common.guidance import back_projected_residual
 from .common.levels import data_level, ddpm_levels
 from .common.run import Run
 from .common.search import Range, Ranges
@@ -97,7 +97,7 @@ class REDdiff(IterativeSolver):
         sigma, mu = run.levels[i], x.image
         prior_side = mu - run.denoise(torch.add(mu, run.randn(mu), alpha=sigma), sigma)
         share = math.prod(run.problem.operator.in_shape) / max(1, run.problem.observations)
-        size = (gain(run.problem.operator) if self.normalized else 1.0) or 1.0
+        size = (run.problem.gain if self.normalized else 1.0) or 1.0
         doubt = (data_level(run.problem) / max(sigma, run.prior.std)) ** 2 if self.balanced else 0.0
         weight = (self.weight + share * doubt) / run.unit
         g = torch.add(weight * prior_side, back_projected_residual(run, mu), alpha=-share / size**2 / run.unit)

@@ -25,7 +25,7 @@ from ..noise import Gaussian
 from ..priors.base import Prior
 from ..problem import Problem
 from ..transitions import ddim_step, tweedie_score
-from .common.guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_vjp
+from .common.guidance import bounded, data_gradient, dot, image_scale, tweedie_vjp
 from .common.levels import ddpm_levels
 from .common.run import Run
 from .common.search import Range, Ranges
@@ -103,7 +103,7 @@ class SDA(IterativeSolver):
         problem = run.problem
         assert isinstance(problem.noise, Gaussian)
         s2 = problem.noise.std**2
-        variance = s2 + self.gamma * (max(gain(problem.operator), 1e-12) * sigma) ** 2  # positive for a zero operator
+        variance = s2 + self.gamma * (max(problem.gain, 1e-12) * sigma) ** 2  # positive for a zero operator
         x0, vjp = tweedie_vjp(run, x, sigma)
         misfit, u = data_gradient(problem, x0)
         u = u / variance

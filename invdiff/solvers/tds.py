@@ -29,7 +29,7 @@ from ..noise import Gaussian
 from ..operators.base import LinearOperator
 from ..transitions import ddim_coefficients
 from .common import particles as pf
-from .common.guidance import bounded, data_gradient, dot, gain, image_scale, tweedie_vjp
+from .common.guidance import bounded, data_gradient, dot, image_scale, tweedie_vjp
 from .common.initial_state import center
 from .common.run import Run
 from .common.search import Range, Ranges
@@ -201,4 +201,4 @@ class TDS(TwistedFilter):
         """Return the standard deviation of the twist at a level."""
         assert isinstance(run.problem.noise, Gaussian)
         v = self.spread / (1 / run.prior.std**2 + 1 / sigma**2)
-        return math.hypot(run.problem.noise.std, gain(run.problem.operator) * math.sqrt(v)) or math.sqrt(v)
+        return math.hypot(run.problem.noise.std, run.problem.gain * math.sqrt(v)) or math.sqrt(v)

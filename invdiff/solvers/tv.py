@@ -97,7 +97,7 @@ class TotalVariation(Solver):
         """Return `A^T y / ||A||^2`, with zero dual variables."""
         operator, y = run.problem.operator, run.problem.measurement
         assert isinstance(operator, LinearOperator)
-        size = operator.norm()
+        size = run.problem.gain
         a = 1 / (1.01 * size) if size > 0 else 1.0  # the norm is a lower bound
         x = a**2 * operator.adjoint(y)
         return PrimalDual(x, x, torch.zeros_like(y), torch.zeros_like(gradient(x)), y.new_full((run.rows,), a))

@@ -147,3 +147,17 @@ def test_units_do_not_matter_to_the_first_state_of_a_prior_of_limited_range(nois
         assert bool(wanted.any())
         for other in others:
             torch.testing.assert_close(other, wanted, rtol=1e-5, atol=1e-5)
+
+
+def _weights(x: Tensor) -> Tensor:
+    return x.flatten(1) @ ROWS.T.float()
+
+
+@pytest.mark.parametrize("name", ["dps", "pnp", "reddiff", "dip", "langevin", "ald", "sda", "tds", "daps", "mgps"])
+def test_a_function_of_single_precision_has_a_gain(name: str) -> None:
+    """The norm of an operator is found in double precision, which a user's function need not take."""
+    solver: Solver = registry.solvers[name](**{**OPTIONS.get(name, {}), "steps": 3})
+    for made in (LinearOperator.from_function(_weights, SHAPE), Operator.from_function(_weights, SHAPE)):
+        problem = Problem(made, Gaussian(0.05), torch.ones(1, 10))
+        assert problem.gain == pytest.approx(float(torch.linalg.matrix_norm(ROWS, 2)), rel=0.1)
+        assert bool(solver(problem, prior("gaussian", 1.0), samples=2).samples.isfinite().all())

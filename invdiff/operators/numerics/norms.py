@@ -109,7 +109,7 @@ def largest_singular_value(
     return Norm(value, max_iterations, "limit")
 
 
-def derivative_norm(f: Callable[[Tensor], Tensor], shape: tuple[int, ...], device: torch.device | str) -> float:
+def derivative_norm(f: Callable[[Tensor], Tensor], shape: tuple[int, ...], like: Tensor) -> float:
     """Return the largest singular value of the derivative `J` of a map at a gray image with slight noise.
 
     It is the scale of a nonlinear operator: that of `c f` is `c` times that of `f`. By 20 iterations of `v <- J^T J v`,
@@ -118,14 +118,14 @@ def derivative_norm(f: Callable[[Tensor], Tensor], shape: tuple[int, ...], devic
     Args:
         f: map of batches of images.
         shape: of one image.
-        device: of the images.
+        like: a tensor in the type and on the device of the images.
 
     Returns:
         The value; the root mean square singular value of the derivative that autograd knows of a piecewise constant
         map; 1 where autograd cannot follow `f`, and where the derivative is zero or not finite.
     """
     g = torch.Generator().manual_seed(0)
-    x, v = (torch.randn((1, *shape), generator=g, dtype=torch.float64).to(device) for _ in range(2))
+    x, v = (torch.randn((1, *shape), generator=g, dtype=torch.float64).to(like) for _ in range(2))
     size, x = 0.0, GRAY + CONTRAST * x
     with torch.inference_mode(False), torch.enable_grad():
         x = x.clone().requires_grad_()

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ...noise import Gaussian
-from ...operators.base import LinearOperator, Operator
+from ...operators.base import LinearOperator
 from ...problem import Problem
 from .data_step import FEW, data_step, distinct
 from .run import Run
@@ -187,8 +187,3 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 def image_scale(factor: Tensor, like: Tensor) -> Tensor:
     """Return one factor for each image, `(N,)`, in the shape `(N, 1, ..., 1)` and the type of `like`."""
     return factor.to(like).reshape(-1, *[1] * (like.ndim - 1))
-
-
-def gain(operator: Operator) -> float:
-    """Return the largest singular value of an operator; of its derivative at a gray image for a nonlinear one."""
-    return operator.spectral_norm

@@ -32,7 +32,7 @@ def center(problem: Problem, prior: Prior) -> Tensor:
         return zeros
     if not isinstance(operator, LinearOperator) or operator.in_shape[0] not in (1, 3):
         return zeros + 0.5
-    spread = Gaussian(max(noise_level(problem), 1e-2 * operator.spectral_norm))
+    spread = Gaussian(max(noise_level(problem), 1e-2 * problem.gain))
     return gaussian_mean(
         Problem(operator, spread, y, problem.image_index), photograph_gaussian(), tolerance=1e-3, iterations=50
     )

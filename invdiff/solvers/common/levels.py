@@ -16,7 +16,6 @@ from torch import Tensor
 from ...priors.base import Prior
 from ...problem import Problem
 from ...schedules import geometric_levels, vp_levels
-from .guidance import gain
 from .noise_models import noise_level
 
 DDPM_SIGMA = (0.01, 157.0)  # lowest and highest level of DDPM's linear chain of 1000 steps
@@ -32,7 +31,7 @@ def published_range(prior: Prior) -> tuple[float, float]:
 
 def data_level(problem: Problem) -> float:
     """Return the noise of the measurement in units of the images, `sigma_y / |A|`; 0 for noiseless data."""
-    size = gain(problem.operator)
+    size = problem.gain
     return noise_level(problem) / size if size > 0 else 0.0
 
 

@@ -99,8 +99,8 @@ def noise_level(problem: Problem) -> float:
         return 0.0
     operator, y = problem.operator, problem.measurement
     with torch.no_grad():
-        gray = operator.forward(torch.full((1, *operator.in_shape), 0.5, dtype=torch.float64, device=y.device))
-    variance = noise.variance(gray).clamp(min=0)
+        gray = operator.forward(torch.full((1, *operator.in_shape), 0.5, dtype=y.dtype, device=y.device))
+    variance = noise.variance(gray.double()).clamp(min=0)
     if operator.observed is not None:
         variance = variance[:, operator.observed.expand(gray.shape[1:])]
     return float(variance.mean().sqrt()) if variance.numel() else 0.0

@@ -31,7 +31,7 @@ from ...operators.numerics.linalg import least_squares
 from ...problem import Problem
 from ...transitions import langevin_log_acceptance
 from .data_step import data_step
-from .guidance import back_projected_residual, gain, image_scale
+from .guidance import back_projected_residual, image_scale
 from .initial_state import center
 from .run import Run
 
@@ -49,7 +49,7 @@ def noise_std(run: Run, *, floor: bool = False) -> float:
 
 def least_noise(run: Run) -> float:
     """Return the noise that replaces zero noise where a density is needed, in units of the measurement."""
-    return NOISELESS * run.unit * (gain(run.problem.operator) or 1.0)
+    return NOISELESS * run.unit * (run.problem.gain or 1.0)
 
 
 def is_conjugate(problem: Problem) -> bool:
@@ -143,7 +143,7 @@ def data_draw(run: Run, v: Tensor, tau: float | Tensor, *, moves: int) -> Tensor
 
 def absorbed(run: Run, tau: float) -> bool:
     """Return whether `absorbed_draw` accepts `tau`: `tau ||A|| <= s / sqrt(2)`, with a conjugate data side."""
-    return is_conjugate(run.problem) and 0 < gain(run.problem.operator) * tau <= noise_std(run) / math.sqrt(2)
+    return is_conjugate(run.problem) and 0 < run.problem.gain * tau <= noise_std(run) / math.sqrt(2)
 
 
 def absorbed_draw(run: Run, v: Tensor, tau: float) -> Tensor:
