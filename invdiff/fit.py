@@ -14,7 +14,8 @@ alone, counts as the Gaussian noise nearest to it. The figure of a sample is
 
     1 + sqrt(2 / m) (D - E D) / std D,      ||y - A(x)||^2 / (m s^2) for Gaussian noise,
 
-and its limit the 0.999 quantile of chi^2 over m. Samples do not fit if their mean figure is beyond it, or a tenth of
+and its limit the 0.999 quantile of chi^2 over m, but at least 1.1: with many entries the quantile is so close to 1 that
+a noise level 2 % too low would be a misfit. Samples do not fit if their mean figure is beyond the limit, or a tenth of
 them is: of exact posteriors about two in a thousand, and at most one in a hundred.
 
 A residual that is too small counts as a fit. Point estimates, and methods that replace what was measured, meet the data
@@ -39,6 +40,7 @@ from .reconstruction import Reconstruction
 from .streams import generator
 
 TAIL = 1e-3  # probability of a larger figure
+TOLERANCE = 0.1  # of the figure, for noise levels are rarely known to 5 %
 SHARE = 0.1  # of the samples of an image; that many beyond the limit are a misfit
 SIMULATED = 4096  # entries of simulated measurements, for noise that is not Gaussian
 MOST = 16  # samples of an image for which measurements are simulated
@@ -114,7 +116,7 @@ def measure_fit(problem: Problem, samples: Tensor) -> Fit | None:
                     _in_chunks(problem[b].gaussian(), samples[b : b + 1, :MOST], _gaussian, 1) for b in range(images)
                 ]
                 figures = torch.cat(one)
-    return Fit(figures, float(chdtri(m, TAIL)) / m, m)
+    return Fit(figures, max(float(chdtri(m, TAIL)) / m, 1 + TOLERANCE), m)
 
 
 def _in_chunks(problem: Problem, samples: Tensor, figure: Callable[[Problem, Tensor], Tensor], size: int) -> Tensor:

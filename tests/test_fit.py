@@ -147,6 +147,14 @@ def test_when_samples_do_not_fit(shifts: list[float], status: str) -> None:
         assert f"{float(found.trace['chi_square']):.4g}, expected 1, at most 2.453 likely" in found.message
 
 
+@pytest.mark.parametrize(("wrong", "status"), [(1.0, "ok"), (1.04, "ok"), (1.1, "misfit")])
+def test_a_noise_level_that_is_off_by_a_few_per_cent_is_no_misfit(wrong: float, status: str) -> None:
+    x = torch.full((1, 1, 100, 100), 0.5)  # the limit of 10 000 entries without a tolerance is 1.04
+    problem = simulate(Identity((1, 100, 100)), x, 0.05 * wrong, seed=1)
+    believed = Problem(problem.operator, Gaussian(0.05), problem.measurement)
+    assert checked(believed, Reconstruction(x[:, None]), "Test").status == status
+
+
 def test_a_diverged_result_stays_diverged() -> None:
     problem, result = shifted([100.0])
     gone = Reconstruction(result.samples, status="diverged", message="at step 3")
