@@ -61,9 +61,9 @@ class Reconstruction:
         The samples are assumed to be calibrated. With `m` and `s` the mean and standard deviation over S samples, `t`
         the quantile of Student's t distribution with S - 1 degrees of freedom,
 
-            m +- t s sqrt(1 + 1/S),
+            m +- t s sqrt(1 + 1/S).
 
-        or `estimate +- t s` if the solver has an estimate of its own, which has no Monte Carlo error.
+        An estimate of the solver's own in place of `m` is taken to have the error of a mean over the samples.
         `invdiff.Calibration` makes a guarantee of it.
 
         Args:
@@ -86,8 +86,7 @@ class Reconstruction:
             raise UserError("interval: expected at least 2 samples, got 1; draw more of them (samples=4)")
         from scipy.stats import t
 
-        wider = 1 + 1 / count if self.estimate is None else 1.0
-        half = float(t.ppf((1 + level) / 2, count - 1)) * math.sqrt(wider) * self.std
+        half = float(t.ppf((1 + level) / 2, count - 1)) * math.sqrt(1 + 1 / count) * self.std
         return self.mean - half, self.mean + half
 
     def coverage(self, truth: Tensor, level: float = 0.9) -> Tensor:

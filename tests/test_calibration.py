@@ -115,7 +115,7 @@ def test_an_estimate_of_the_solver_is_the_centre() -> None:
     lower, upper = better.interval(0.9)
     assert torch.allclose(lower, -upper)
     a, b = ((r.interval(0.9)[1] - r.interval(0.9)[0]) for r in (plain, better))
-    assert torch.allclose(a / b, torch.full_like(a, math.sqrt(1.2)))
+    assert torch.allclose(a, b)  # it is taken to have the error of a mean over the samples
 
 
 def test_intervals_of_honest_samples_cover_their_level() -> None:

@@ -36,17 +36,17 @@ class Cell:
     Attributes:
         errors: mean minus truth, of each image, `(images, values)`.
         cost: evaluations for one of `DRAWN` samples.
+        work: evaluations and products with the network's transposed Jacobian, for one of these samples.
         sampler: whether it is a candidate for the samples.
-        widths: half-widths of its 90 % intervals around an estimate, `(images, values)`; empty for one estimate.
-        covered: fraction of the true values inside its own 90 % intervals, averaged over images; NaN for one estimate.
+        widths: half-widths of its 90 % intervals, `(images, values)`; empty for one estimate.
         crps: continuous ranked probability score, averaged over images; NaN for one estimate.
     """
 
     errors: NDArray[np.float32]
     cost: float
+    work: float
     sampler: bool
     widths: NDArray[np.float32]
-    covered: float
     crps: float
 
 
@@ -86,12 +86,13 @@ def combine(problems: Sequence[Mapping[str, Cell]], budget: float, first: str | 
     """
     common = [n for n in problems[0] if all(n in p for p in problems)]
     cost = {n: float(np.mean([p[n].cost for p in problems])) for n in common}
-    common.sort(key=cost.__getitem__)  # of equally good ones, the one with fewest evaluations
+    work = {n: float(np.mean([p[n].work for p in problems])) for n in common}
+    common.sort(key=work.__getitem__)  # of equally good ones, the one with fewest evaluations
     best: tuple[float, dict[str, float]] = (-math.inf, {})
     for count in range(0 if first else 1, 3):
         for others in itertools.combinations([n for n in common if n != first], count):
             names = ([first] if first else []) + list(others)
-            if sum(cost[n] for n in names) > budget:
+            if sum(cost[n] for n in names) > budget or sum(work[n] for n in names) > 2 * budget:
                 continue
             value, weights = weigh(problems, names)
             if value > best[0] + 0.005:  # a further solver must pay for itself
@@ -103,8 +104,6 @@ def combine(problems: Sequence[Mapping[str, Cell]], budget: float, first: str | 
 
 def coverage(problem: Mapping[str, Cell], sampler: str, weights: Mapping[str, float]) -> float:
     """Return the coverage of the 90 % intervals with the widths of a sampler around a weighted mean."""
-    if set(weights) == {sampler}:
-        return problem[sampler].covered
     error = np.sum([w * problem[name].errors for name, w in weights.items()], axis=0)
     return float(np.mean(np.abs(error) <= problem[sampler].widths))
 
@@ -133,9 +132,13 @@ class Found:
         return max(max(COVERED[0] - c, c - COVERED[1], 0.0) for c in self.covered)
 
 
+def _within(cell: Cell, budget: float) -> bool:
+    return cell.cost <= budget and cell.work <= 2 * budget
+
+
 def best_sampler(problems: Sequence[Mapping[str, Cell]], budget: float) -> Found:
     """Return the sampler of a kind with its mean: see the module."""
-    able = [n for n, c in problems[0].items() if c.sampler and all(n in p and p[n].cost <= budget for p in problems)]
+    able = [n for n, c in problems[0].items() if c.sampler and all(n in p and _within(p[n], budget) for p in problems)]
     if not able:
         raise UserError(f"choices: no sampler within {budget:g} evaluations; add a shorter one")
     found = []
