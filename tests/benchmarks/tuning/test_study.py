@@ -130,7 +130,8 @@ def test_killed_study_goes_on(tmp_path: Path, suite_file: Path) -> None:
         assert process.stderr is not None
         trials = 0
         while trials < 3:  # other programs may write to standard error, too
-            assert (line := process.stderr.readline()), "ended before its third trial"
+            line = process.stderr.readline()
+            assert line, "ended before its third trial"
             trials += "trial" in line
         process.kill()
     assert not out.exists()
