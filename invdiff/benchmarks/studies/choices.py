@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...fingerprint import fingerprint
 from ...metrics import crps
 from ...noise import Gaussian, GaussianMap, Noise, Poisson
 from ...operators import (
@@ -252,7 +253,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "command": "python -m invdiff.benchmarks.studies choices",
         "images": given.images,
         "size": given.size,
-        "priors": {n: getattr(p, "digest", "") for n, p in priors.items()},
+        "priors": {n: fingerprint(p) for n, p in priors.items()},
         "choices": choose(groups),
     }
     given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
