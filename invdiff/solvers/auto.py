@@ -89,7 +89,9 @@ class Auto(Solver):
 
     def describe(self, problem: Problem, prior: Prior) -> str:
         """Return one line that says what is run, and why."""
-        kind, choice = self.choose(problem, prior)
+        return self._describe(*self.choose(problem, prior))
+
+    def _describe(self, kind: Kind, choice: Choice) -> str:
         where = f"{kind} with an analytic prior" if choice is ANALYTIC[self.effort] else str(kind)
         return f"{choice.method(self.goal)} (best measured for {where}, effort {self.effort})"
 
@@ -125,10 +127,9 @@ class Auto(Solver):
                 return ensemble.estimated(choice.estimate)
             return ensemble.sampled(choice.sampler, choice.mean)
 
-        approximated = kind == Kind.LIKELIHOOD and approximation(problem) is not None
-        white = white_problems(problem, approximates=approximated)
+        white = white_problems(problem, approximates=choice is not EXACT_LIKELIHOOD[self.effort])
         result = solve(problem, progress) if white is None else solve_white(white, solve, progress)
-        return dataclasses.replace(result, method=self.describe(problem, prior))
+        return dataclasses.replace(result, method=self._describe(kind, choice))
 
 
 def approximation(problem: Problem) -> Problem | None:
