@@ -99,8 +99,12 @@ class Reconstruction:
         Raises:
             ValueError: a single sample, or a level outside (0, 1).
         """
-        lower, upper = self.interval(level)
-        return ((truth >= lower) & (truth <= upper)).flatten(1).double().mean(1)
+        return share_inside(truth, *self.interval(level))
+
+
+def share_inside(truth: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Return the fraction of pixels of each image between two bounds, `(B,)`, float64; all are `(B, C, H, W)`."""
+    return ((truth >= lower) & (truth <= upper)).flatten(1).double().mean(1)
 
 
 def mean_and_variance(samples: Tensor) -> tuple[Tensor, Tensor]:

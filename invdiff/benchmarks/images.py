@@ -33,7 +33,7 @@ from ..streams import generator
 PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")
 VALIDATION = ("motorcycle_left", "hubble_deep_field", "ihc", "retina")
 BUILT_IN = ("photographs", "validation", "phantoms", "prior")
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", *ARRAYS})
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", *ARRAYS})
 _BOXES = ((0.0, 0.0, 1.0), (0.0, 0.0, 0.5), (0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.5))  # top, left, side
 
 
@@ -98,7 +98,7 @@ def _wheel(name: str, box: int, number: int, size: int, channels: int) -> Pictur
     import skimage.data
 
     folder = Path(skimage.data.__file__).parent
-    file = next(f for f in sorted(folder.glob(f"{name}.*")) if f.suffix in _SUFFIXES)
+    file = next(f for f in sorted(folder.glob(f"{name}.*")) if f.suffix in SUFFIXES)
     image = load_image(file, mode="gray" if channels == 1 else "rgb")[0]
     square = _square(image)
     top, left, side = (round(v * square.shape[1]) for v in _BOXES[box])
@@ -109,7 +109,7 @@ def _wheel(name: str, box: int, number: int, size: int, channels: int) -> Pictur
 
 
 def _folder(folder: Path, count: int | None, size: int | None, channels: int) -> list[Picture]:
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in _SUFFIXES and not f.name.startswith("."))
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
     if not files:
         raise FileNotFoundError(f"{folder}: expected image files such as .png or .jpg, found none")
     if count is not None and count > len(files):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,6 +45,30 @@ def misses(result: Reconstruction, truth: Tensor, level: float) -> list[Misses]:
     widths = half.flatten(1).mean(1, dtype=torch.float64).tolist()
     shares = np.linspace(0, 1, QUANTILES)
     return [Misses(np.quantile(r, shares, method="higher"), width) for r, width in zip(ratios, widths, strict=True)]
+
+
+def inside(found: Sequence[Misses], factor: float) -> float:
+    """Return the fraction of pixels inside intervals widened by a factor, averaged over images."""
+    return float(np.mean([(m.factors <= factor).mean() for m in found]))
+
+
+def append_misses(path: Path, name: str, miss: Misses) -> None:
+    """Append the misses of an image to a file, as a line of JSON."""
+    row = {"name": name, "factors": miss.factors.tolist(), "width": miss.width}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_misses(lines: Iterable[str]) -> dict[str, Misses]:
+    """Return the misses in lines that `append_misses` wrote, by the name of the image."""
+    found: dict[str, Misses] = {}
+    for text in lines:
+        try:
+            row = json.loads(text)
+        except ValueError:  # the line that was being written at an interruption
+            continue
+        found[row["name"]] = Misses(np.array(row["factors"]), row["width"])
+    return found
 
 
 def half_width(result: Reconstruction, level: float) -> Tensor:

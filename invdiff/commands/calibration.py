@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..benchmarks.images import SUFFIXES
 from ..calibration import Calibration, Misses, Setting, misses
 from ..calibration.bounds import check_images, check_probabilities
+from ..calibration.misses import append_misses, inside, read_misses
 from ..checks import integer
 from ..errors import UserError
 from ..images import load_image, load_mask
@@ -30,8 +32,6 @@ from .devices import select_device
 from .reconstruction.intervals import setting_of
 from .reconstruction.noises import check_noise, make_noise
 from .reconstruction.run import DIVERGED, build_solver
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".npy", ".npz"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ def run(order: Order) -> int:
                 terminal.error(f"{file.name}: {result.message}; no calibration was written")
                 return DIVERGED
             kept[file.name] = misses(result, image.to(device), order.level)[0]
-            _keep(partial, file.name, kept[file.name])
+            append_misses(partial, file.name, kept[file.name])
             terminal.facts([(f"{number + 1}/{len(files)}", f"{file.name}  {result.seconds:.1f} s")])
     except KeyboardInterrupt:
         terminal.error(f"interrupted: {len(kept)} of {len(files)} images are in {partial}; the same command goes on")
@@ -125,8 +125,9 @@ def run(order: Order) -> int:
     made = Calibration.from_misses(found, level=order.level, confidence=order.confidence, setting=setting)
     made.save(order.out)
     partial.unlink(missing_ok=True)
-    before = float(np.mean([(m.factors <= 1).mean() for m in found]))
-    terminal.line(f"Uncalibrated {order.level:g} intervals hold {100 * before:.1f} % of the pixels of these images.")
+    terminal.line(
+        f"Uncalibrated {order.level:g} intervals hold {100 * inside(found, 1.0):.1f} % of the pixels of these images."
+    )
     terminal.line(f"Factor {made.factor:.3f}: {100 * made.covered:.1f} %, mean half-width {made.width:.4f}.")
     terminal.line(f"Guarantee: {made.statement}.")
     terminal.line(f"Use it: invdiff reconstruct ... --calibration {order.out}")
@@ -174,17 +175,4 @@ def _resumed(partial: Path, setting: Setting, order: Order) -> dict[str, Misses]
     if not lines or lines[0] != head:
         partial.write_text(head + "\n", encoding="utf-8")
         return {}
-    found: dict[str, Misses] = {}
-    for text in lines[1:]:
-        try:
-            row = json.loads(text)
-        except ValueError:  # the line that was being written at the interruption
-            continue
-        found[row["name"]] = Misses(np.array(row["factors"]), row["width"])
-    return found
-
-
-def _keep(partial: Path, name: str, miss: Misses) -> None:
-    row = {"name": name, "factors": miss.factors.tolist(), "width": miss.width}
-    with partial.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    return read_misses(lines[1:])

@@ -10,7 +10,6 @@ is kept in DIR, so the same command continues after an interruption.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ...calibration import Calibration, Misses, Setting, describe_setting, misses
+from ...calibration.misses import append_misses, inside, read_misses
 from ...images import load_image
 from ...interface import DEFAULT_SOLVER
 from ...operators.builders.factory import make_operator
@@ -81,20 +81,15 @@ class Study:
 
     def misses(self, name: str, operator: str, noise: float, files: Sequence[Path], size: int) -> list[Misses]:
         """Return the misses of photographs; those of an earlier run come from its file."""
-        kept = self.work / f"{name}.jsonl"
-        found: dict[str, Misses] = {}
-        if kept.is_file():
-            for row in map(json.loads, kept.read_text(encoding="utf-8").splitlines()):
-                found[row["name"]] = Misses(np.array(row["factors"]), row["width"])
+        file_kept = self.work / f"{name}.jsonl"
+        found = read_misses(file_kept.read_text(encoding="utf-8").splitlines()) if file_kept.is_file() else {}
         for number, file in enumerate(files):
             if file.name in found:
                 continue
             problem, image = posed(operator, noise, file, size, number)
             result = solvers[DEFAULT_SOLVER]()(problem, self.prior, samples=SAMPLES, seed=number)
-            one = found[file.name] = misses(result, image, LEVEL)[0]
-            row = {"name": file.name, "factors": one.factors.tolist(), "width": one.width}
-            with kept.open("a", encoding="utf-8") as target:
-                target.write(json.dumps(row) + "\n")
+            found[file.name] = misses(result, image, LEVEL)[0]
+            append_misses(file_kept, file.name, found[file.name])
         out = [found[f.name] for f in files]
         print(f"{name}: {inside(out, 1.0):.3f} of the pixels inside", flush=True)
         return out
@@ -119,11 +114,6 @@ def square(file: Path, size: int) -> Tensor:
     h, w = image.shape[-2:]
     top, left = (h - size) // 2, (w - size) // 2
     return image[..., top : top + size, left : left + size]
-
-
-def inside(found: Sequence[Misses], factor: float) -> float:
-    """Return the fraction of pixels inside intervals widened by a factor, averaged over images."""
-    return float(np.mean([(m.factors <= factor).mean() for m in found]))
 
 
 def ends(study: Study, case: Case, test: Sequence[Path], size: int) -> dict[str, list[Misses]]:

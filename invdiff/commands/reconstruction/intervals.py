@@ -12,7 +12,7 @@ from torch import Tensor
 from ...calibration import Calibration, Setting, describe_setting, embedded
 from ...priors.base import Prior
 from ...problem import Problem
-from ...reconstruction import Reconstruction
+from ...reconstruction import Reconstruction, share_inside
 from ...solvers import Solver
 
 LEVEL = 0.9
@@ -43,7 +43,7 @@ class Interval:
 
     def coverage(self, truth: Tensor) -> Tensor:
         """Return the fraction of pixels whose true value lies inside, `(B,)`."""
-        return ((truth >= self.lower) & (truth <= self.upper)).flatten(1).double().mean(1)
+        return share_inside(truth, self.lower, self.upper)
 
     def record(self) -> dict[str, Any]:
         """Return the entry of `result.json`."""
@@ -78,25 +78,18 @@ def setting_of(
     return describe_setting(operator, noise, problem, prior_name, prior, solver, samples)
 
 
-def find_interval(result: Reconstruction, setting: Setting, file: Path | None) -> Interval | None:
+def find_interval(result: Reconstruction, setting: Setting, calibration: Calibration | None) -> Interval | None:
     """Return the interval of a result; `None` for a single sample or estimate.
 
     Args:
         result: with samples.
         setting: of the result.
-        file: a calibration; by default an embedded one, if one holds.
-
-    Raises:
-        ValueError: the calibration in the file does not hold for the setting.
+        calibration: one that holds for the setting; by default an embedded one, if one holds.
     """
     if result.samples.shape[1] < 2 or not bool(result.std.any()):
         return None
-    if file is not None:
-        found: Calibration | None = Calibration.load(file)
-        assert found is not None
-        found.check(setting)
-    else:
-        found = next((c for c in embedded() if c.setting is not None and not c.setting.differences(setting)), None)
+    holding = (c for c in embedded() if c.setting is not None and not c.setting.differences(setting))
+    found = next(holding, None) if calibration is None else calibration
     if found is None:
         statement = "not calibrated: the solver's own intervals, without a guarantee (see invdiff calibrate)"
         return Interval(*result.interval(LEVEL), LEVEL, statement)

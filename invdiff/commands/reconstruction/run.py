@@ -63,8 +63,9 @@ def run(request: Request) -> int:
     setting = setting_of(
         str(request.operator), request.mask, request.noise or "", problem, prior_name, prior, solver, request.samples
     )
-    if request.calibration is not None:
-        Calibration.load(request.calibration).check(setting)
+    calibration = None if request.calibration is None else Calibration.load(request.calibration)
+    if calibration is not None:
+        calibration.check(setting)
     terminal.facts(describe(request, solver, problem, prior, given, device))
     answer = solve(
         problem.to(device),
@@ -75,7 +76,7 @@ def run(request: Request) -> int:
         seed=request.seed,
         batch_size=request.batch_size,
         setting=setting,
-        calibration=request.calibration,
+        calibration=calibration,
     )
     record = build_record(request, answer, given, started, device)
     write(request, answer, record)
@@ -187,7 +188,7 @@ def solve(
     truth: Tensor | None = None,
     batch_size: int | None = None,
     setting: Setting | None = None,
-    calibration: Path | None = None,
+    calibration: Calibration | None = None,
 ) -> Answer:
     """Run the solver with a progress bar and, if the truth is known, compute its metrics."""
     result = solver(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=True)
