@@ -53,6 +53,8 @@ FILE = "results.sqlite"
 PICTURES = "pictures"
 HEARTBEAT, EXPIRY = 5.0, 30.0
 """Seconds between two heartbeats of a process, and without one until its claims are free."""
+TIMEOUT = 60.0
+"""Seconds to wait for a lock that another process holds."""
 APPLICATION = 0x696E7664  # "invd": distinguishes these files from other SQLite databases
 
 
@@ -112,7 +114,7 @@ class Store:
                     error.errno, f"{file.parent}: cannot be made: {error.strerror}; choose another folder"
                 ) from error
         with _clear(file):
-            connection = sqlite3.connect(file, timeout=60.0, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(file, timeout=TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
             with _clear(file):
                 _prepare(connection, file)
@@ -268,11 +270,11 @@ class Store:
 
 def _prepare(connection: sqlite3.Connection, file: Path) -> None:
     """Make the tables of a new file, or check those of an old one."""
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    # In this order: if another process makes the tables in between, the version is theirs.
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
     if found == 0 and not tables:
-        # On some network filesystems SQLite keeps its older journal, which is slower but as safe.
-        connection.execute("PRAGMA journal_mode = WAL")
+        _log_ahead(connection)
         connection.execute("BEGIN IMMEDIATE")
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process was faster
             columns = ", ".join(f"{name} {_TYPES.get(name, 'TEXT')}" for name in _COLUMNS)
@@ -289,6 +291,23 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
             f"{file}: expected a store of version {SCHEMA}, got version {found}, which another invdiff wrote; "
             "use that one, or choose another folder"
         )
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Let readers and a writer work at the same time, by a write-ahead log.
+
+    On some network filesystems SQLite keeps its older journal, which is slower but as safe. SQLite does not wait for
+    the lock of another process that makes the same change, so it is tried again.
+    """
+    until = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 @contextmanager

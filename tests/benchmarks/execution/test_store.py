@@ -1,10 +1,13 @@
 """The store of a benchmark: rows, claims, versions, and what happens when it cannot be written."""
 
 import dataclasses
+import multiprocessing
 import subprocess
 import sys
 import time
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -146,3 +149,24 @@ def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(ValueError, match="got another database"):
         Store.open(tmp_path / "c")
+
+
+def _open_new_stores(folder: Path, start: Barrier, faults: SimpleQueue[str]) -> None:
+    for k in range(60):
+        start.wait(60)
+        try:
+            Store.open(folder / str(k)).close()
+        except Exception as error:
+            faults.put(f"{type(error).__name__}: {error}")
+
+
+def test_processes_may_make_the_same_store_at_the_same_moment(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    start, faults = context.Barrier(4), context.SimpleQueue()
+    processes = [context.Process(target=_open_new_stores, args=(tmp_path, start, faults)) for _ in range(4)]
+    for p in processes:
+        p.start()
+    for p in processes:
+        p.join()
+    assert [p.exitcode for p in processes] == [0] * 4
+    assert faults.empty(), faults.get()
