@@ -97,7 +97,7 @@ def test_only_what_a_solver_cannot_do_is_not_applicable(tmp_path: Path, monkeypa
 INTERNAL = {
     "benchmarks/execution/store.py", "benchmarks/report/summary.py", "benchmarks/results/intervals.py",
     "benchmarks/studies/mixture.py", "benchmarks/tasks.py", "benchmarks/tuning/study.py", "calibration.py",
-    "figures.py", "images.py", "metrics", "noise/base.py", "operators/base.py", "operators/composed",
+    "figures.py", "images", "metrics", "noise/base.py", "operators/base.py", "operators/composed",
     "operators/numerics", "operators/tomography/parallel.py", "priors/base.py", "priors/gaussian.py",
     "priors/mixture.py", "problem.py", "schedules", "streams.py", "testing/prior_figure.py", "training/optim.py",
     "transitions.py", "whitening.py",
