@@ -159,7 +159,9 @@ def test_arrays(tmp_path: Path) -> None:
     for array in (x, x[None], x.transpose(1, 2, 0), x.astype(np.float64)):
         np.save(tmp_path / "x.npy", array)
         assert np.allclose(load_image(tmp_path / "x.npy")[0].numpy(), x)
-    for whole, top in ((RGB, 255), (RGB.astype(np.int64), 255), (RGB.astype(np.uint16) * 257, 65535)):
+    np.save(tmp_path / "x.npy", RGB.astype(np.int64))  # no white level of its own
+    assert np.allclose(load_image(tmp_path / "x.npy", white=255)[0].permute(1, 2, 0).numpy(), RGB / 255, atol=1e-6)
+    for whole, top in ((RGB, 255), (RGB.astype(np.uint16) * 257, 65535)):
         np.save(tmp_path / "x.npy", whole)
         assert np.allclose(load_image(tmp_path / "x.npy")[0].permute(1, 2, 0).numpy(), whole / top, atol=1e-6)
     np.savez(tmp_path / "x.npz", x)
@@ -236,8 +238,8 @@ def test_save_refuses(tmp_path: Path) -> None:
     x = torch.zeros(1, 3, H, W)
     with pytest.raises(ValueError, match="expected a name that ends in"):
         save_image(x, tmp_path / "x.foo")
-    with pytest.raises(ValueError, match="16 are for gray images"):
-        save_image(x, tmp_path / "x.png", bits=16)
+    with pytest.raises(ValueError, match="16 are for images in png or tif"):
+        save_image(x, tmp_path / "x.jpg", bits=16)
     with pytest.raises(ValueError, match="expected finite pixels, got 1"):
         save_image(torch.tensor([[float("nan"), 0.0]]), tmp_path / "x.png")
     with pytest.raises(ValueError, match=r"got \(2, 3, 7, 5\)"):

@@ -12,7 +12,7 @@ from .arguments import FILES, RUN, Device, Seed, Threads, text
 
 def reconstruct(
     context: typer.Context,
-    image: Annotated[Path, typer.Argument(help="The corrupted image, or a sinogram or array (.npy, .npz).")],
+    image: Annotated[Path, typer.Argument(help="The corrupted image, a sinogram or an array; FILE#3: one of a stack.")],
     operator: Annotated[
         str, text("The forward operator: NAME:key=value,... or file.py:Class. See: invdiff list operators --options")
     ],
@@ -59,6 +59,10 @@ def reconstruct(
     measurement_scale: Annotated[
         float, text("Multiply IMAGE by this: the value of white in the image of a sinogram.", FILES)
     ] = 1.0,
+    white_level: Annotated[
+        float | None, text("Value of white in IMAGE; by default that of its type: 255, 65535, or 1 for floats.", FILES)
+    ] = None,
+    black_level: Annotated[float, text("Value of black in IMAGE.", FILES)] = 0.0,
     calibration: Annotated[
         Path | None, text("A file of invdiff calibrate; by default an embedded one, if one holds.")
     ] = None,
@@ -85,6 +89,7 @@ def reconstruct(
         goal=goal, effort=effort, calibration=calibration,
         samples=samples, seed=seed, simulate=simulate, mask=mask, mask_invert=mask_invert, missing_color=missing_color,
         missing_tolerance=missing_tolerance, angles=angles, pixel_size=pixel_size, measurement_scale=measurement_scale,
+        white_level=white_level, black_level=black_level,
         device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
         command=context.obj,
     )  # fmt: skip

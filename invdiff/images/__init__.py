@@ -1,18 +1,26 @@
 """Images from files and back, in [0, 1]; one module a family of formats."""
 
 from .arrays import ARRAYS, load_array
-from .conversions import check_finite
-from .loading import Mode, load_image, load_image_and_mask, load_mask
+from .content import Content, Format, Kept, formats
+from .conversions import Ask, check_finite
+from .loading import Loaded, Mode, load_image, load_image_and_mask, load_mask, open_image
 from .saving import save_image, write_picture
 
 __all__ = [
     "ARRAYS",
+    "Ask",
+    "Content",
+    "Format",
+    "Kept",
+    "Loaded",
     "Mode",
     "check_finite",
+    "formats",
     "load_array",
     "load_image",
     "load_image_and_mask",
     "load_mask",
+    "open_image",
     "save_image",
     "write_picture",
 ]

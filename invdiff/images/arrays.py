@@ -4,43 +4,81 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import UserError
-from .conversions import Array, check_is_file, first_line, scaled
+from .content import Content, Format, Kept
+from .conversions import Array, Ask, channels_last, check_is_file, first_line, natural_white, scaled
+from .parts import chosen, split_part
 
 ARRAYS = (".npy", ".npz")
 
 
-def load_array(path: str | Path, *, complex_valued: bool = False) -> Array:
+class Numpy(Format):
+    """Arrays of numpy: `(H, W)`, `(H, W, C)`, `(C, H, W)` or `(1, C, H, W)`, or a stack with `#`."""
+
+    suffixes = ARRAYS
+
+    def read(self, path: Path, ask: Ask) -> Content:
+        """Return an array as an image."""
+        return content_of(read_array(path), path, ask)
+
+
+def content_of(array: NDArray[Any], path: Path, ask: Ask) -> Content:
+    """Return an array as an image; with a part, one of the images along its first axis."""
+    if ask.part:
+        color = 3 if array.ndim == 4 and array.shape[-1] in (1, 3, 4) else 2
+        array = chosen(array, ask.part, path, image_axes=color)
+    black, white = ask.levels(natural_white(array, path, ask))
+    bits = 8 if white == 255 else 16 if array.dtype.kind in "ui" else 32
+    return Content(channels_last(scaled(array, path, ask), path), Kept(bits=bits, black=black, white=white))
+
+
+def load_array(path: str | Path, *, complex_valued: bool = False, white: float | None = None) -> Array:
     """Read a numeric array from `.npy` or `.npz`; 8- and 16-bit integers are scaled to [0, 1].
 
     Args:
-        path: the file. An `.npz` must hold one array, or one called `measurement` or `image`.
+        path: the file, or `FILE#3` for one of a stack. An `.npz` must hold one array, or one called `measurement` or
+            `image`.
         complex_valued: whether complex numbers are read, too, as two channels `(2, ...)`, real and imaginary part.
+        white: the value of white, for integers of other types.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: a damaged file, or an array that is not real and numeric.
     """
+    file, part = split_part(path)
+    array = read_array(file)
+    if part:
+        array = chosen(array, part, path)
+    return as_measurement(array, file, Ask(white=white), complex_valued=complex_valued)
+
+
+def as_measurement(array: NDArray[Any], path: Path, ask: Ask, *, complex_valued: bool) -> Array:
+    """Return an array of any shape in float32, with complex numbers as two channels if these are wanted."""
+    if complex_valued and array.dtype.kind == "c":
+        return np.stack([array.real, array.imag]).astype(np.float32)
+    return scaled(array, path, ask)
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Return the array in a file, as it is."""
     check_is_file(path)
     try:
         found = np.load(path, allow_pickle=False)
         if isinstance(found, np.lib.npyio.NpzFile):
             with found:
-                array = found[_pick_array(list(found.files), path)]
-        else:
-            array = found
+                return np.asarray(found[_pick_array(list(found.files), path)])
+        return np.asarray(found)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         if str(error).startswith(str(path)):
             raise
         if "pickle" in str(error) and not str(error).startswith("Object arrays"):  # its message for any other file
             raise UserError(f"{path}: cannot be read as a numpy array: it is none, or damaged") from error
         raise UserError(f"{path}: cannot be read as a numpy array: {first_line(error)}") from error
-    if complex_valued and array.dtype.kind == "c":
-        return np.stack([array.real, array.imag]).astype(np.float32)
-    return scaled(array, path)
 
 
 def _pick_array(names: list[str], path: str | Path) -> str:

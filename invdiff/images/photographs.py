@@ -1,31 +1,72 @@
-"""Image files that Pillow reads."""
+"""Image files that Pillow reads: orientation applied, profile converted to the working values, resolution kept."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ..errors import UserError
-from .conversions import Array, check_is_file, first_line, scaled
-from .tiff import read_tiff
+from .content import Content, Kept
+from .conversions import Array, Ask, check_is_file, first_line, natural_white, scaled
+from .parts import number_of
+from .png import is_deep_color, read_png16
+from .profiles import read_profile
+
+_ORIENTATION = 0x0112
 
 
-def read_pixels(path: str | Path) -> Array:
-    """Return `(H, W, C)` of an image file, with alpha as the last of 2 or 4 channels."""
+def read_photograph(path: Path, ask: Ask) -> Content:
+    """Return one picture of a file that Pillow reads."""
+    picture = _open(path, ask.part)
+    notes: list[str] = []
+    if is_deep_color(path):
+        array = read_png16(path)
+        turned = _open(path, ask.part, upright=False).getexif().get(_ORIENTATION, 1)
+        deep = ImageOps.exif_transpose if turned != 1 else None
+        if deep is not None:  # channel by channel, which Pillow turns at full depth
+            array = np.stack([_turned(array[..., c], turned) for c in range(array.shape[2])], -1)
+        pixels, white, bits = scaled(array, path, ask), natural_white(array, path, ask), 16
+    else:
+        picture, note = _from_print(picture)
+        notes += note
+        pixels, white, bits = _convert(picture, path, ask)
+    info = {k: picture.info[k] for k in ("icc_profile", "dpi") if picture.info.get(k)}
+    exif = picture.getexif()
+    exif.pop(_ORIENTATION, None)
+    if len(exif):
+        info["exif"] = exif.tobytes()
+    colors = pixels.shape[2] - (pixels.shape[2] in (2, 4))
+    profile = read_profile(info["icc_profile"], colors) if "icc_profile" in info else None
+    black, white = ask.levels(white)
+    return Content(pixels, Kept("", ".png", bits, black, white, profile, info), tuple(notes))
+
+
+def _turned(channel: np.ndarray[Any, Any], orientation: int) -> np.ndarray[Any, Any]:
+    picture = Image.fromarray(channel)
+    picture.getexif()[_ORIENTATION] = orientation
+    return np.asarray(ImageOps.exif_transpose(picture))
+
+
+def _open(path: Path, part: str, *, upright: bool = True) -> Image.Image:
     check_is_file(path)
     try:
         with warnings.catch_warnings():
             # Pillow warns from 90 megapixels on and refuses twice that; photographs of such size are legitimate.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as opened:
+                # Cameras store a preview or a depth map behind the photograph (MPO), and icons are of several sizes.
+                frames = 1 if opened.format in ("MPO", "ICO", "ICNS") else getattr(opened, "n_frames", 1)
+                if number := number_of(part, frames, path, "frames"):
+                    opened.seek(number)
                 opened.load()
-                picture = ImageOps.exif_transpose(opened)
+                return ImageOps.exif_transpose(opened) if upright else opened.copy()
+    except UserError:
+        raise
     except UnidentifiedImageError as error:
-        if Path(path).suffix.lower() in (".tif", ".tiff"):
-            return read_tiff(path)
         raise UserError(
             f"{path}: not an image that can be read; expected PNG, JPEG, TIFF, WebP, BMP, .npy or the like"
         ) from error
@@ -37,14 +78,32 @@ def read_pixels(path: str | Path) -> Array:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
         raise UserError(f"{path}: the image cannot be read, it may be damaged: {first_line(error)}") from error
-    return _convert(picture, path)
 
 
-def _convert(picture: Image.Image, path: str | Path) -> Array:
+def _from_print(picture: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Return an image in the colours of print as sRGB, by its profile if it has one."""
+    icc = picture.info.pop("icc_profile", None) if picture.mode in ("CMYK", "LAB") else None
+    if icc is None:
+        return picture, []
+    import io
+
+    source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    made = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert made is not None
+    made.info = {k: v for k, v in picture.info.items() if k != "icc_profile"}
+    return made, [f"converted from {picture.mode} to sRGB by its profile, with 8 bits; results are sRGB"]
+
+
+def _convert(picture: Image.Image, path: str | Path, ask: Ask) -> tuple[Array, float, int]:
+    """Return the pixels, the file's own value of white, and its depth."""
     mode = picture.mode
     if mode in ("I", "F") or mode.startswith("I;"):
         # Older versions of Pillow open 16-bit files in the 32-bit mode "I".
-        return scaled(np.asarray(picture), path, white=65535)[..., None]
+        array = np.asarray(picture)
+        white = 1.0 if array.dtype.kind == "f" else 65535.0
+        if white > 1 and not (int(array.min()) >= 0 and int(array.max()) <= 65535):
+            white = natural_white(array, path, ask)  # more than 16 bits: an error, unless white is stated
+        return scaled(array, path, ask, white=white)[..., None], white, 32 if white == 1 else 16
     clear = "transparency" in picture.info
     if mode == "1":
         target = "L"
@@ -58,9 +117,11 @@ def _convert(picture: Image.Image, path: str | Path) -> Array:
         target = "RGB"
     if mode == "La":
         picture = picture.convert("LA")
-    array: Array = np.asarray(picture.convert(target), dtype=np.float32) / np.float32(255)
+    array = scaled(np.asarray(picture.convert(target)), path, ask)
+    if ask.white is not None and array.ndim == 3 and array.shape[2] in (2, 4):
+        array[..., -1] = np.asarray(picture.convert(target))[..., -1] / 255  # opacity has no levels of its own
     if array.ndim == 2:
-        return array[..., None]
+        return array[..., None], 255, 8
     if mode in ("P", "PA") and (array[..., :3] == array[..., :1]).all():
-        return array[..., [0, *range(3, array.shape[2])]]  # a palette of grays
-    return array
+        return array[..., [0, *range(3, array.shape[2])]], 255, 8  # a palette of grays
+    return array, 255, 8

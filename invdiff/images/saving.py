@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,17 +13,21 @@ from torch import Tensor
 
 from ..atomic import atomic_path
 from ..errors import UserError
+from .content import Kept, formats
 from .conversions import Array
+from .png import write_png16
 
 
-def save_image(x: Tensor, path: str | Path, *, bits: int = 8) -> None:
+def save_image(x: Tensor, path: str | Path, *, bits: int = 8, kept: Kept | None = None) -> None:
     """Write an image atomically; values are clipped to [0, 1] and rounded to the nearest level.
 
     Args:
         x: `(1, C, H, W)`, `(C, H, W)` or `(H, W)`, with 1 or 3 channels.
         path: a name whose suffix gives the format (png, tif, jpg, webp, ...), or `.npy` for the array itself,
             unclipped.
-        bits: 8, or 16 for gray images in png or tif.
+        bits: 8, or 16 in png or tif.
+        kept: the colour profile, resolution and EXIF data of another file, to be written; the pixels are converted to
+            that profile.
 
     Raises:
         ValueError: another shape, NaN or infinite pixels, or a format that cannot hold the image.
@@ -34,16 +40,25 @@ def save_image(x: Tensor, path: str | Path, *, bits: int = 8) -> None:
         return
     if bits not in (8, 16):
         raise ValueError(f"save_image: bits: expected 8 or 16, got {bits}")
-    if bits == 16 and (array.shape[2] != 1 or suffix not in (".png", ".tif", ".tiff")):
+    if bits == 16 and suffix not in (".png", ".tif", ".tiff"):
         raise UserError(
-            f"save_image: bits: 16 are for gray images in png or tif, got {array.shape[2]} channels and {suffix!r}; "
-            "use .npy to keep more than 8 bits"
+            f"save_image: bits: 16 are for images in png or tif, got {suffix!r}; use .npy to keep more than 8 bits"
         )
+    info = {} if kept is None else dict(kept.info)
+    if kept is not None and kept.profile is not None:
+        array = kept.profile.from_working(array)
     levels = np.rint(np.clip(array, 0, 1) * (2**bits - 1)).astype(np.uint16 if bits == 16 else np.uint8)
-    write_picture(Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels), path)
+    if bits == 16:
+        with atomic_path(path) as temporary:
+            if suffix == ".png":
+                write_png16(levels, temporary, info)
+            else:
+                formats["tiff"]().write(levels / np.float32(65535), temporary, Kept(bits=16, white=65535.0, info=info))
+        return
+    write_picture(Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels), path, info)
 
 
-def write_picture(picture: Image.Image, path: str | Path) -> None:
+def write_picture(picture: Image.Image, path: str | Path, info: Mapping[str, Any] | None = None) -> None:
     """Write a Pillow image atomically, in the format of the name's suffix."""
     suffix = Path(path).suffix.lower()
     known = Image.registered_extensions()
@@ -51,9 +66,9 @@ def write_picture(picture: Image.Image, path: str | Path) -> None:
         raise UserError(
             f"{path}: expected a name that ends in an image format such as .png, got {suffix or 'no ending'!r}"
         )
-    options: dict[str, int] = {"quality": 95} if known[suffix] in ("JPEG", "WEBP") else {}
+    options: dict[str, Any] = {"quality": 95} if known[suffix] in ("JPEG", "WEBP") else {}
     with atomic_path(path) as temporary:
-        picture.save(temporary, format=known[suffix], **options)
+        picture.save(temporary, format=known[suffix], **options, **(info or {}))
 
 
 def _to_array(x: Tensor, path: str | Path) -> Array:

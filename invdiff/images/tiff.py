@@ -1,21 +1,128 @@
-"""TIFF files that Pillow does not read, by tifffile."""
+"""TIFF by tifffile: 16-bit and floating-point pixels, stacks, OME-TIFF. Single 8-bit pictures go to Pillow.
+
+Axes other than height, width and colour samples are counted in the order of the file.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import UserError
-from .conversions import Array, channels_last, first_line, scaled
+from .content import Content, Format, Kept
+from .conversions import Array, Ask, first_line, natural_white, scaled
+from .parts import number_of
+from .photographs import read_photograph
+from .profiles import read_profile
+
+_ICC, _ORIENTATION, _DESCRIPTION = 34675, 274, 270
+# Of a stored picture to the upright one, by the number of the orientation tag.
+_TURN = {
+    1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1), 6: lambda a: a[::-1].swapaxes(0, 1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: lambda a: a.swapaxes(0, 1)[::-1],
+}  # fmt: skip
 
 
-def read_tiff(path: str | Path) -> Array:
-    """Return `(H, W, C)` of a TIFF that Pillow cannot read, such as one of floating-point colour."""
-    import tifffile  # comes with scikit-image
+class Tiff(Format):
+    """TIFF of any depth."""
 
-    try:
-        array = np.asarray(tifffile.imread(path, key=0))
-    except Exception as error:  # its errors have no common base class
-        raise UserError(f"{path}: not a TIFF that can be read: {first_line(error)}") from error
-    return channels_last(scaled(array, path), path)
+    suffixes = (".tif", ".tiff", ".btf", ".lsm")
+
+    def read(self, path: Path, ask: Ask) -> Content:
+        """Return one picture."""
+        import tifffile  # comes with scikit-image
+
+        try:
+            with tifffile.TiffFile(path) as tif:
+                if _is_photograph(tif):
+                    return read_photograph(path, ask)
+                array, page = _page(tif, ask.part, path)
+                tags = {code: page.tags[code].value for code in (_ICC, _ORIENTATION) if code in page.tags}
+                dpi = _dpi(page)
+                inverted = int(page.photometric) == 0
+        except UserError:
+            raise
+        except Exception as error:  # its errors have no common base class
+            extra = "; install invdiff[science], or save it without compression" if "imagecodecs" in str(error) else ""
+            raise UserError(f"{path}: not a TIFF that can be read: {first_line(error)}{extra}") from error
+        return _content(_TURN.get(tags.get(_ORIENTATION, 1), _TURN[1])(array), path, ask, tags.get(_ICC), dpi, inverted)
+
+    def write(self, pixels: Array, path: Path, kept: Kept) -> None:
+        """Write pixels at the depth of the read file, with its profile and resolution."""
+        import tifffile
+
+        values = kept.unscaled(pixels)
+        if kept.bits != 32:
+            values = np.rint(np.clip(values, 0, 2**kept.bits - 1)).astype(np.uint8 if kept.bits == 8 else np.uint16)
+        color = pixels.shape[2] == 3
+        resolution: dict[str, Any] = {}
+        if "dpi" in kept.info:
+            resolution = {"resolution": kept.info["dpi"], "resolutionunit": "INCH"}
+        tifffile.imwrite(
+            path,
+            values if color else values[..., 0],
+            photometric="rgb" if color else "minisblack",
+            metadata=None,
+            iccprofile=kept.info.get("icc_profile"),
+            **resolution,
+        )
+
+
+def _content(
+    array: NDArray[Any], path: Path, ask: Ask, icc: bytes | None, dpi: tuple[float, float] | None, inverted: bool
+) -> Content:
+    if array.dtype.name == "int32" and int(array.min()) >= 0 and int(array.max()) <= 65535:
+        array = array.astype(np.uint16)  # as Pillow writes 16-bit pixels of its mode "I"
+    black, white = ask.levels(natural_white(array, path, ask))
+    pixels = scaled(array, path, ask)
+    if inverted and not ask.raw:
+        pixels, black, white = 1 - pixels, white, black
+    pixels = np.ascontiguousarray(pixels if pixels.ndim == 3 else pixels[..., None])
+    if pixels.shape[2] not in (1, 2, 3, 4):
+        raise UserError(f"{path}: expected 1 or 3 channels, with or without alpha, got {pixels.shape[2]}")
+    colors = pixels.shape[2] - (pixels.shape[2] in (2, 4))
+    bits = {"uint8": 8, "uint16": 16}.get(array.dtype.name, 32)
+    info = {k: v for k, v in (("icc_profile", icc), ("dpi", dpi)) if v is not None}
+    profile = read_profile(icc, colors) if icc is not None else None
+    return Content(pixels, Kept("tiff" if bits > 8 else "", ".tif", bits, black, white, profile, info))
+
+
+def _is_photograph(tif: Any) -> bool:
+    """Return whether Pillow reads it completely: one page of 8 bits or less."""
+    page = tif.pages[0]
+    return len(tif.pages) == 1 and (page.dtype is None or page.dtype.name in ("uint8", "bool"))
+
+
+def _page(tif: Any, part: str, path: Path) -> tuple[NDArray[Any], Any]:
+    """Return one picture `(H, W)` or `(H, W, C)` and its page."""
+    series = tif.series[0]
+    axes, shape = series.axes, series.shape
+    count = int(np.prod([n for axis, n in zip(axes, shape, strict=True) if axis not in "YXS"], dtype=int))
+    if len(tif.series) > 1:  # pictures of several sizes, such as a thumbnail
+        number = number_of(part, len(tif.pages), path, "pictures")
+        return _samples_last(tif.pages[number].asarray(), tif.pages[number].axes), tif.pages[number]
+    number = number_of(part, count, path)
+    array = series.asarray()
+    order = [i for i, axis in enumerate(axes) if axis not in "YXS"]
+    order += [axes.index(axis) for axis in "YXS" if axis in axes]
+    array = array.transpose(order)
+    return array.reshape(-1, *array.shape[array.ndim - (3 if "S" in axes else 2) :])[number], tif.pages[0]
+
+
+def _samples_last(array: NDArray[Any], axes: str) -> NDArray[Any]:
+    return np.moveaxis(array, 0, -1) if axes.startswith("S") else array
+
+
+def _dpi(page: Any) -> tuple[float, float] | None:
+    if 282 not in page.tags or 283 not in page.tags:
+        return None
+    unit = int(page.tags[296].value) if 296 in page.tags else 2
+    factor = {2: 1.0, 3: 2.54}.get(unit)
+    values = [page.tags[code].value for code in (282, 283)]
+    if factor is None or any(v[1] == 0 or v[0] == 0 for v in values):
+        return None
+    return (values[0][0] / values[0][1] * factor, values[1][0] / values[1][1] * factor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...checks import number
 from ...errors import UserError
+from ...images.parts import split_part
 from ...registry import is_weights, operators, priors, solvers, unknown
 from ...specs import parse_spec
 from ..checks import check_at_least, check_exists, check_name, check_out
@@ -13,7 +14,7 @@ from .request import Request
 
 def check_request(request: Request) -> None:
     """Raise a ValueError or OSError for invalid options, before any work."""
-    check_exists(request.image)
+    check_exists(split_part(request.image)[0])
     check_name(operators, request.operator.name)
     if request.solver is not None:
         check_name(solvers, request.solver.name)
@@ -31,6 +32,11 @@ def check_request(request: Request) -> None:
     check_at_least("--threads", request.threads, 1)
     check_at_least("--batch-size", request.batch_size, 1)
     number("--measurement-scale", request.measurement_scale, positive=True)
+    number("--black-level", request.black_level)
+    if request.white_level is not None and not number("--white-level", request.white_level) > request.black_level:
+        raise UserError(
+            f"--white-level: expected more than the black level, {request.black_level:g}, got {request.white_level:g}"
+        )
     _check_simulation(request)
     _check_operator(request)
     check_out(request.out, overwrite=request.overwrite)

@@ -11,11 +11,18 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError
-from ...images import ARRAYS, check_finite, load_array, load_image_and_mask, load_mask
+from ...images import Kept, load_mask, open_image
+from ...images.arrays import ARRAYS
+from ...images.conversions import Ask, check_finite
+from ...images.loading import read_measurement
+from ...images.parts import split_part
 from ...memory import check_fits
 from ...registry import operators
 from ..checks import check_exists
 from .request import Request
+
+MEASUREMENTS = (*ARRAYS,)
+"""Ends of names of files whose arrays are taken in any shape, for an operator whose measurement is no photograph."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +33,13 @@ class Input:
         image: the measurement, or with `--simulate` the clean image, with the batch axis in front.
         known: the known pixels, `(H, W)`, or `None` for all.
         notes: notes for the user about the reading of the file.
+        kept: what the file holds besides its pixels, for results that are images of the same kind.
     """
 
     image: Tensor
     known: Tensor | None = None
     notes: tuple[str, ...] = ()
+    kept: Kept | None = None
 
 
 def read_input(request: Request) -> Input:
@@ -40,18 +49,29 @@ def read_input(request: Request) -> Input:
         ValueError: files that cannot be read, a mask of another size, or no information about missing pixels.
     """
     kind = operators.facts(request.operator.name)
-    if not (request.simulate or kind.photographic) and request.image.suffix.lower() in ARRAYS:
-        return Input(_read_array(request.image, complex_valued=kind.complex_valued) * request.measurement_scale)
-    image, known = load_image_and_mask(
-        request.image, missing_color=request.missing_color, tolerance=request.missing_tolerance
+    image_like = request.simulate or kind.photographic
+    ask = Ask(white=request.white_level, black=request.black_level)
+    if not image_like and split_part(request.image)[0].name.lower().endswith(MEASUREMENTS):
+        return Input(_read_array(request.image, ask, complex_valued=kind.complex_valued) * request.measurement_scale)
+    painted = None if request.mask is None else load_mask(request.mask, invert=request.mask_invert)
+    loaded = open_image(
+        request.image,
+        missing_color=request.missing_color,
+        tolerance=request.missing_tolerance,
+        white=request.white_level,
+        black=request.black_level,
+        scale=request.measurement_scale,
+        known=painted,
+        bounded=image_like,
     )
-    image = image * request.measurement_scale
+    image, known, notes = loaded.image, loaded.known, loaded.notes
+    kept = loaded.kept if image_like else None
     chosen = request.mask is not None or bool(request.operator.options)
     if not kind.takes_mask or (request.simulate and chosen and request.mask is None):
-        warnings = () if known is None else ("the image's transparency is ignored: its pixels are taken as they are",)
-        return Input(image, None, warnings)
-    if request.mask is not None:
-        painted = load_mask(request.mask, invert=request.mask_invert)
+        if known is not None:
+            notes += ("the image's transparency is ignored: its pixels are taken as they are",)
+        return Input(image, None, notes, kept)
+    if painted is not None:
         size = tuple(image.shape[-2:])
         if tuple(painted.shape) != size:
             raise UserError(
@@ -66,14 +86,16 @@ def read_input(request: Request) -> Input:
             f"{request.image}: {request.operator.name}: expected to know which pixels are missing, got no mask; give "
             "--mask MASK.png, an image with transparent pixels, or --missing-color '#ff00ff'"
         )
-    return Input(image, known)
+    return Input(image, known, notes, kept)
 
 
-def _read_array(path: Path, *, complex_valued: bool) -> Tensor:
+def _read_array(path: Path, ask: Ask, *, complex_valued: bool) -> Tensor:
     """Return a measurement that is no photograph, unchanged, `(1, ...)`; a complex one as two channels."""
-    array = load_array(path, complex_valued=complex_valued)
+    array = read_measurement(path, ask, complex_valued=complex_valued)
     check_finite(array, path)
     y = torch.from_numpy(array)
+    if complex_valued and y.ndim == 4 and y.shape[:2] == (2, 1):
+        y = y[:, 0]  # one coil
     if y.ndim == 4 and y.shape[0] == 1:
         return y
     return y[None, None] if y.ndim == 2 else y[None]

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from ... import __version__
-from ...images import save_image, write_picture
+from ...images import Kept, save_image, write_picture
 from ...operators import Operator
 from ...problem import Problem
 from ...reconstruction import Reconstruction
@@ -79,7 +79,12 @@ def _files_of(out: Path) -> set[str]:
 
 
 def write_arrays(
-    folder: Path, problem: Problem, result: Reconstruction, truth: Tensor | None = None, ends: Ends | None = None
+    folder: Path,
+    problem: Problem,
+    result: Reconstruction,
+    truth: Tensor | None = None,
+    ends: Ends | None = None,
+    kept: Kept | None = None,
 ) -> dict[str, float]:
     """Write the images and `result.npz` of the first image of a batch.
 
@@ -89,6 +94,7 @@ def write_arrays(
         result: its reconstruction.
         truth: the clean image, `(1, C, H, W)`, if it is known.
         ends: lower and upper ends of the intervals, if there are any.
+        kept: what the input file holds besides its pixels: images are written with its depth and its profile.
 
     Returns:
         The value of white in scaled images, by file.
@@ -96,23 +102,26 @@ def write_arrays(
     white: dict[str, float] = {}
     mean, std = result.mean[0], result.std[0]
     y = problem.measurement[0]
-    save_image(mean, folder / "mean.png")
+    bits = 16 if kept is not None and kept.bits > 8 else 8
+    if kept is not None and kept.profile is not None and len(kept.profile.tables) != mean.shape[0]:
+        kept = dataclasses.replace(kept, profile=None, info={k: v for k, v in kept.info.items() if k != "icc_profile"})
+    save_image(mean, folder / "mean.png", bits=bits, kept=kept)
     for s, sample in enumerate(result.samples[0]):
-        save_image(sample, folder / f"sample_{s}.png")
+        save_image(sample, folder / f"sample_{s}.png", bits=bits, kept=kept)
     white["std.png"] = std_white(std)
-    save_image(std / (white["std.png"] or 1.0), folder / "std.png")
+    save_image(std / (white["std.png"] or 1.0), folder / "std.png", bits=bits)
     if is_picture(y):
         white["measurement.png"] = measurement_white(y, problem.operator)
         write_measurement(y / white["measurement.png"], problem, folder / "measurement.png")
     if truth is not None:
-        save_image(truth, folder / "clean.png")
+        save_image(truth, folder / "clean.png", bits=bits, kept=kept)
     arrays = {"measurement": y, "mean": mean, "std": std, "samples": result.samples[0]}
     if truth is not None:
         arrays["clean"] = truth[0]
     if ends is not None:
         arrays |= {"lower": ends.lower[0], "upper": ends.upper[0]}
-        save_image(ends.lower[0], folder / "lower.png")
-        save_image(ends.upper[0], folder / "upper.png")
+        save_image(ends.lower[0], folder / "lower.png", bits=bits, kept=kept)
+        save_image(ends.upper[0], folder / "upper.png", bits=bits, kept=kept)
     np.savez(folder / "result.npz", **{k: v.detach().cpu().float().numpy() for k, v in arrays.items()})  # type: ignore[arg-type]
     return white
 
@@ -152,7 +161,8 @@ def std_white(std: Tensor) -> float:
 def measurement_white(y: Tensor, operator: Operator) -> float:
     """Return the value of white in a measurement: 1 for photographs, the largest value for others."""
     peak = float(y.max())
-    return 1.0 if operator.photographic or tuple(y.shape) == tuple(operator.in_shape) or peak <= 0 else peak
+    like_image = tuple(y.shape) == tuple(operator.in_shape) and not getattr(operator, "sinogram", False)
+    return 1.0 if operator.photographic or like_image or peak <= 0 else peak
 
 
 def environment(device: torch.device) -> dict[str, Any]:

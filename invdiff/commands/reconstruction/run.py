@@ -15,7 +15,8 @@ from torch import Tensor
 from ...calibration import Calibration, Setting
 from ...errors import UserError
 from ...figures import comparison
-from ...images import write_picture
+from ...images import Kept, write_picture
+from ...images.parts import split_part
 from ...interface import DEFAULT_SOLVER, default_prior
 from ...metrics import psnr, ssim
 from ...noise import Noise
@@ -79,7 +80,7 @@ def run(request: Request) -> int:
         calibration=calibration,
     )
     record = build_record(request, answer, given, started, device)
-    write(request, answer, record)
+    write(request, answer, record, given.kept)
     report(request, answer)
     return DIVERGED if answer.result.status == "diverged" else 0
 
@@ -266,6 +267,8 @@ def build_record(
             "shape": list(given.image.shape[1:]),
             "role": "clean" if request.simulate else "measurement",
             "measurement_scale": request.measurement_scale,
+            "white_level": request.white_level,
+            "black_level": request.black_level,
         },
         "operator": {
             "name": request.operator.name,
@@ -300,11 +303,11 @@ def build_record(
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with split_part(path)[0].open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write(request: Request, answer: Answer, record: dict[str, Any]) -> None:
+def write(request: Request, answer: Answer, record: dict[str, Any], kept: Kept | None = None) -> None:
     """Write all files atomically."""
     shown = panels(answer)
     rows = [shown[i : i + _PANELS] for i in range(0, min(len(shown), 2 * _PANELS), _PANELS)]
@@ -312,7 +315,7 @@ def write(request: Request, answer: Answer, record: dict[str, Any]) -> None:
     subtitle = f"{noise}   prior {request.prior}   {answer.result.nfe} evaluations per sample"
     figure = comparison(rows, title=f"{request.operator}  |  {request.solver}", subtitle=subtitle)
     with staged(request.out) as folder:
-        white = write_arrays(folder, answer.problem, answer.result, answer.truth, answer.interval)
+        white = write_arrays(folder, answer.problem, answer.result, answer.truth, answer.interval, kept)
         write_picture(figure, folder / "comparison.png")
         write_json(folder, {**record, "white_level": white})
 

@@ -1,0 +1,57 @@
+"""One picture of a file that holds several: `FILE#3` is the fourth, `FILE.h5#entry/data#3` that of a data set.
+
+No picture is chosen in silence. A file of several without a number is an error that says how many it has.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+
+
+def split_part(path: str | Path) -> tuple[Path, str]:
+    """Return the file and the part of `FILE#PART`; the part is "" without one.
+
+    Example:
+        >>> split_part("stack.tif#3")
+        (PosixPath('stack.tif'), '3')
+    """
+    text = str(path)
+    if "#" not in text or Path(text).exists():
+        return Path(text), ""
+    file, _, part = text.partition("#")
+    return Path(file), part
+
+
+def number_of(part: str, count: int, path: str | Path, kind: str = "slices") -> int:
+    """Return the number of the chosen picture, from 0.
+
+    Args:
+        part: the number as text, or "" for the only one.
+        count: number of pictures in the file.
+        path: the file, for messages.
+        kind: the word for the pictures.
+
+    Raises:
+        ValueError: several pictures and no number, no number, or one beyond the last.
+    """
+    if not part:
+        if count == 1:
+            return 0
+        raise UserError(
+            f"{path}: expected one picture, got {count} {kind}; choose one, from {path}#0 to {path}#{count - 1}"
+        )
+    if not part.isdigit() or int(part) >= count:
+        raise UserError(f"{path}: expected a number of {count} {kind}, from 0 to {count - 1}, got #{part}")
+    return int(part)
+
+
+def chosen(stack: NDArray[Any], part: str, path: str | Path, *, image_axes: int = 2) -> NDArray[Any]:
+    """Return one picture of `(..., H, W)`; the axes in front are numbered in the order of the file."""
+    flat = stack.reshape(-1, *stack.shape[stack.ndim - image_axes :])
+    return np.asarray(flat[number_of(part, len(flat), path)])
