@@ -21,7 +21,7 @@ def check_name(registry: Registry[Any], name: str) -> None:
 
 def check_exists(path: Path) -> None:
     """Raise an OSError unless the file exists."""
-    if path.is_dir():
+    if path.is_dir() and path.suffix != ".zarr":
         raise IsADirectoryError(f"{path}: expected a file, got a folder; name one file in it")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")

@@ -101,6 +101,13 @@ formats: Registry[FormatEntry] = Registry(
     {
         "numpy": _entry("arrays", "Numpy", ".npy .npz", "arrays of numpy"),
         "tiff": _entry("tiff", "Tiff", ".tif .tiff .btf .lsm", "TIFF, also OME-TIFF, of any depth"),
+        "fits": _entry("fits", "Fits", ".fits .fit .fts .fits.gz .fits.fz", "astronomy, by astropy"),
+        "dicom": _entry("dicom", "Dicom", ".dcm .dicom .ima", "radiology, by pydicom"),
+        "nifti": _entry("nifti", "Nifti", ".nii .nii.gz", "MRI and brain images, by nibabel"),
+        "hdf5": _entry("hdf", "Hdf5", ".h5 .hdf5 .hdf .nxs", "one array of an HDF5 file, by h5py"),
+        "zarr": _entry("hdf", "Zarr", ".zarr .zarr.zip", "one array of a Zarr archive, by zarr"),
+        "raw": _entry("camera", "Raw", ".dng .nef .cr2 .cr3 .arw .raf .orf .rw2 .pef .srw", "cameras, by rawpy"),
+        "heif": _entry("camera", "Heif", ".heic .heif .hif", "phones, by pillow-heif"),
     },
     FormatEntry,
 )

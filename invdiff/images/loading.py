@@ -18,15 +18,18 @@ from PIL import ImageColor
 from torch import Tensor
 
 from ..errors import UserError
-from .arrays import as_measurement, read_array
+from .arrays import ARRAYS, as_measurement, read_array
 from .content import Content, Kept, format_of
 from .conversions import GRAY, Array, Ask, check_finite, check_is_file, split_alpha
+from .hdf import Hdf5, Zarr, read_store
 from .parts import number_of, split_part
 from .photographs import read_photograph
 
 Mode = Literal["gray", "rgb"]
 # Measurements are noisy and may leave [0, 1]; beyond this bound an image was certainly not scaled to [0, 1].
 _PLAUSIBLE = 2.0
+MEASUREMENTS = (*ARRAYS, *Hdf5.suffixes, *Zarr.suffixes)
+"""Ends of names of files whose arrays are taken in any shape, for an operator whose measurement is no photograph."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Loaded:
 def read_content(path: str | Path, ask: Ask | None = None) -> Content:
     """Return the content of a file, or of its part `FILE#3`, by the format of its name."""
     file, part = split_part(path)
-    check_is_file(file)
+    if not file.name.endswith(".zarr"):  # a folder
+        check_is_file(file)
     ask = dataclasses.replace(ask or Ask(), part=part)
     found = format_of(file)
     return read_photograph(file, ask) if found is None else found[1].read(file, ask)
@@ -59,13 +63,16 @@ def read_measurement(path: str | Path, ask: Ask, *, complex_valued: bool) -> Arr
     """Return an array of any shape, for a measurement that is no image.
 
     Args:
-        path: `.npy` or `.npz`, or `FILE#3` for one along its first axis.
+        path: `.npy`, `.npz`, HDF5 or Zarr; `FILE#3` is one along the first axis.
         ask: stated levels.
         complex_valued: whether complex numbers are read, as two channels in front.
     """
     file, part = split_part(path)
-    check_is_file(file)
-    array = read_array(file)
+    if file.name.lower().endswith(ARRAYS):
+        check_is_file(file)
+        array = read_array(file)
+    else:
+        array, part = read_store(file, part)
     if part:
         array = np.asarray(array[number_of(part, len(array), path)])
     return as_measurement(array, file, ask, complex_valued=complex_valued)
@@ -147,7 +154,7 @@ def open_image(
         black: as in `load_image`.
         scale: a factor of the values, applied before they are checked.
         known: the pixels that a mask calls known, `(H, W)`; others may be NaN and are read as 0.
-        bounded: whether values far from [0, 1] are an error.
+        bounded: whether values far from [0, 1] are an error, where no white level is stated.
         mosaic: whether a camera's raw file is read as the values of its sensor.
 
     Raises:
@@ -164,7 +171,7 @@ def open_image(
     if (profile := content.kept.profile) is not None:
         color = profile.to_working(color)
     color = color * np.float32(scale)
-    if bounded and color.size and (peak := float(np.abs(color).max())) > _PLAUSIBLE:
+    if bounded and white is None and color.size and (peak := float(np.abs(color).max())) > _PLAUSIBLE:
         raise UserError(
             f"{path}: expected intensities in [0, 1], got values up to {peak:.4g}; divide by the white level: "
             "--white-level (white= in Python), and --black-level if black is not 0"

@@ -12,17 +12,13 @@ from torch import Tensor
 
 from ...errors import UserError
 from ...images import Kept, load_mask, open_image
-from ...images.arrays import ARRAYS
 from ...images.conversions import Ask, check_finite
-from ...images.loading import read_measurement
+from ...images.loading import MEASUREMENTS, read_measurement
 from ...images.parts import split_part
 from ...memory import check_fits
 from ...registry import operators
 from ..checks import check_exists
 from .request import Request
-
-MEASUREMENTS = (*ARRAYS,)
-"""Ends of names of files whose arrays are taken in any shape, for an operator whose measurement is no photograph."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +59,7 @@ def read_input(request: Request) -> Input:
         scale=request.measurement_scale,
         known=painted,
         bounded=image_like,
+        mosaic=not request.simulate and request.operator.name == "demosaic",
     )
     image, known, notes = loaded.image, loaded.known, loaded.notes
     kept = loaded.kept if image_like else None

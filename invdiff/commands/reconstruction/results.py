@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from ... import __version__
-from ...images import Kept, save_image, write_picture
+from ...images import Kept, formats, save_image, write_picture
 from ...operators import Operator
 from ...problem import Problem
 from ...reconstruction import Reconstruction
@@ -85,6 +85,8 @@ def write_arrays(
     truth: Tensor | None = None,
     ends: Ends | None = None,
     kept: Kept | None = None,
+    *,
+    scale: float = 1.0,
 ) -> dict[str, float]:
     """Write the images and `result.npz` of the first image of a batch.
 
@@ -94,7 +96,9 @@ def write_arrays(
         result: its reconstruction.
         truth: the clean image, `(1, C, H, W)`, if it is known.
         ends: lower and upper ends of the intervals, if there are any.
-        kept: what the input file holds besides its pixels: images are written with its depth and its profile.
+        kept: what the input file holds besides its pixels: images are written with its depth and its profile,
+            and the mean and its spread in the format of the file where that is honest.
+        scale: the factor by which the values of the file were multiplied.
 
     Returns:
         The value of white in scaled images, by file.
@@ -118,6 +122,11 @@ def write_arrays(
     arrays = {"measurement": y, "mean": mean, "std": std, "samples": result.samples[0]}
     if truth is not None:
         arrays["clean"] = truth[0]
+    if kept is not None and kept.format and mean.shape == y.shape and (mean.shape[0] == 1 or kept.format == "tiff"):
+        pixels = (mean / scale).detach().cpu().permute(1, 2, 0).numpy()
+        if kept.profile is not None:
+            pixels = kept.profile.from_working(pixels)
+        formats[kept.format]().write(pixels, folder / f"mean{kept.suffix}", kept)
     if ends is not None:
         arrays |= {"lower": ends.lower[0], "upper": ends.upper[0]}
         save_image(ends.lower[0], folder / "lower.png", bits=bits, kept=kept)

@@ -302,9 +302,12 @@ def build_record(
     }
 
 
-def _sha256(path: Path) -> str:
-    with split_part(path)[0].open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(path: Path) -> str | None:
+    """Return the digest of a file, `None` for a folder."""
+    if not (file := split_part(path)[0]).is_file():
+        return None
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def write(request: Request, answer: Answer, record: dict[str, Any], kept: Kept | None = None) -> None:
@@ -315,7 +318,9 @@ def write(request: Request, answer: Answer, record: dict[str, Any], kept: Kept |
     subtitle = f"{noise}   prior {request.prior}   {answer.result.nfe} evaluations per sample"
     figure = comparison(rows, title=f"{request.operator}  |  {request.solver}", subtitle=subtitle)
     with staged(request.out) as folder:
-        white = write_arrays(folder, answer.problem, answer.result, answer.truth, answer.interval, kept)
+        white = write_arrays(
+            folder, answer.problem, answer.result, answer.truth, answer.interval, kept, scale=request.measurement_scale
+        )
         write_picture(figure, folder / "comparison.png")
         write_json(folder, {**record, "white_level": white})
 

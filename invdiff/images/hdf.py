@@ -1,0 +1,86 @@
+"""HDF5 by h5py and Zarr by zarr: one array by its name, `FILE.h5#entry/data`, and one of a stack, `...#3` behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from .arrays import content_of
+from .content import Content, Format
+from .conversions import Ask, first_line
+from .extras import library
+
+
+class Hdf5(Format):
+    """HDF5."""
+
+    suffixes = (".h5", ".hdf5", ".hdf", ".nxs")
+
+    def read(self, path: Path, ask: Ask) -> Content:
+        """Return one array as an image."""
+        return _content(path, ask)
+
+
+class Zarr(Format):
+    """A Zarr archive in a folder or a zip file."""
+
+    suffixes = (".zarr", ".zarr.zip")
+
+    def read(self, path: Path, ask: Ask) -> Content:
+        """Return one array as an image."""
+        return _content(path, ask)
+
+
+def _content(path: Path, ask: Ask) -> Content:
+    array, part = read_store(path, ask.part)
+    return content_of(array, path, Ask(part, ask.white, ask.black, ask.raw))
+
+
+def read_store(path: Path, part: str) -> tuple[NDArray[Any], str]:
+    """Return one array of an HDF5 file or a Zarr archive, and the number of a picture in it, "" for all.
+
+    Args:
+        path: the file or folder.
+        part: `NAME`, `NAME#3` or `3`; the name may be left out if there is one array.
+
+    Raises:
+        ValueError: a file that cannot be read, or several arrays and no name.
+    """
+    try:
+        if path.name.lower().endswith(Hdf5.suffixes):
+            h5py = library("h5py", path)
+            with h5py.File(path) as file:
+                found: dict[str, Any] = {}
+                file.visititems(lambda n, item: found.update({n: item} if isinstance(item, h5py.Dataset) else {}))
+                name, rest = _named(part, {k: v for k, v in found.items() if v.ndim >= 2}, path)
+                return np.asarray(found[name][()]), rest
+        opened = library("zarr", path).open(str(path), mode="r")
+        arrays = {"": opened} if hasattr(opened, "shape") else dict(_walk(opened))
+        name, rest = _named(part, {k: v for k, v in arrays.items() if v.ndim >= 2}, path)
+        return np.asarray(arrays[name][...]), rest
+    except UserError:
+        raise
+    except Exception as error:  # the errors of these libraries have no common base class
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from error
+
+
+def _walk(group: Any, prefix: str = "") -> Any:
+    for name, item in group.members():
+        if hasattr(item, "shape"):
+            yield prefix + name, item
+        else:
+            yield from _walk(item, f"{prefix}{name}/")
+
+
+def _named(part: str, arrays: dict[str, Any], path: Path) -> tuple[str, str]:
+    name, _, rest = part.strip("/").partition("#")
+    if name in arrays:
+        return name, rest
+    if len(arrays) == 1 and (not name or name.isdigit()):
+        return next(iter(arrays)), name
+    known = ", ".join(f"{k} {tuple(v.shape)}" for k, v in sorted(arrays.items())[:8]) or "none"
+    raise UserError(f"{path}: expected the name of an array, as in {path.name}#NAME, got {name!r}; it has {known}")
