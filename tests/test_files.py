@@ -301,3 +301,32 @@ def test_complex_k_space(tmp_path: Path, shape: tuple[int, ...]) -> None:
     command += ["0.01", "--prior", "gaussian", "--solver", "pinv", "--samples", "1"]
     assert main([*command, "--out", str(tmp_path / "o")]) == 0
     assert np.allclose(np.load(tmp_path / "o" / "result.npz")["mean"][0], image, atol=1e-5)
+
+
+def test_gray_and_colour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rgb = (DEEP >> 8).astype(np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "c.png")
+    Image.fromarray(rgb[..., :1].repeat(3, 2)).save(tmp_path / "r.png")
+    Image.fromarray(rgb[..., 0]).save(tmp_path / "g.png")
+
+    def run(name: str, *more: str) -> int:
+        fixed = ["--operator", "identity", "--noise", "0.01", "--solver", "pinv", "--samples", "1", "--overwrite"]
+        return main(["reconstruct", str(tmp_path / name), *fixed, "--out", str(tmp_path / "o"), *more])
+
+    def found() -> Any:
+        return json.loads((tmp_path / "o" / "result.json").read_text())
+
+    # A gray file with a colour prior: the prior is made one of gray images.
+    assert run("g.png", "--prior", "photo") == 0
+    assert found()["prior"] == "photo-gray"
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "o" / "mean.png")), rgb[..., 0])
+    # A gray photograph in RGB with a gray prior: one channel.
+    capsys.readouterr()
+    assert run("r.png", "--prior", "ct") == 0
+    assert "three equal channels, taken as one" in " ".join("".join(capsys.readouterr()).split())
+    assert found()["image"]["shape"] == [1, H, W]
+    # A colour file with a gray prior: the error names both ways out, and --gray is one.
+    assert run("c.png", "--prior", "ct") == 2
+    assert "take a colour prior such as photo, or add --gray" in " ".join(capsys.readouterr().err.split())
+    assert run("c.png", "--prior", "ct", "--gray") == 0
+    assert found()["image"]["shape"] == [1, H, W]

@@ -59,6 +59,7 @@ def reconstruct(
     measurement_scale: Annotated[
         float, text("Multiply IMAGE by this: the value of white in the image of a sinogram.", FILES)
     ] = 1.0,
+    gray: Annotated[bool, typer.Option("--gray", help="Take a colour IMAGE as gray.", rich_help_panel=FILES)] = False,
     white_level: Annotated[
         float | None, text("Value of white in IMAGE; by default that of its type: 255, 65535, or 1 for floats.", FILES)
     ] = None,
@@ -89,7 +90,7 @@ def reconstruct(
         goal=goal, effort=effort, calibration=calibration,
         samples=samples, seed=seed, simulate=simulate, mask=mask, mask_invert=mask_invert, missing_color=missing_color,
         missing_tolerance=missing_tolerance, angles=angles, pixel_size=pixel_size, measurement_scale=measurement_scale,
-        white_level=white_level, black_level=black_level,
+        gray=gray, white_level=white_level, black_level=black_level,
         device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
         command=context.obj,
     )  # fmt: skip

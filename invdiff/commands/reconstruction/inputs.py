@@ -52,6 +52,7 @@ def read_input(request: Request) -> Input:
     painted = None if request.mask is None else load_mask(request.mask, invert=request.mask_invert)
     loaded = open_image(
         request.image,
+        mode="gray" if request.gray else None,
         missing_color=request.missing_color,
         tolerance=request.missing_tolerance,
         white=request.white_level,

@@ -31,6 +31,7 @@ class Request:
     angles: str | None = None
     pixel_size: float | None = None
     measurement_scale: float = 1.0
+    gray: bool = False
     white_level: float | None = None
     black_level: float = 0.0
     device: str = "auto"

@@ -32,6 +32,7 @@ from ...specs import Spec
 from .. import terminal
 from ..devices import select_device
 from .answer import Answer
+from .channels import gray_for, prior_for
 from .inputs import Input, read_angles, read_input
 from .intervals import LEVEL, find_interval, setting_of
 from .noises import is_approximate, make_noise, noise_record
@@ -54,8 +55,13 @@ def run(request: Request) -> int:
     given = read_input(request)
     operator = build_operator(request, given)
     prior_name = request.prior or default_prior(operator.in_shape)
-    request = dataclasses.replace(request, solver=chosen, prior=prior_name)
     prior = load_prior(prior_name)
+    image_like = request.simulate or operator.photographic
+    fitted = gray_for(given, operator.in_shape[0], prior, prior_name, image_like=image_like)
+    if fitted is not given:
+        given, operator = fitted, build_operator(request, fitted)
+    prior, prior_name = prior_for(operator.in_shape[0], prior, prior_name)
+    request = dataclasses.replace(request, solver=chosen, prior=prior_name)
     problem = build_problem(request, operator, given)
     if request.calibration is not None and solver.point:
         raise UserError(
@@ -267,6 +273,7 @@ def build_record(
             "shape": list(given.image.shape[1:]),
             "role": "clean" if request.simulate else "measurement",
             "measurement_scale": request.measurement_scale,
+            "gray": request.gray,
             "white_level": request.white_level,
             "black_level": request.black_level,
         },
