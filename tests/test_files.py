@@ -330,3 +330,34 @@ def test_gray_and_colour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "take a colour prior such as photo, or add --gray" in " ".join(capsys.readouterr().err.split())
     assert run("c.png", "--prior", "ct", "--gray") == 0
     assert found()["image"]["shape"] == [1, H, W]
+
+
+def test_pages_of_palettes_and_colours_of_print(tmp_path: Path) -> None:
+    rgb = (DEEP >> 8).astype(np.uint8)
+    pages = [Image.fromarray(np.roll(rgb, k, 0)).quantize(16) for k in range(2)]
+    pages[0].save(tmp_path / "p.tif", save_all=True, append_images=pages[1:])
+    want = np.asarray(pages[1].convert("RGB"))
+    assert np.array_equal(levels(load_image(f"{tmp_path / 'p.tif'}#1"), 255), want)
+    tifffile.imwrite(tmp_path / "k.tif", np.dstack([DEEP, DEEP[..., :1]]), photometric="separated")
+    with pytest.raises(ValueError, match="got SEPARATED; convert it to RGB"):
+        load_image(tmp_path / "k.tif")
+
+
+def test_what_is_done_with_a_profile_is_said(tmp_path: Path) -> None:
+    rgb = Image.fromarray((DEEP >> 8).astype(np.uint8))
+    rgb.save(tmp_path / "a.png", icc_profile=adobe_rgb())
+    assert open_image(tmp_path / "a.png").notes == ("colours are converted from Adobe RGB to sRGB, and results back",)
+    tables = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    rgb.save(tmp_path / "t.png", icc_profile=tables)
+    assert "values are taken as they are" in open_image(tmp_path / "t.png").notes[0]
+    rgb.save(tmp_path / "s.png", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    assert open_image(tmp_path / "s.png").notes == ()
+
+
+def test_a_profile_of_colour_is_not_written_to_a_gray_result(tmp_path: Path) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray((DEEP >> 8).astype(np.uint8)).save(tmp_path / "c.png", icc_profile=srgb)
+    assert denoise(tmp_path / "c.png", tmp_path / "o") == 0
+    assert open_image(tmp_path / "o" / "mean.png").kept.info["icc_profile"] == srgb
+    assert denoise(tmp_path / "c.png", tmp_path / "p", "--gray") == 0
+    assert "icc_profile" not in open_image(tmp_path / "p" / "mean.png").kept.info

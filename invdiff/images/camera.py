@@ -14,7 +14,7 @@ from ..errors import UserError
 from .content import Content, Format, Kept
 from .conversions import Ask, first_line, scaled
 from .extras import library
-from .profiles import read_profile
+from .profiles import described
 
 
 class Raw(Format):
@@ -64,5 +64,5 @@ class Heif(Format):
         pixels = scaled(array, path, ask, white=white)
         pixels = pixels if pixels.ndim == 3 else pixels[..., None]
         colors = pixels.shape[2] - (pixels.shape[2] in (2, 4))
-        profile = read_profile(info["icc_profile"], colors) if info else None
-        return Content(pixels, Kept("", ".png", 8 if white == 255 else 16, 0.0, white, profile, info))
+        profile, notes = described(info.get("icc_profile"), colors)
+        return Content(pixels, Kept("", ".png", 8 if white == 255 else 16, 0.0, white, profile, info), notes)

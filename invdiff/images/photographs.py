@@ -14,7 +14,7 @@ from .content import Content, Kept
 from .conversions import Array, Ask, check_is_file, first_line, natural_white, scaled
 from .parts import number_of
 from .png import is_deep_color, read_png16
-from .profiles import read_profile
+from .profiles import described
 
 _ORIENTATION = 0x0112
 
@@ -40,9 +40,9 @@ def read_photograph(path: Path, ask: Ask) -> Content:
     if len(exif):
         info["exif"] = exif.tobytes()
     colors = pixels.shape[2] - (pixels.shape[2] in (2, 4))
-    profile = read_profile(info["icc_profile"], colors) if "icc_profile" in info else None
+    profile, said = described(info.get("icc_profile"), colors)
     black, white = ask.levels(white)
-    return Content(pixels, Kept("", ".png", bits, black, white, profile, info), tuple(notes))
+    return Content(pixels, Kept("", ".png", bits, black, white, profile, info), (*notes, *said))
 
 
 def _turned(channel: np.ndarray[Any, Any], orientation: int) -> np.ndarray[Any, Any]:
@@ -58,8 +58,9 @@ def _open(path: Path, part: str, *, upright: bool = True) -> Image.Image:
             # Pillow warns from 90 megapixels on and refuses twice that; photographs of such size are legitimate.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as opened:
-                # Cameras store a preview or a depth map behind the photograph (MPO), and icons are of several sizes.
-                frames = 1 if opened.format in ("MPO", "ICO", "ICNS") else getattr(opened, "n_frames", 1)
+                # Cameras store a preview or a depth map behind the photograph (MPO), icons are
+                # of several sizes, and the layers of a PSD stand behind the whole.
+                frames = 1 if opened.format in ("MPO", "ICO", "ICNS", "PSD") else getattr(opened, "n_frames", 1)
                 if number := number_of(part, frames, path, "frames"):
                     opened.seek(number)
                 opened.load()

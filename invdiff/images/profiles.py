@@ -66,6 +66,18 @@ def decode(x: Floats) -> Floats:
     return np.sign(x) * np.where(a <= 0.04045, a / 12.92, ((a + 0.055) / 1.055) ** 2.4)
 
 
+def described(icc: bytes | None, channels: int) -> tuple[Profile | None, tuple[str, ...]]:
+    """Return the profile of a file of 1 or 3 channels, if it is another than sRGB, and a note about it."""
+    if icc is None:
+        return None, ()
+    found = _parsed(icc, channels)
+    if found is None:
+        return None, ("its colour profile is of tables, not of curves and a matrix: values are taken as they are",)
+    if _is_srgb(found):
+        return None, ()
+    return found, (f"colours are converted from {found.name.strip()} to sRGB, and results back",)
+
+
 def read_profile(icc: bytes, channels: int) -> Profile | None:
     """Return the profile in ICC data; `None` for sRGB itself, and for one that is not of curves and a matrix.
 
@@ -73,19 +85,26 @@ def read_profile(icc: bytes, channels: int) -> Profile | None:
         icc: the data.
         channels: 1 or 3; a profile of another number of channels is `None`.
     """
+    return described(icc, channels)[0]
+
+
+def fits_channels(icc: bytes, channels: int) -> bool:
+    """Return whether a profile is one of images with that many channels."""
+    return icc[16:20] == {1: b"GRAY", 3: b"RGB "}.get(channels)
+
+
+def _parsed(icc: bytes, channels: int) -> Profile | None:
     try:
         tags = _tags(icc)
         if channels == 1 and icc[16:20] == b"GRAY":
-            profile = Profile(_name(tags), None, (_curve(tags[b"kTRC"]),))
-        elif channels == 3 and icc[16:20] == b"RGB " and b"rXYZ" in tags:
+            return Profile(_name(tags), None, (_curve(tags[b"kTRC"]),))
+        if channels == 3 and icc[16:20] == b"RGB " and b"rXYZ" in tags:
             own = np.stack([_xyz(tags[t]) for t in (b"rXYZ", b"gXYZ", b"bXYZ")], 1)
             curves = tuple(_curve(tags[t]) for t in (b"rTRC", b"gTRC", b"bTRC"))
-            profile = Profile(_name(tags), np.linalg.inv(_SRGB) @ own, curves)
-        else:
-            return None
+            return Profile(_name(tags), np.linalg.inv(_SRGB) @ own, curves)
     except (KeyError, struct.error, IndexError, ValueError, np.linalg.LinAlgError):
-        return None
-    return None if _is_srgb(profile) else profile
+        pass
+    return None
 
 
 def _is_srgb(profile: Profile) -> bool:

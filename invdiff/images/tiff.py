@@ -16,9 +16,10 @@ from .content import Content, Format, Kept
 from .conversions import Array, Ask, first_line, natural_white, scaled
 from .parts import number_of
 from .photographs import read_photograph
-from .profiles import read_profile
+from .profiles import described
 
-_ICC, _ORIENTATION, _DESCRIPTION = 34675, 274, 270
+_ICC, _ORIENTATION = 34675, 274
+_PLAIN = (0, 1, 2, 32803, 34892)  # gray, RGB and the mosaics of sensors; others are palettes and colours of print
 # Of a stored picture to the upright one, by the number of the orientation tag.
 _TURN = {
     1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
@@ -40,6 +41,7 @@ class Tiff(Format):
             with tifffile.TiffFile(path) as tif:
                 if _is_photograph(tif):
                     return read_photograph(path, ask)
+                _check_colors(tif.pages[0], path)
                 array, page = _page(tif, ask.part, path)
                 tags = {code: page.tags[code].value for code in (_ICC, _ORIENTATION) if code in page.tags}
                 dpi = _dpi(page)
@@ -87,14 +89,23 @@ def _content(
     colors = pixels.shape[2] - (pixels.shape[2] in (2, 4))
     bits = {"uint8": 8, "uint16": 16}.get(array.dtype.name, 32)
     info = {k: v for k, v in (("icc_profile", icc), ("dpi", dpi)) if v is not None}
-    profile = read_profile(icc, colors) if icc is not None else None
-    return Content(pixels, Kept("tiff" if bits > 8 else "", ".tif", bits, black, white, profile, info))
+    profile, notes = described(icc, colors)
+    return Content(pixels, Kept("tiff" if bits > 8 else "", ".tif", bits, black, white, profile, info), notes)
+
+
+def _check_colors(page: Any, path: Path) -> None:
+    if int(page.photometric) not in _PLAIN:
+        raise UserError(
+            f"{path}: expected gray or RGB with more than 8 bits, got {page.photometric.name}; convert it to RGB"
+        )
 
 
 def _is_photograph(tif: Any) -> bool:
-    """Return whether Pillow reads it completely: one page of 8 bits or less."""
+    """Return whether Pillow reads it completely: 8 bits or less, one page or colours other than gray and RGB."""
     page = tif.pages[0]
-    return len(tif.pages) == 1 and (page.dtype is None or page.dtype.name in ("uint8", "bool"))
+    shallow = page.dtype is None or page.dtype.name in ("uint8", "bool")
+    plain = int(page.photometric) in _PLAIN
+    return shallow and (not plain or (len(tif.pages) == 1 and page.samplesperpixel <= 4 and page.planarconfig == 1))
 
 
 def _page(tif: Any, part: str, path: Path) -> tuple[NDArray[Any], Any]:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ... import __version__
 from ...images import Kept, formats, save_image, write_picture
+from ...images.profiles import fits_channels
 from ...operators import Operator
 from ...problem import Problem
 from ...reconstruction import Reconstruction
@@ -107,7 +108,7 @@ def write_arrays(
     mean, std = result.mean[0], result.std[0]
     y = problem.measurement[0]
     bits = 16 if kept is not None and kept.bits > 8 else 8
-    if kept is not None and kept.profile is not None and len(kept.profile.tables) != mean.shape[0]:
+    if kept is not None and not fits_channels(kept.info.get("icc_profile", b""), mean.shape[0]):
         kept = dataclasses.replace(kept, profile=None, info={k: v for k, v in kept.info.items() if k != "icc_profile"})
     save_image(mean, folder / "mean.png", bits=bits, kept=kept)
     for s, sample in enumerate(result.samples[0]):
