@@ -100,6 +100,8 @@ def test_dicom_of_other_kinds(tmp_path: Path) -> None:
     assert np.array_equal(np.rint(gray(f"{tmp_path / 'm.dcm'}#1") * 4095.0), stored[1])
     dicom(tmp_path / "n.dcm", stored[0], Modality="DX", PhotometricInterpretation="MONOCHROME1")
     assert np.array_equal(np.rint(gray(tmp_path / "n.dcm") * 4095.0), 4095 - stored[0])
+    (tmp_path / "n.dcm").rename(tmp_path / "IM0001")  # as on the discs of hospitals
+    assert np.array_equal(np.rint(gray(tmp_path / "IM0001") * 4095.0), 4095 - stored[0])
     (tmp_path / "t.dcm").write_text("no image")
     with pytest.raises(ValueError, match="not a DICOM image that can be read"):
         load_image(tmp_path / "t.dcm")
@@ -161,13 +163,15 @@ def test_heic(tmp_path: Path) -> None:
     assert np.array_equal(np.rint(load_image(tmp_path / "x.heic")[0].permute(1, 2, 0).numpy() * 255.0), rgb)
 
 
-def test_a_camera_raw_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["rggb", "gbrg"])
+def test_a_camera_raw_file(tmp_path: Path, pattern: str) -> None:
     pytest.importorskip("rawpy")
     sensor = RNG.integers(512, 4000, (64, 96), dtype=np.uint16)
     matrix = [1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1]
     tags = [
         (50706, "B", 4, (1, 4, 0, 0), True), (50708, "s", 0, "Test", True), (33421, "H", 2, (2, 2), True),
-        (33422, "B", 4, (0, 1, 1, 2), True), (50714, "H", 1, 512, True), (50717, "H", 1, 4095, True),
+        (33422, "B", 4, tuple("rgb".index(c) for c in pattern), True),
+        (50714, "H", 1, 512, True), (50717, "H", 1, 4095, True),
         (50721, "2i", 9, matrix, True), (50778, "H", 1, 21, True),
     ]  # fmt: skip
     tifffile.imwrite(tmp_path / "x.dng", sensor, photometric=32803, metadata=None, extratags=tags)
@@ -175,8 +179,17 @@ def test_a_camera_raw_file(tmp_path: Path) -> None:
     assert torch.allclose(
         loaded.image[0, 0].double() * (4095 - 512) + 512, torch.from_numpy(sensor).double(), atol=1e-3
     )
-    assert "black 512, white 4095, pattern rggb" in loaded.notes[0]
+    assert f"black 512, white 4095, pattern {pattern}" in loaded.notes[0]
     assert load_image(tmp_path / "x.dng").shape == (1, 3, 64, 96)
+    command = ["reconstruct", str(tmp_path / "x.dng"), "--operator", "demosaic", "--noise", "0.01", "--prior"]
+    command += ["gaussian", "--solver", "pinv", "--samples", "1", "--out", str(tmp_path / "o")]
+    assert main(command) == 0
+    mean = np.load(tmp_path / "o" / "result.npz")["mean"]
+    assert mean.shape == (3, 64, 96)
+    corner = mean["rgb".index(pattern[0]), ::2, ::2] * (4095 - 512) + 512
+    assert np.allclose(corner, sensor[::2, ::2], atol=0.01)  # as measured
+    command[3] = f"demosaic:pattern={pattern[::-1]}"
+    assert main([*command, "--overwrite"]) == 2
 
 
 def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ the sensor are read instead, from the black to the white level that the file sta
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,13 @@ from .content import Content, Format, Kept
 from .conversions import Ask, first_line, scaled
 from .extras import library
 from .profiles import described
+
+
+@dataclasses.dataclass(frozen=True)
+class Mosaic:
+    """The colours of the first 2 x 2 pixels of a sensor, as the operator `demosaic` takes them."""
+
+    pattern: str
 
 
 class Raw(Format):
@@ -43,7 +51,11 @@ class Raw(Format):
         high = white if ask.white is None else ask.white
         pixels = ((sensor - low) / (high - low)).astype(np.float32)
         note = f"values of the sensor, black {float(np.mean(low)):g}, white {high:g}, pattern {pattern.lower()}"
-        return Content(pixels[..., None], Kept(bits=16, black=float(np.mean(low)), white=high), (note,))
+        return Content(
+            pixels[..., None],
+            Kept(bits=16, black=float(np.mean(low)), white=high, header=Mosaic(pattern.lower())),
+            (note,),
+        )
 
 
 class Heif(Format):

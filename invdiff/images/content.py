@@ -115,10 +115,18 @@ formats: Registry[FormatEntry] = Registry(
 
 
 def format_of(path: Path) -> tuple[str, Format] | None:
-    """Return the name and the format of a file by the end of its name, or `None` where Pillow takes it."""
+    """Return the name and the format of a file by the end of its name, or `None` where Pillow takes it.
+
+    DICOM files, which often have no such end, are known by their mark.
+    """
     name = path.name.lower()
     for key, entry in formats.entries().items():
         if name.endswith(formats.described(entry).suffixes):
             found: Format = entry.load()()
             return key, found
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(132)[128:] == b"DICM":
+                dicom: Format = formats["dicom"]()
+                return "dicom", dicom
     return None

@@ -93,7 +93,7 @@ def _check_operator(request: Request) -> None:
     if request.missing_color is None and request.missing_tolerance != 0:
         raise UserError("--missing-tolerance: goes with --missing-color, got none; add --missing-color")
     if request.mask is not None:
-        check_exists(request.mask)
+        check_exists(split_part(request.mask)[0])
     if request.pixel_size is not None:
         number("--pixel-size", request.pixel_size, positive=True)
 

@@ -16,6 +16,7 @@ from ...calibration import Calibration, Setting
 from ...errors import UserError
 from ...figures import comparison
 from ...images import Kept, write_picture
+from ...images.camera import Mosaic
 from ...images.parts import split_part
 from ...interface import DEFAULT_SOLVER, default_prior
 from ...metrics import psnr, ssim
@@ -112,8 +113,17 @@ def build_operator(request: Request, given: Input) -> Operator:
     name = request.operator.name
     if operators.facts(name).sinogram:
         options = _sinogram_options(request, options, shape)
+    if given.kept is not None and isinstance(given.kept.header, Mosaic):
+        options = _with_pattern(options, given.kept.header.pattern)
     make = make_operator if request.simulate else make_operator_for_measurement
     return make(name, shape, options, mask=given.known, seed=request.seed)
+
+
+def _with_pattern(options: dict[str, object], pattern: str) -> dict[str, object]:
+    """Return the options with the pattern of a raw file's sensor."""
+    if options.get("pattern", pattern) != pattern:
+        raise UserError(f"demosaic: pattern: the raw file says {pattern}, got {options['pattern']}; leave it out")
+    return {**options, "pattern": pattern}
 
 
 def _sinogram_options(request: Request, options: dict[str, object], shape: tuple[int, ...]) -> dict[str, object]:
