@@ -12,12 +12,13 @@ import pytest
 import torch
 from PIL import Image
 from skimage.data import coffee
+from skimage.transform import radon
 
 import invdiff
 from invdiff.cli import main
 from invdiff.commands import terminal
-from invdiff.commands.reconstruction.inputs import read_angles
 from invdiff.commands.reconstruction.results import staged
+from invdiff.commands.reconstruction.sinograms import read_angles
 from invdiff.images import load_image
 from invdiff.noise import estimate_noise
 from invdiff.registry import operators
@@ -217,6 +218,33 @@ def test_sinograms(run: Run, photo: Path, tmp_path: Path) -> None:
         tmp_path / "s.npy", "--operator", size, "--angles", "9", "--pixel-size", "0.5", "--noise", "0.1", out="half"
     )
     assert half["operator"]["pixel_size"] == 0.5
+
+
+def test_sinograms_of_skimage_and_in_radians_are_those_of_invdiff(run: Run, tmp_path: Path) -> None:
+    size = 16
+    rows, columns = np.mgrid[:size, :size]
+    disc = np.hypot(rows - 6, columns - 10) < 3.5
+    np.save(tmp_path / "theirs.npy", radon(disc.astype(float), np.arange(0, 180, 180 / size)))
+    np.save(tmp_path / "radians.npy", np.pi * np.arange(size) / size)
+    options = ["--noise", "0.1", "--solver", "pinv"]
+    theirs = run(
+        tmp_path / "theirs.npy", "--operator", "tomography", "--angles", str(size), "--convention", "skimage", *options
+    )
+    assert (theirs["operator"]["convention"], theirs["operator"]["transpose"]) == ("skimage", False)
+    found = np.load(theirs["folder"] / "result.npz")
+    assert np.unravel_index(found["mean"][0].argmax(), disc.shape) in {tuple(p) for p in np.argwhere(disc)}
+    assert np.corrcoef(found["mean"].ravel(), disc.ravel())[0, 1] > 0.95
+    np.save(tmp_path / "ours.npy", found["measurement"][0])
+    for name, operator, extra in (
+        ("rows", "tomography:angle_unit=radians,convention=skimage", ["--transpose"]),
+        ("columns", "tomography:angle_unit=radians", ["--convention", "skimage"]),
+    ):
+        image = tmp_path / ("ours.npy" if name == "rows" else "theirs.npy")
+        angles = ["--angles", str(tmp_path / "radians.npy")]
+        got = run(image, "--operator", operator, *angles, *extra, *options, out=name)
+        again = np.load(got["folder"] / "result.npz")
+        np.testing.assert_array_equal(again["measurement"], found["measurement"])
+        np.testing.assert_allclose(again["mean"], found["mean"], atol=1e-4)
 
 
 def test_fan_beam(run: Run, photo: Path, tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save("inf.npy", np.where(np.eye(H, W) > 0, np.inf, 0.5))
     np.save("bytes.npy", np.full((H, W), 200.0))
     np.save("sinogram.npy", np.ones((9, 16)))
+    np.save("square.npy", np.sin(np.pi * np.arange(16)[:, None] / 16) * np.ones(16))
+    np.save("radians.npy", np.pi * np.arange(9) / 9)
     np.save("nan_sinogram.npy", np.full((9, 16), np.nan))
     np.save("nan_angles.npy", np.full(9, np.nan))
     Path("words.txt").write_text("ninety degrees\n")
@@ -180,6 +182,10 @@ CASES = [
     ("photo.png --noise transmision:photons=9", "unknown noise 'transmision'; did you mean 'transmission'?"),
     ("photo.png --noise poisson:photons=9 --solver diffpir", "DiffPIR needs Gaussian noise; got Identity"),
     ("photo.png --noise auto --simulate", "--noise auto: estimates the noise of a measurement"),
+    ("photo.png --noise 25", "--noise 25: expected the noise's standard deviation for pictures in [0, 1], got 25, m"),
+    ("photo.png --noise 25", "on 0 to 255 is invdiff reconstruct photo.png --noise 0.09804 --operator identity"),
+    ("photo.png --noise gaussian:std=25", "on 0 to 255 is invdiff reconstruct photo.png --noise gaussian:std=0.09804"),
+    ("photo.png --simulate --noise poisson_gaussian:std=2,photons=9", "--noise poisson_gaussian:std=0.007843,ph"),
     # masks
     ("photo.png --operator inpainting --mask small_mask.png", "small_mask.png: mask: expected 20 x 16 pixels"),
     ("photo.png --operator inpainting --mask small_mask.png", "of photo.png, got 12 x 10; resize the mask"),
@@ -206,6 +212,13 @@ CASES = [
     ("sinogram.npy --operator tomography --angles words.txt", "words.txt: --angles: expected numbers in degrees"),
     ("sinogram.npy --operator tomography --angles nan_angles.npy", "nan_angles.npy: --angles: expected finite numbers"),
     ("sinogram.npy --operator tomography --angles 9 --pixel-size 0", "--pixel-size: expected a finite number > 0"),
+    ("sinogram.npy --operator tomography --angles radians.npy", "which look like radians; write tomography:angle_u"),
+    ("sinogram.npy --operator tomography:convention=astra --angles 0:180:20", "which look like degrees; write tomog"),
+    ("sinogram.npy --operator tomography --angles 9 --convention matlab", "unknown convention 'matlab'; did you mean"),
+    ("sinogram.npy --operator tomography:angle_unit=turns --angles 0:180:20", "unknown unit 'turns'; did you mean"),
+    ("square.npy --operator tomography --angles 16", "the sinogram is transposed; add --transpose"),
+    (f"photo.png {BLUR} --transpose", "--transpose: goes with --operator tomography, got --operator blur"),
+    ("photo.png --simulate --operator tomography --angles 9 --transpose", "--transpose: goes with a measured sinogram"),
     ("nan_sinogram.npy --operator tomography --angles 9", "nan_sinogram.npy: expected finite values, got 144 NaN"),
     (f"photo.png {BLUR} --angles 9", "--angles: goes with --operator tomography, got --operator blur"),
     # what a solver needs

@@ -56,6 +56,16 @@ def reconstruct(
         text("For tomography, degrees of the sinogram's rows: a count, start:stop:step, or a file.", FILES),
     ] = None,
     pixel_size: Annotated[float | None, text("For tomography: side of a pixel, in the sinogram's unit.", FILES)] = None,
+    convention: Annotated[
+        str | None,
+        text("For tomography: whose sinogram it is: invdiff, skimage, astra or odl.", FILES),
+    ] = None,
+    transpose: Annotated[
+        bool,
+        typer.Option(
+            "--transpose", help="For tomography: the file's columns belong to the angles.", rich_help_panel=FILES
+        ),
+    ] = False,
     measurement_scale: Annotated[
         float, text("Multiply IMAGE by this: the value of white in the image of a sinogram.", FILES)
     ] = 1.0,
@@ -89,7 +99,8 @@ def reconstruct(
         solver=None if solver is None else parse_spec(solver),
         goal=goal, effort=effort, calibration=calibration,
         samples=samples, seed=seed, simulate=simulate, mask=mask, mask_invert=mask_invert, missing_color=missing_color,
-        missing_tolerance=missing_tolerance, angles=angles, pixel_size=pixel_size, measurement_scale=measurement_scale,
+        missing_tolerance=missing_tolerance, angles=angles, pixel_size=pixel_size, convention=convention,
+        transpose=transpose, measurement_scale=measurement_scale,
         gray=gray, white_level=white_level, black_level=black_level,
         device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
         command=context.obj,

@@ -67,6 +67,8 @@ def _check_simulation(request: Request) -> None:
         raise UserError("--noise auto: estimates the noise of a measurement; with --simulate give a number")
     if request.measurement_scale != 1:
         raise UserError("--measurement-scale: goes with a measurement, got --simulate; leave it out")
+    if request.transpose:
+        raise UserError("--transpose: goes with a measured sinogram, got --simulate; leave it out")
     if request.missing_color is not None:
         raise UserError("--missing-color: marks pixels of a measurement, got --simulate; use --mask instead")
 
@@ -80,7 +82,12 @@ def _check_operator(request: Request) -> None:
             "--missing-color": request.missing_color is not None,
             "--missing-tolerance": request.missing_tolerance != 0,
         },
-        "tomography": {"--angles": request.angles is not None, "--pixel-size": request.pixel_size is not None},
+        "tomography": {
+            "--angles": request.angles is not None,
+            "--pixel-size": request.pixel_size is not None,
+            "--convention": request.convention is not None,
+            "--transpose": request.transpose,
+        },
     }
     for kind, options in belong.items():
         for option, on in options.items():

@@ -15,6 +15,8 @@ module.
 from __future__ import annotations
 
 import dataclasses
+import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,6 +133,36 @@ def make_noise(text: str, y: Tensor, known: Tensor | None) -> Noise:
     if isinstance(file := spec.options.get("std"), str):
         return noise.GaussianMap(_read_map(Path(file), y))
     return _build(spec)
+
+
+def check_level(text: str, command: str) -> None:
+    """Raise a ValueError for a noise level above the whole range of a picture in [0, 1], as of one in 0 to 255.
+
+    Args:
+        text: as on the command line.
+        command: the command line, for the message.
+    """
+    spec = parse_noise(text)
+    std = None if spec is None else spec.options.get("std")
+    if not isinstance(std, int | float) or std <= 1:
+        return
+    least = f"{std / 255:.4g}"
+    right = re.sub(r"std=[^,]*", f"std={least}", text) if ":" in text else least
+    raise UserError(
+        f"--noise {text}: expected the noise's standard deviation for pictures in [0, 1], got {std:g}, more than their "
+        f"whole range; a level of {std:g} on 0 to 255 is {_with_noise(command, right)}"
+    )
+
+
+def _with_noise(command: str, noise: str) -> str:
+    """Return a command line with another noise, or the option alone if there is no command line."""
+    words, option = shlex.split(command), "--noise"
+    for i, word in enumerate(words):
+        if word == option and i + 1 < len(words):
+            return shlex.join([*words[: i + 1], noise, *words[i + 2 :]])
+        if word.startswith(f"{option}="):
+            return shlex.join([*words[:i], f"{option}={noise}", *words[i + 1 :]])
+    return f"{option} {noise}"
 
 
 def _read_map(path: Path, y: Tensor) -> Tensor:

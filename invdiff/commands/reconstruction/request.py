@@ -30,6 +30,8 @@ class Request:
     missing_tolerance: int = 0
     angles: str | None = None
     pixel_size: float | None = None
+    convention: str | None = None
+    transpose: bool = False
     measurement_scale: float = 1.0
     gray: bool = False
     white_level: float | None = None

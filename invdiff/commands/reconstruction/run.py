@@ -34,12 +34,13 @@ from .. import terminal
 from ..devices import select_device
 from .answer import Answer
 from .channels import gray_for, prior_for
-from .inputs import Input, read_angles, read_input
+from .inputs import Input, read_input
 from .intervals import LEVEL, find_interval, setting_of
-from .noises import is_approximate, make_noise, noise_record
+from .noises import check_level, is_approximate, make_noise, noise_record
 from .panels import panels
 from .request import Request
 from .results import environment, fields, staged, write_arrays, write_json
+from .sinograms import sinogram_options
 
 DIVERGED = 3
 _PANELS = 4  # in each of the two rows of the figure
@@ -112,7 +113,7 @@ def build_operator(request: Request, given: Input) -> Operator:
     shape = tuple(given.image.shape[1:])
     name = request.operator.name
     if operators.facts(name).sinogram:
-        options = _sinogram_options(request, options, shape)
+        options = sinogram_options(request, options, given.image)
     if given.kept is not None and isinstance(given.kept.header, Mosaic):
         options = _with_pattern(options, given.kept.header.pattern)
     make = make_operator if request.simulate else make_operator_for_measurement
@@ -126,36 +127,11 @@ def _with_pattern(options: dict[str, object], pattern: str) -> dict[str, object]
     return {**options, "pattern": pattern}
 
 
-def _sinogram_options(request: Request, options: dict[str, object], shape: tuple[int, ...]) -> dict[str, object]:
-    """Return the operator's options together with those of the command line."""
-    for key, option, value in (
-        ("angles", "--angles", request.angles),
-        ("pixel_size", "--pixel-size", request.pixel_size),
-    ):
-        if value is not None and key in options:
-            raise UserError(f"{option}: given with the operator as well, {key}={options[key]}; leave one out")
-    if request.pixel_size is not None:
-        options["pixel_size"] = request.pixel_size
-    if request.angles is None:
-        if "angles" not in options:
-            rows = "" if request.simulate else f"; {shape[1]} equally spaced ones are --angles {shape[1]}"
-            raise UserError(f"--angles: expected degrees of the sinogram's rows, a count or a file, got none{rows}")
-        return options
-    angles = read_angles(request.angles)
-    if not request.simulate and len(angles) != shape[-2]:
-        hint = "transpose the sinogram" if len(angles) == shape[-1] else "give one angle for each row"
-        raise UserError(
-            f"{request.image}: sinogram: expected {len(angles)} rows, one for each angle, "
-            f"got {shape[-2]} rows of {shape[-1]} detectors; {hint}"
-        )
-    # A count is kept, because the operator decides whether it covers half a turn or a whole one.
-    count = request.angles.strip().isdigit()
-    return {**options, "angles": int(request.angles) if count else angles}
-
-
 def build_problem(request: Request, operator: Operator, given: Input) -> Problem:
     """Return the problem: simulated from the clean image, or of the given measurement."""
     assert request.noise is not None
+    if operators.facts(request.operator.name).photographic:
+        check_level(request.noise, request.command)
     noise: Noise = make_noise(request.noise, given.image, given.known)
     if request.simulate:
         problem = simulate(operator, given.image, noise, request.seed)
@@ -296,6 +272,8 @@ def build_record(
             "missing_tolerance": request.missing_tolerance,
             "angles": request.angles,
             "pixel_size": request.pixel_size,
+            "convention": request.convention,
+            "transpose": request.transpose,
             "in_shape": list(problem.operator.in_shape),
             "out_shape": list(problem.operator.out_shape),
         },

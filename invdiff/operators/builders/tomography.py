@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ...errors import UserError
 from ...memory import check_fits
 from ..base import Operator
+from ..tomography.conventions import Convention, find_convention, in_degrees
 from ..tomography.fan_beam import FanBeamTomography
-from ..tomography.parallel import Tomography
+from ..tomography.parallel import Tomography, row
 from .base import Shape
 from .files import read_array
 
@@ -26,27 +28,44 @@ def tomography(
     detectors: int | None = None,
     detector_spacing: float | None = None,
     detector_offset: float = 0.0,
+    angle_unit: str | None = None,
+    convention: str = "invdiff",
 ) -> Operator:
     """Build parallel-beam projections.
 
     Args:
         shape: `(C, H, W)`.
-        angles: their number, evenly spaced from `start` (included) to `stop` (excluded); or a list of degrees; or a
-            file of one, `.npy` or text.
+        angles: their number, evenly spaced from `start` (included) to `stop` (excluded); or a list of them; or a file
+            of one, `.npy` or text.
         start: first angle in degrees.
         stop: end of the angles in degrees.
         pixel_size: as in `Tomography`.
         detectors: as in `Tomography`.
         detector_spacing: as in `Tomography`.
         detector_offset: as in `Tomography`.
+        angle_unit: "degrees" or "radians", of listed angles; by default that of the convention, and angles that look
+            like the other one are refused.
+        convention: "invdiff", "skimage", "astra" or "odl": the centre of rotation, and the unit of angles. The sinogram
+            itself is `(C, angles, detectors)` here, so transpose that of skimage first.
     """
+    kind = find_convention(convention)
+    offset: float | Tensor = detector_offset
+    degrees = angles_deg("tomography", angles, start, stop, angle_unit, kind)
+    if kind.on_pixel:
+        detectors = shape[2] if detectors is None else detectors
+        if detector_spacing not in (None, pixel_size):
+            raise UserError(
+                f"tomography: convention: {convention} has detectors as wide as a pixel, got "
+                f"detector_spacing={detector_spacing} and pixel_size={pixel_size}; leave one of the two out"
+            )
+        offset = detector_offset + pixel_size * kind.offset(shape[1:], detectors, degrees)
     return Tomography(
         shape,
-        angles_deg=angles_deg("tomography", angles, start, stop),
+        angles_deg=degrees,
         pixel_size=pixel_size,
         detectors=detectors,
         detector_spacing=detector_spacing,
-        detector_offset=detector_offset,
+        detector_offset=offset,
     )
 
 
@@ -62,11 +81,12 @@ def fan_beam(
     detectors: int | None = None,
     detector_spacing: float | None = None,
     detector_offset: float = 0.0,
+    angle_unit: str | None = None,
 ) -> Operator:
-    """Build fan-beam projections; `angles`, `start` and `stop` as for `tomography`, other options as in the class."""
+    """Build fan-beam projections; angles and their unit as for `tomography`, other options as in the class."""
     return FanBeamTomography(
         shape,
-        angles_deg=angles_deg("fan_beam", angles, start, stop),
+        angles_deg=angles_deg("fan_beam", angles, start, stop, angle_unit, Convention()),
         source_distance=2.0 * max(shape[1:]) * pixel_size if source_distance is None else source_distance,
         detector_distance=detector_distance,
         pixel_size=pixel_size,
@@ -81,17 +101,25 @@ def sinogram_options(shape: Shape) -> Mapping[str, Any]:
     return {"detectors": shape[2]}
 
 
-def angles_deg(owner: str, angles: int | Sequence[float] | str | Tensor | None, start: float, stop: float) -> Any:
-    """Return angles in degrees from their number, a list, or a file."""
+def angles_deg(
+    owner: str,
+    angles: int | Sequence[float] | str | Tensor | None,
+    start: float,
+    stop: float,
+    unit: str | None,
+    convention: Convention,
+) -> Tensor:
+    """Return angles in degrees, `(views,)`, from their number, a list, or a file."""
     if angles is None:
         raise UserError(
             f"{owner}: angles: expected their number, or a list of degrees, as in {owner}:angles=60, got none"
         )
-    if isinstance(angles, str):
-        return read_array(f"{owner}: angles", angles)
     if isinstance(angles, int):
         if angles < 1:
             raise UserError(f"{owner}: angles: expected a positive number of them, got {angles}")
         check_fits(f"{owner}: angles", (angles, 1024), "choose fewer")  # rays of an angle
-        return [start + (stop - start) * i / angles for i in range(angles)]
-    return angles
+        if unit not in (None, "degrees"):
+            raise UserError(f"{owner}: angle_unit: goes with a list of angles, got angles={angles}; leave it out")
+        return torch.tensor([start + (stop - start) * i / angles for i in range(angles)], dtype=torch.float64)
+    listed = read_array(f"{owner}: angles", angles) if isinstance(angles, str) else angles
+    return in_degrees(owner, row(owner, "angles", listed), unit, convention)

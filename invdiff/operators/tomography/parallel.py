@@ -143,7 +143,7 @@ class Tomography(Projection):
         pixel_size: side of a pixel; projections are in its unit times that of the image.
         detectors: number of detectors in the row; default: enough for the image's diagonal.
         detector_spacing: distance between detectors; default: `pixel_size`.
-        detector_offset: shift of the row of detectors along `t`.
+        detector_offset: shift of the row of detectors along `t`, or one for each angle, `(views,)`.
         memory: largest size in bytes of a stored matrix; a larger one is computed at each use, with the same numbers.
 
     Raises:
@@ -171,7 +171,7 @@ class Tomography(Projection):
         pixel_size: float = 1.0,
         detectors: int | None = None,
         detector_spacing: float | None = None,
-        detector_offset: float = 0.0,
+        detector_offset: float | ArrayLike | Tensor = 0.0,
         memory: int = MEMORY,
     ) -> None:
         _, h, w = image_shape("Tomography", in_shape)
@@ -185,13 +185,19 @@ class Tomography(Projection):
             detectors += (detectors - w) % 2  # so that at 0 degrees rays go through the pixels' centres
         if not isinstance(detectors, int) or detectors < 1:
             raise UserError(f"Tomography: detectors: expected a positive integer, got {detectors!r}")
-        if not math.isfinite(detector_offset):
-            raise UserError(f"Tomography: detector_offset: expected a finite length, got {detector_offset}")
-        self.detector_spacing, self.detector_offset = spacing, float(detector_offset)
-        t = (torch.arange(detectors, dtype=torch.float64) - (detectors - 1) / 2) * spacing + detector_offset
+        self._offsets = _each("Tomography", detector_offset, len(self.angles_deg))
+        self.detector_spacing = spacing
+        t = (torch.arange(detectors, dtype=torch.float64) - (detectors - 1) / 2) * spacing
         theta = torch.deg2rad(self.angles_deg)
         grid = torch.meshgrid(theta, t, indexing="ij")
-        super().__init__(in_shape, theta=grid[0], t=grid[1], pixel_size=pixel_size, memory=memory)
+        shifted = grid[1] + self._offsets[:, None]
+        super().__init__(in_shape, theta=grid[0], t=shifted, pixel_size=pixel_size, memory=memory)
+
+    @property
+    def detector_offset(self) -> float | Tensor:
+        """The shift of the row of detectors: one number, or one for each angle, `(views,)`."""
+        first = float(self._offsets[0])
+        return first if bool((self._offsets == first).all()) else self._offsets
 
     def fbp(self, y: Tensor, *, filter: Filter = "ramp") -> Tensor:
         """Return the filtered back-projection.
@@ -215,9 +221,10 @@ class Tomography(Projection):
         rows = filtered.reshape(-1, *self.out_shape[1:])
         right, up = self._grid(y.device)
         out = y.new_zeros(len(rows), *self.in_shape[1:])
+        offsets = self._offsets.tolist()
         for v, angle in enumerate(torch.deg2rad(self.angles_deg).tolist()):
             t = right * math.cos(angle) + up * math.sin(angle)
-            out += interpolated(rows[:, v], (t - self.detector_offset) / self.detector_spacing)
+            out += interpolated(rows[:, v], (t - offsets[v]) / self.detector_spacing)
         return out.reshape(-1, *self.in_shape)
 
     def _describe(self) -> str:
@@ -276,6 +283,18 @@ def angular_weights(angles_deg: Tensor, period: float) -> Tensor:
     weights = torch.empty_like(s)
     weights[order] = (gaps + gaps.roll(1)) / 2
     return torch.deg2rad(weights)
+
+
+def _each(owner: str, offset: float | ArrayLike | Tensor, views: int) -> Tensor:
+    """Return the offset of each angle, `(views,)`, float64, or raise a ValueError."""
+    if isinstance(offset, int | float):
+        if not math.isfinite(offset):
+            raise UserError(f"{owner}: detector_offset: expected a finite length, got {offset}")
+        return torch.full((views,), float(offset), dtype=torch.float64)
+    values = row(owner, "detector_offset", offset)
+    if len(values) != views:
+        raise UserError(f"{owner}: detector_offset: expected one, or {views}, one for each angle, got {len(values)}")
+    return values
 
 
 def positive(owner: str, name: str, value: float) -> float:
