@@ -67,7 +67,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("blur:kernel=uniform,size=5,border=valid", (3, H + 4, W + 4)),
         ("downsample:factor=2", (3, 2 * H, 2 * W)),
         ("downsample:factor=3,kernel=average", (3, 3 * H, 3 * W)),
-        ("inpainting:random=0.5", (3, H, W)),
+        ("inpainting:box=true", (3, H, W)),
     ],
 )
 def test_a_photograph_of_odd_size_is_the_measurement(
@@ -245,6 +245,15 @@ def test_sinograms_of_skimage_and_in_radians_are_those_of_invdiff(run: Run, tmp_
         again = np.load(got["folder"] / "result.npz")
         np.testing.assert_array_equal(again["measurement"], found["measurement"])
         np.testing.assert_allclose(again["mean"], found["mean"], atol=1e-4)
+
+
+def test_the_mask_of_measured_frequencies_is_that_of_the_file(run: Run, tmp_path: Path) -> None:
+    k = np.random.default_rng(0).standard_normal((2, 16, 16)).astype(np.float32)
+    k[:, :, ::3] = 0
+    np.save(tmp_path / "k.npy", k)
+    got = run(tmp_path / "k.npy", "--operator", "mri:acceleration=4", "--noise", "0.1", "--solver", "pinv")
+    np.testing.assert_array_equal(np.load(got["folder"] / "result.npz")["measurement"], k)
+    assert "37.5% of the pixels missing" in got["err"]
 
 
 def test_fan_beam(run: Run, photo: Path, tmp_path: Path) -> None:

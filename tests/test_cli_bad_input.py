@@ -35,6 +35,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save("bytes.npy", np.full((H, W), 200.0))
     np.save("sinogram.npy", np.ones((9, 16)))
     np.save("square.npy", np.sin(np.pi * np.arange(16)[:, None] / 16) * np.ones(16))
+    np.save("full.npy", np.ones((2, H, W)))
     np.save("radians.npy", np.pi * np.arange(9) / 9)
     np.save("nan_sinogram.npy", np.full((9, 16), np.nan))
     np.save("nan_angles.npy", np.full(9, np.nan))
@@ -198,6 +199,8 @@ CASES = [
     ("photo.png --operator inpainting --missing-tolerance 3", "--missing-tolerance: goes with --missing-color"),
     ("photo.png --operator inpainting --mask-invert", "--mask-invert: goes with --mask"),
     (f"photo.png {BLUR} --mask mask.png", "--mask: goes with --operator inpainting, got --operator blur"),
+    ("photo.png --operator inpainting:random=0.5", "random: draws a mask that the measured file does not have"),
+    ("full.npy --operator mri:acceleration=3", "full.npy: mri: expected to know which frequencies were measured, got"),
     # channels
     ("photo.png --operator demosaic", "makes (1, 16, 20); give a measurement of 1 channel (gray); a clean image"),
     ("photo.png --operator grayscale", "makes (1, 16, 20); give a measurement of 1 channel (gray); a clean image"),

@@ -271,3 +271,12 @@ def test_a_law_in_a_file_is_noise_of_the_command_line(
     ):
         assert main([*words, noise]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("law", [Poisson(400.0), PoissonGaussian(400.0, 0.01)])
+def test_rounding_below_zero_counts_no_photon_and_more_is_refused(law: Noise) -> None:
+    clean = torch.tensor([[1.0, -1e-7, 0.0]])  # what a blur by a Fourier transform makes of black
+    zeroed = clean.clamp(min=0)
+    assert torch.equal(law.sample(clean, generator(0)), law.sample(zeroed, generator(0)))
+    with pytest.raises(ValueError, match="expected clean values >= 0"):
+        law.sample(torch.tensor([[1.0, -1e-4]]), generator(0))

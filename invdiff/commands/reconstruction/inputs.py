@@ -79,6 +79,11 @@ def read_input(request: Request) -> Input:
         known = painted if known is None else painted & known
         if not bool(known.any()):
             raise UserError(f"{request.mask}: mask: expected some known pixels, got none that are also opaque")
+    if not request.simulate and request.operator.name == "inpainting" and "random" in request.operator.options:
+        raise UserError(
+            f"{request.image}: inpainting: random: draws a mask that the measured file does not have, and measured "
+            "pixels would be thrown away; give --mask MASK.png, or --simulate for a clean image"
+        )
     if known is None and not request.operator.options:
         raise UserError(
             f"{request.image}: {request.operator.name}: expected to know which pixels are missing, got no mask; give "
