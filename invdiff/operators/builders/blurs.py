@@ -33,6 +33,7 @@ def blur_kernel(
     length: float | None = None,
     angle: float | None = None,
     intensity: float | None = None,
+    normalize: bool = True,
     seed: int = 0,
 ) -> Tensor:
     """Return the kernel of a blur, `(h, w)`.
@@ -40,12 +41,12 @@ def blur_kernel(
     Args:
         sigma: standard deviation of a Gaussian in pixels.
         kernel: "gaussian" (with `sigma`, `size`), "uniform" (with `size`), "motion" (with `size`, `length`, `angle`,
-            `intensity`), or a file: an array in `.npy`, unchanged, or an image, converted to gray and divided by its
-            sum.
+            `intensity`), or a file: an array, or an image, converted to gray.
         size: side in pixels; default: 4 sigma each way, or the motion's length and a margin.
         length: length of the motion in pixels.
         angle: direction of the motion in degrees; default: random.
         intensity: curvature of the path, in [0, 1].
+        normalize: whether a kernel from a file is divided by its sum.
         seed: seed of the motion's path.
     """
     kind = ("gaussian" if sigma is not None else None) if kernel is None else kernel
@@ -77,7 +78,7 @@ def blur_kernel(
     if kind == "motion":
         side = (math.ceil(length or 30) // 2 * 2 + 1) if size is None else integer("blur: size", size)
         return motion_kernel(side, length=length, angle=angle, intensity=intensity or 0.0, seed=seed)
-    return kernel_from_file(kind)
+    return kernel_from_file(kind, normalize=normalize)
 
 
 def blur(
@@ -89,11 +90,13 @@ def blur(
     length: float | None = None,
     angle: float | None = None,
     intensity: float | None = None,
+    normalize: bool = True,
     border: Border = "reflect",
     seed: int = 0,
 ) -> Operator:
     """Build a blur; the options are those of `blur_kernel`, and the border."""
-    k = blur_kernel(sigma=sigma, kernel=kernel, size=size, length=length, angle=angle, intensity=intensity, seed=seed)
+    path = {"length": length, "angle": angle, "intensity": intensity}
+    k = blur_kernel(sigma=sigma, kernel=kernel, size=size, normalize=normalize, seed=seed, **path)
     return Blur(shape, kernel=k, border=border)
 
 
@@ -152,10 +155,12 @@ def nonlinear_blur(
     length: float | None = None,
     angle: float | None = None,
     intensity: float | None = None,
+    normalize: bool = True,
     gamma: float = 2.2,
     border: Border = "reflect",
     seed: int = 0,
 ) -> Operator:
     """Build a blur in linear light; the options are those of `blur_kernel`, the tone curve, and the border."""
-    k = blur_kernel(sigma=sigma, kernel=kernel, size=size, length=length, angle=angle, intensity=intensity, seed=seed)
+    path = {"length": length, "angle": angle, "intensity": intensity}
+    k = blur_kernel(sigma=sigma, kernel=kernel, size=size, normalize=normalize, seed=seed, **path)
     return NonlinearBlur(shape, kernel=k, gamma=gamma, border=border)

@@ -13,8 +13,12 @@ from ...errors import UserError
 from ...registry import unknown
 
 
-def kernel_from_file(path: str) -> Tensor:
-    """Return the kernel in a file: an array `(h, w)`, unchanged, or an image, made gray and divided by its sum.
+def kernel_from_file(path: str, *, normalize: bool = True) -> Tensor:
+    """Return the kernel in a file, an array `(h, w)` or an image, made gray.
+
+    Args:
+        path: the file.
+        normalize: whether the kernel is divided by its sum, as counts of photons need it.
 
     Raises:
         ValueError: no such file, or no kernel in it.
@@ -24,10 +28,13 @@ def kernel_from_file(path: str) -> Tensor:
     k = torch.from_numpy(read_array("blur: kernel", path))
     if k.ndim != 2:
         raise UserError(f"blur: kernel: expected an array (h, w) in {path}, got shape {tuple(k.shape)}")
-    if Path(path).suffix.lower() == ".npy":
+    if not normalize:
         return k
     if not k.sum() > 0:
-        raise UserError(f"blur: kernel: expected an image that is not black in {path}, it cannot be normalised")
+        raise UserError(
+            f"blur: kernel: expected an image that is not black in {path}, it cannot be normalised; its sum is "
+            f"{float(k.sum()):.4g}; normalize=false keeps it"
+        )
     return k / k.sum()
 
 

@@ -253,3 +253,19 @@ def test_a_sinogram_decides_the_detectors_unless_they_are_given() -> None:
     ]
     with pytest.raises(ValueError, match="expected measurements"):
         make_operator_for_measurement("tomography", (1, 6, 13), {**options, "detectors": 12})
+
+
+def test_a_kernel_of_counts_is_normalised_in_every_format(tmp_path: Path) -> None:
+    counts = np.array([[1.0, 2, 1], [2, 6, 2], [1, 2, 1]]) * 50
+    np.save(tmp_path / "k.npy", counts)
+    np.savetxt(tmp_path / "k.txt", counts)
+    Image.fromarray(counts.astype(np.float32)).save(tmp_path / "k.tif")
+    for name in ("k.npy", "k.txt", "k.tif"):
+        given = {"kernel": str(tmp_path / name)}
+        found = make_operator("blur", (1, 9, 9), given)
+        torch.testing.assert_close(found.kernel[0], torch.from_numpy(counts / 900))  # type: ignore[attr-defined]
+        kept = make_operator("blur", (1, 9, 9), {**given, "normalize": False})
+        assert torch.equal(kept.kernel[0], torch.from_numpy(counts))  # type: ignore[attr-defined]
+    np.save(tmp_path / "k.npy", counts - 101)
+    with pytest.raises(ValueError, match=r"cannot be normalised; its sum is .*; normalize=false keeps it"):
+        make_operator("blur", (1, 9, 9), {"kernel": str(tmp_path / "k.npy")})
