@@ -140,8 +140,42 @@ def checked(problem: Problem, result: Reconstruction, name: str) -> Reconstructi
     result = dataclasses.replace(result, trace={**result.trace, "chi_square": fit.mean.mean()[None]})
     if not bool(fit.misfit.any()):
         return result
-    message = f"{name}: {fit.describe()}; {ADVICE}"
+    message = "; ".join([f"{name}: {fit.describe()}", ADVICE, *likely_causes(problem, result.samples)])
     return dataclasses.replace(result, status="misfit", message="; ".join(filter(None, [message, result.message])))
+
+
+def likely_causes(problem: Problem, samples: Tensor) -> list[str]:
+    """Return what a misfit often comes from with this operator, most certain first.
+
+    The scale that the measurement has against `A(x)`, by least squares over the mean of the samples, is measured; the
+    other causes are those of the kind of operator.
+
+    Args:
+        problem: as it was given to the solver.
+        samples: `(B, S, C, H, W)`.
+    """
+    operator, causes = problem.operator, []
+    with torch.no_grad():
+        clean = operator(samples.mean(1).to(problem.measurement)).double()
+    if operator.observed is not None:
+        clean = clean * operator.observed.to(clean)
+    power = float(clean.square().sum())
+    scale = float((clean * problem.measurement).sum()) / power if power > 0 else 1.0
+    if not 0.8 <= scale <= 1.25:
+        causes.append(
+            f"the measurement is {scale:.3g} times what the operator makes of the samples: check units, the prior's "
+            "range, pixel_size and the sum of the kernel"
+        )
+    kernel = getattr(operator, "kernel", None)
+    if isinstance(kernel, Tensor) and kernel.ndim == 3:
+        total = float(kernel.sum()) / len(kernel)
+        if abs(total - 1) > 0.01:
+            causes.append(f"the kernel's sum is {total:.4g}, not 1")
+    if operator.sinogram:
+        causes.append("likely here: angles in radians, a transposed sinogram, or another centre of rotation")
+    if operator.takes_mask:
+        causes.append("likely here: an inverted mask")
+    return causes
 
 
 def _gaussian(problem: Problem, x: Tensor) -> Tensor:

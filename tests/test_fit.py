@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from invdiff import Problem, Reconstruction, fit, simulate
-from invdiff.fit import checked, measure_fit
+from invdiff.fit import checked, likely_causes, measure_fit
 from invdiff.noise import Gaussian, GaussianMap, Noise, Poisson, PoissonGaussian, Quantized
-from invdiff.operators import Identity, Inpainting, LinearOperator, Operator
+from invdiff.operators import Blur, Identity, Inpainting, LinearOperator, Operator, Tomography
 from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior
 from invdiff.solvers import Solver
@@ -166,6 +166,20 @@ def test_a_note_about_a_linear_solve_is_kept() -> None:
     noted = Reconstruction(result.samples, message="X: a linear solve stopped at its limit")
     found = checked(problem, noted, "X")
     assert found.status == "misfit" and "a linear solve stopped at its limit" in found.message
+
+
+def test_likely_causes_are_those_of_the_operator() -> None:
+    x = 0.2 + 0.6 * torch.rand(1, 1, 16, 16, generator=generator(4))
+    ct = Tomography((1, 16, 16), angles_deg=[0.0, 50.0, 110.0])
+    assert likely_causes(Problem(ct, Gaussian(0.1), ct(x)), x[:, None]) == [
+        "likely here: angles in radians, a transposed sinogram, or another centre of rotation"
+    ]
+    scaled = likely_causes(Problem(ct, Gaussian(0.1), 2 * ct(x)), x[:, None])
+    assert scaled[0].startswith("the measurement is 2 times what the operator makes of the samples")
+    blur = Blur((1, 16, 16), kernel=torch.ones(3, 3))
+    assert likely_causes(Problem(blur, Gaussian(0.1), blur(x)), x[:, None]) == ["the kernel's sum is 9, not 1"]
+    mask = Inpainting(torch.eye(16) < 0.5)
+    assert likely_causes(Problem(mask, Gaussian(0.1), mask(x)), x[:, None]) == ["likely here: an inverted mask"]
 
 
 def test_values_as_fine_as_rounding_fit() -> None:
