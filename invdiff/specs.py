@@ -18,7 +18,7 @@ from inspect import Parameter
 from typing import Any, TypeVar
 
 from .errors import UserError
-from .registry import unknown
+from .registry import operators, unknown
 
 T = TypeVar("T")
 
@@ -76,6 +76,30 @@ def parse_spec(text: str) -> Spec:
             raise UserError(f"{text!r}: option {key!r} is given twice; leave one out")
         options[key] = parse_value(value)
     return Spec(name.strip(), options, text)
+
+
+ALIASES = {
+    "ct": "tomography", "deblur": "blur", "denoise": "identity", "denoising": "identity", "gaussian_blur": "blur",
+    "inpaint": "inpainting", "radon": "tomography", "sr": "downsample", "super_resolution": "downsample",
+    "superresolution": "downsample",
+}  # fmt: skip
+"""Other names of operators; a registered name comes first."""
+
+
+def parse_operator(text: str) -> Spec:
+    """Split the text of an operator into a name and options; the field's other names stand for ours.
+
+    Raises:
+        ValueError: as in `parse_spec`.
+
+    Example:
+        >>> parse_operator("sr:factor=4").name
+        'downsample'
+    """
+    spec = parse_spec(text)
+    if spec.name not in ALIASES or spec.name in operators:
+        return spec
+    return dataclasses.replace(spec, name=ALIASES[spec.name])
 
 
 def parse_value(text: str) -> object:

@@ -6,10 +6,11 @@ from typing import ClassVar
 import pytest
 
 from invdiff.commands.options import describe
+from invdiff.registry import operators
 from invdiff.schedules import karras_levels
 from invdiff.solvers import MCGDiff
 from invdiff.solvers.common.particles import multinomial
-from invdiff.specs import Where, build, parse_spec
+from invdiff.specs import ALIASES, Where, build, parse_operator, parse_spec
 
 
 @pytest.mark.parametrize(
@@ -118,3 +119,10 @@ def test_functions_by_name() -> None:
         build(MCGDiff, {"resample": "sistematic"})
     assert "spacing=karras, " in describe("samplers", "heun")
     assert "resample=systematic, " in describe("solvers", "mcgdiff")
+
+
+def test_other_names_of_operators_are_those_of_registered_ones() -> None:
+    assert set(ALIASES.values()) <= set(operators) and not set(ALIASES) & set(operators)
+    spec = parse_operator("gaussian_blur:sigma=3")
+    assert (spec.name, spec.options, str(spec)) == ("blur", {"sigma": 3}, "gaussian_blur:sigma=3")
+    assert parse_operator("blurr").name == "blurr"

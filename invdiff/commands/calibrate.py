@@ -42,11 +42,11 @@ def calibrate(
 
     Example: invdiff calibrate --operator blur:sigma=2 --noise 0.025 --images photographs --out blur.json
     """
-    from ..specs import parse_spec
+    from ..specs import parse_operator, parse_spec
     from .calibration import Order, check_order, run
 
     order = Order(
-        images=images, operator=parse_spec(operator), noise=noise, out=out, level=level,
+        images=images, operator=parse_operator(operator), noise=noise, out=out, level=level,
         confidence=confidence or None, size=size, count=count, gray=gray, mask=mask,
         solver=None if solver is None else parse_spec(solver), prior=prior, samples=samples, seed=seed, device=device,
         threads=threads, overwrite=overwrite,

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import UserError
 from ..registry import operators
-from ..specs import Spec, parse_spec
+from ..specs import Spec, parse_operator
 from . import terminal
 from .arguments import Threads, text
 from .checks import check_at_least, check_name, check_writable
@@ -57,7 +57,7 @@ def grade(
     for option, value in (("--shape", shape), ("--noise", noise)):
         if operator is None and value is not None:
             raise UserError(f"{option}: goes with --operator, got none; add --operator, or leave it out")
-    spec = None if operator is None else parse_spec(operator)
+    spec = None if operator is None else parse_operator(operator)
     for option, given in (("--problems", problems is not None), ("--json", as_json)):
         if given and suite != "exact":
             raise UserError(f"{option}: goes with the suite exact, got {suite}; leave one out")

@@ -90,12 +90,12 @@ def reconstruct(
 
     Example: invdiff reconstruct photo.png --operator blur:sigma=3 --noise 0.025 --out result
     """
-    from ..specs import parse_spec
+    from ..specs import parse_operator, parse_spec
     from .reconstruction.checks import check_request
     from .reconstruction.request import Request
 
     request = Request(
-        image=image, operator=parse_spec(operator), out=out, noise=noise, prior=prior,
+        image=image, operator=parse_operator(operator), out=out, noise=noise, prior=prior,
         solver=None if solver is None else parse_spec(solver),
         goal=goal, effort=effort, calibration=calibration,
         samples=samples, seed=seed, simulate=simulate, mask=mask, mask_invert=mask_invert, missing_color=missing_color,
