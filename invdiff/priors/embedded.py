@@ -39,13 +39,8 @@ def load(name: str, *, precision: Precision = "float32", tile: int | None = 1024
 
 
 def photo(*, precision: Precision = "float32", tile: int | None = 1024) -> NetworkPrior:
-    """Return the prior of photographs: three channels, any size; options as in `load`."""
+    """Return the prior of photographs: three channels, any size, a noise level for each pixel; options as in `load`."""
     return load("photo", precision=precision, tile=tile)
-
-
-def photo_maps(*, precision: Precision = "float32", tile: int | None = 1024) -> NetworkPrior:
-    """Return the prior of photographs that takes a noise level for each pixel; options as in `load`."""
-    return load("photo-maps", precision=precision, tile=tile)
 
 
 def ct(*, precision: Precision = "float32", tile: int | None = 1024) -> NetworkPrior:

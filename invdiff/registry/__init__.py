@@ -65,10 +65,6 @@ priors = Registry(
     "invdiff.priors",
     {
         "photo": Entry("invdiff.priors.embedded:photo", "network trained on photographs; 3 channels, any size"),
-        "photo-maps": Entry(
-            "invdiff.priors.embedded:photo_maps",
-            "`photo` with a noise level for each pixel, in training; 3 channels, any size",
-        ),
         "photo-gray": Entry("invdiff.priors.gray:photo_gray", "`photo` for gray photographs; 1 channel, any size"),
         "ct": Entry("invdiff.priors.embedded:ct", "network trained on body CT slices; 1 channel, any size"),
         "fashion": Entry("invdiff.priors.embedded:fashion", "network trained on Fashion-MNIST; 1 channel, 28 x 28"),

@@ -119,7 +119,7 @@ def _covariances(k: int, d: int) -> Tensor:
 PRIORS: dict[str, tuple[tuple[int, int, int], Callable[[], Prior]]] = {
     **{
         name: (
-            (1, 28, 28) if name == "fashion" else (3 if name in ("photo", "photo-maps") else 1, 16, 16),
+            (1, 28, 28) if name == "fashion" else (3 if name == "photo" else 1, 16, 16),
             partial(load_prior, name),
         )
         for name in registry.priors

@@ -149,7 +149,7 @@ def test_a_problem_that_no_solver_of_the_table_can_do_is_refused() -> None:
 def test_noise_of_unequal_levels_is_whitened_first() -> None:
     levels = torch.where(torch.arange(16) < 8, 0.05, 0.2).expand(SHAPE)
     p = simulate(Identity(SHAPE), torch.rand(1, *SHAPE), GaussianMap(levels))
-    for prior in ("photo", "photo-maps"):
+    for prior in ("photo", "gaussian"):
         assert Auto(effort="fast")(p, load_prior(prior), samples=2).status in ("ok", "misfit")
 
 
