@@ -91,6 +91,18 @@ ESTIMATES: dict[Kind, tuple[str, ...]] = {
 """Candidates for the mean."""
 
 
+class OneLevel(Prior):
+    """A prior without its noise maps, as a prior of users has it."""
+
+    def __init__(self, prior: Prior) -> None:
+        self.prior, self.shape, self.std = prior, prior.shape, prior.std
+        self.sigma_min, self.sigma_max = prior.sigma_min, prior.sigma_max
+
+    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Return the prior's estimate for one level an image."""
+        return self.prior.denoise(x, sigma)
+
+
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """A problem on which candidates are compared.
@@ -110,14 +122,13 @@ class Setting:
     maps: bool | None = None
 
 
-def settings(size: int, prior: str, ct: str, maps: str) -> list[Setting]:
+def settings(size: int, prior: str, ct: str) -> list[Setting]:
     """Return the problems, for images of one size.
 
     Args:
         size: side of the images.
-        prior: of the photographs.
+        prior: of the photographs, with a noise level for each pixel.
         ct: of CT slices.
-        maps: of photographs, with a noise level for each pixel.
     """
     shape, slice_ = (3, size, size), (1, size, size)
     scattered = {
@@ -129,10 +140,10 @@ def settings(size: int, prior: str, ct: str, maps: str) -> list[Setting]:
     rays = [180 * i / 30 for i in range(30)]
     out = [Setting(f"denoising {s:g}", Identity(shape), Gaussian(s), prior) for s in (0.05, 0.1, 0.25)]
     uneven = GaussianMap(torch.linspace(math.log(0.03), math.log(0.3), size).exp().expand(shape))
-    for network, has in ((prior, False), (maps, True)):
-        out.append(Setting("uneven", Identity(shape), uneven, network, has))
-        out += [Setting(name, a, Gaussian(0.025), network, has) for name, a in scattered.items()]
-        out += [Setting(name, a, Gaussian(0.025), network, has) for name, a in (("box", box), ("wide box", wide))]
+    for has in (False, True):
+        out.append(Setting("uneven", Identity(shape), uneven, prior, has))
+        out += [Setting(name, a, Gaussian(0.025), prior, has) for name, a in scattered.items()]
+        out += [Setting(name, a, Gaussian(0.025), prior, has) for name, a in (("box", box), ("wide box", wide))]
     out += [
         Setting("x4", Downsample(shape, factor=4, kernel="bicubic"), Gaussian(0.025), prior),
         Setting("x2", Downsample(shape, factor=2, kernel="bicubic"), Gaussian(0.025), prior),
@@ -177,7 +188,8 @@ def cells(setting: Setting, images: Tensor, work: Path, prior: Prior, log: Any) 
     for candidate in SAMPLERS[kind] + ESTIMATES[kind]:
         if candidate.startswith("pixelwise") and setting.maps is False:
             continue  # without a level for each pixel it adds noise to all of them
-        safe = f"{setting.name}--{setting.prior}--{candidate}".replace(" ", "_").replace("/", "_")
+        form = "--one level" if setting.maps is False else ""
+        safe = f"{setting.name}--{setting.prior}{form}--{candidate}".replace(" ", "_").replace("/", "_")
         file = work / f"{safe}.npz"
         if not file.exists():
             cell = measure(setting, prior, images, candidate)
@@ -229,23 +241,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--prior", default="photo")
     parser.add_argument("--prior-ct", default="ct")
-    parser.add_argument("--prior-maps", default="photo-maps")
     parser.add_argument("--only", help="problems whose name holds this text are measured, and no table is written")
     parser.add_argument("--page", type=Path, default=Path("docs/auto.md"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "solvers" / "choice" / "choices.json")
     given = parser.parse_args(argv)
     given.work.mkdir(parents=True, exist_ok=True)
     warnings.filterwarnings("ignore", category=UserWarning)
-    priors = {n: load_prior(n) for n in {given.prior, given.prior_ct, given.prior_maps}}
+    priors = {n: load_prior(n) for n in (given.prior, given.prior_ct)}
     photos = spaced(given.photos, given.images, given.size, 3, priors[given.prior])
     slices = spaced(given.ct, given.images, given.size, 1, priors[given.prior_ct])
     groups: dict[tuple[Kind, bool | None], list[dict[str, Cell]]] = {}
-    for setting in settings(given.size, given.prior, given.prior_ct, given.prior_maps):
+    for setting in settings(given.size, given.prior, given.prior_ct):
         if given.only and given.only not in setting.name:
             continue
         images = photos if setting.operator.in_shape[0] == 3 else slices
         kind = kind_of(simulate(setting.operator, images[:1], setting.noise))
-        found = cells(setting, images, given.work, priors[setting.prior], sys.stdout)
+        prior = OneLevel(priors[setting.prior]) if setting.maps is False else priors[setting.prior]
+        found = cells(setting, images, given.work, prior, sys.stdout)
         groups.setdefault((kind, setting.maps), []).append(found)
     if given.only:
         return
