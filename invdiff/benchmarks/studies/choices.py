@@ -40,7 +40,7 @@ from ...operators import (
     motion_kernel,
     random_mask,
 )
-from ...priors import Prior, load_prior
+from ...priors import Prior, from_denoiser, load_prior
 from ...problem import Problem, simulate
 from ...reconstruction import Reconstruction
 from ...solvers.choice.kinds import Kind, kind_of
@@ -89,18 +89,6 @@ ESTIMATES: dict[Kind, tuple[str, ...]] = {
     Kind.LIKELIHOOD: ("pnp", "pnp:steps=24", "pnp:steps=49"),
 }
 """Candidates for the mean."""
-
-
-class OneLevel(Prior):
-    """A prior without its noise maps, as a prior of users has it."""
-
-    def __init__(self, prior: Prior) -> None:
-        self.prior, self.shape, self.std = prior, prior.shape, prior.std
-        self.sigma_min, self.sigma_max = prior.sigma_min, prior.sigma_max
-
-    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """Return the prior's estimate for one level an image."""
-        return self.prior.denoise(x, sigma)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +145,14 @@ def settings(size: int, prior: str, ct: str) -> list[Setting]:
         Setting("blurred photons", blur, Poisson(200.0), prior),
     ]
     return out
+
+
+def one_level(prior: Prior) -> Prior:
+    """Return a prior without its noise maps, as most priors of users are."""
+    low, high = prior.sigma_min, prior.sigma_max
+    return from_denoiser(
+        prior.denoise, prior.shape, sigma_min=low, sigma_max=high, value_range=(0.0, 1.0), std=prior.std
+    )
 
 
 def measure(setting: Setting, prior: Prior, images: Tensor, candidate: str) -> Cell | None:
@@ -256,7 +252,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         images = photos if setting.operator.in_shape[0] == 3 else slices
         kind = kind_of(simulate(setting.operator, images[:1], setting.noise))
-        prior = OneLevel(priors[setting.prior]) if setting.maps is False else priors[setting.prior]
+        prior = priors[setting.prior]
+        if setting.maps is False:
+            prior = one_level(prior)
         found = cells(setting, images, given.work, prior, sys.stdout)
         groups.setdefault((kind, setting.maps), []).append(found)
     if given.only:
