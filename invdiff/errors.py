@@ -29,3 +29,13 @@ class NotApplicable(UserError):
 
 class UserTypeError(UserError, TypeError):
     """An object of a wrong type from the user."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type's name where it has none.
+
+    Example:
+        >>> first_line(OSError("no space left")), first_line(ValueError())
+        ('no space left', 'ValueError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

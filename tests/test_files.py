@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 from invdiff.cli import main
 from invdiff.images import load_image, load_mask, open_image, save_image
 from invdiff.images.png import read_png16, write_png16
-from invdiff.images.profiles import read_profile
+from invdiff.images.profiles import described
 
 H, W = 9, 12
 RNG = np.random.default_rng(0)
@@ -216,8 +216,8 @@ def test_a_profile_is_converted_as_littlecms_does_and_written_back(tmp_path: Pat
 
 def test_a_profile_of_srgb_changes_nothing() -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    assert read_profile(srgb, 3) is None
-    assert read_profile(b"no profile", 3) is None
+    assert described(srgb, 3)[0] is None
+    assert described(b"no profile", 3)[0] is None
 
 
 def test_16_bit_colour_with_a_profile_comes_back(tmp_path: Path) -> None:

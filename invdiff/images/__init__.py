@@ -1,9 +1,9 @@
 """Images from files and back, in [0, 1]; one module a family of formats."""
 
-from .arrays import ARRAYS, load_array
+from .arrays import ARRAYS
 from .content import Content, Format, Kept, formats
 from .conversions import Ask, check_finite
-from .loading import Loaded, Mode, load_image, load_image_and_mask, load_mask, open_image
+from .loading import Loaded, Mode, load_array, load_image, load_image_and_mask, load_mask, open_image
 from .saving import save_image, write_picture
 
 __all__ = [

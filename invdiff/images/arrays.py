@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .content import Content, Format, Kept
-from .conversions import Array, Ask, channels_last, check_is_file, first_line, natural_white, scaled
-from .parts import chosen, split_part
+from .conversions import Ask, channels_last, check_is_file, natural_white, scaled
+from .parts import chosen
 
 ARRAYS = (".npy", ".npz")
 
@@ -35,33 +35,6 @@ def content_of(array: NDArray[Any], path: Path, ask: Ask) -> Content:
     black, white = ask.levels(natural_white(array, path, ask))
     bits = 8 if white == 255 else 16 if array.dtype.kind in "ui" else 32
     return Content(channels_last(scaled(array, path, ask), path), Kept(bits=bits, black=black, white=white))
-
-
-def load_array(path: str | Path, *, complex_valued: bool = False, white: float | None = None) -> Array:
-    """Read a numeric array from `.npy` or `.npz`; 8- and 16-bit integers are scaled to [0, 1].
-
-    Args:
-        path: the file, or `FILE#3` for one of a stack. An `.npz` must hold one array, or one called `measurement` or
-            `image`.
-        complex_valued: whether complex numbers are read, too, as two channels `(2, ...)`, real and imaginary part.
-        white: the value of white, for integers of other types.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: a damaged file, or an array that is not real and numeric.
-    """
-    file, part = split_part(path)
-    array = read_array(file)
-    if part:
-        array = chosen(array, part, path)
-    return as_measurement(array, file, Ask(white=white), complex_valued=complex_valued)
-
-
-def as_measurement(array: NDArray[Any], path: Path, ask: Ask, *, complex_valued: bool) -> Array:
-    """Return an array of any shape in float32, with complex numbers as two channels if these are wanted."""
-    if complex_valued and array.dtype.kind == "c":
-        return np.stack([array.real, array.imag]).astype(np.float32)
-    return scaled(array, path, ask)
 
 
 def read_array(path: Path) -> NDArray[Any]:

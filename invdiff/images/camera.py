@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .content import Content, Format, Kept
-from .conversions import Ask, first_line, scaled
+from .conversions import Ask, scaled
 from .extras import library
 from .profiles import described
 
@@ -69,12 +69,15 @@ class Heif(Format):
         try:
             opened = heif.open_heif(path, convert_hdr_to_8bit=False, bgr_mode=False)
             array = np.asarray(opened)
-            info = {k: opened.info[k] for k in ("icc_profile",) if opened.info.get(k)}
+            icc = opened.info.get("icc_profile") or None
         except Exception as error:  # the errors of libheif have no common base class
             raise UserError(f"{path}: not a HEIC file that can be read: {first_line(error)}") from error
         white = 255.0 if array.dtype == np.uint8 else 65535.0
         pixels = scaled(array, path, ask, white=white)
         pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-        colors = pixels.shape[2] - (pixels.shape[2] in (2, 4))
-        profile, notes = described(info.get("icc_profile"), colors)
-        return Content(pixels, Kept("", ".png", 8 if white == 255 else 16, 0.0, white, profile, info), notes)
+        profile, notes = described(icc, pixels.shape[2])
+        return Content(
+            pixels,
+            Kept("", ".png", 8 if white == 255 else 16, 0.0, white, profile, {"icc_profile": icc} if icc else {}),
+            notes,
+        )

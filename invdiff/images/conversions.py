@@ -9,6 +9,7 @@ other type have none, and it must be stated: guessing it from the largest value 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,6 @@ def check_is_file(path: str | Path) -> None:
         raise FileNotFoundError(f"{path}: no such file")
     if p.is_file() and p.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty (0 bytes)")
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def natural_white(array: NDArray[Any], path: str | Path, ask: Ask | None = None) -> float:
@@ -132,3 +128,15 @@ def channels_last(array: NDArray[Any], path: str | Path) -> NDArray[Any]:
 def split_alpha(array: Array) -> tuple[Array, Array | None]:
     """Return colour and alpha of `(H, W, C)`; alpha is the last of 2 or 4 channels."""
     return (array[..., :-1], array[..., -1]) if array.shape[2] in (2, 4) else (array, None)
+
+
+def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return a stored picture `(H, W, ...)` as it is shown, by the number of its orientation tag (EXIF and TIFF)."""
+    return _TURNS.get(orientation, _TURNS[1])(array)
+
+
+_TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1), 6: lambda a: a[::-1].swapaxes(0, 1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: lambda a: a.swapaxes(0, 1)[::-1],
+}  # fmt: skip

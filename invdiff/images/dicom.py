@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .content import Content, Format, Kept
-from .conversions import Array, Ask, first_line, scaled
+from .conversions import Array, Ask, scaled
 from .extras import library
 from .parts import number_of
 
@@ -57,7 +57,8 @@ class Dicom(Format):
         low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
         stored = np.clip(np.rint((kept.unscaled(pixels)[..., 0] - intercept) / slope), low, high)
         kind = f"{'<i' if signed else '<u'}{int(data.BitsAllocated) // 8}"
-        data.decompress() if data.file_meta.TransferSyntaxUID.is_compressed else None
+        if data.file_meta.TransferSyntaxUID.is_compressed:
+            data.decompress()
         data.PixelData = stored.astype(kind).tobytes()
         data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
         if "NumberOfFrames" in data:

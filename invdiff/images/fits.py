@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .content import Content, Format, Kept
-from .conversions import Array, Ask, first_line, natural_white, scaled
+from .conversions import Array, Ask, natural_white, scaled
 from .extras import library
 from .parts import chosen
 

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .arrays import content_of
 from .content import Content, Format
-from .conversions import Ask, first_line
+from .conversions import Ask
 from .extras import library
 
 
-class Hdf5(Format):
+class Store(Format):
+    """A file of named arrays."""
+
+    def read(self, path: Path, ask: Ask) -> Content:
+        """Return one array as an image."""
+        array, part = read_store(path, ask.part)
+        return content_of(array, path, dataclasses.replace(ask, part=part))
+
+
+class Hdf5(Store):
     """HDF5."""
 
     suffixes = (".h5", ".hdf5", ".hdf", ".nxs")
 
-    def read(self, path: Path, ask: Ask) -> Content:
-        """Return one array as an image."""
-        return _content(path, ask)
 
-
-class Zarr(Format):
+class Zarr(Store):
     """A Zarr archive in a folder or a zip file."""
 
     suffixes = (".zarr", ".zarr.zip")
 
-    def read(self, path: Path, ask: Ask) -> Content:
-        """Return one array as an image."""
-        return _content(path, ask)
 
-
-def _content(path: Path, ask: Ask) -> Content:
-    array, part = read_store(path, ask.part)
-    return content_of(array, path, Ask(part, ask.white, ask.black, ask.raw))
+STORES = (*Hdf5.suffixes, *Zarr.suffixes)
 
 
 def read_store(path: Path, part: str) -> tuple[NDArray[Any], str]:

@@ -18,17 +18,17 @@ from PIL import ImageColor
 from torch import Tensor
 
 from ..errors import UserError
-from .arrays import ARRAYS, as_measurement, read_array
+from .arrays import ARRAYS, read_array
 from .content import Content, Kept, format_of
-from .conversions import GRAY, Array, Ask, check_finite, check_is_file, split_alpha
-from .hdf import Hdf5, Zarr, read_store
+from .conversions import GRAY, Array, Ask, check_finite, check_is_file, scaled, split_alpha
+from .hdf import STORES, read_store
 from .parts import number_of, split_part
 from .photographs import read_photograph
 
 Mode = Literal["gray", "rgb"]
 # Measurements are noisy and may leave [0, 1]; beyond this bound an image was certainly not scaled to [0, 1].
 _PLAUSIBLE = 2.0
-MEASUREMENTS = (*ARRAYS, *Hdf5.suffixes, *Zarr.suffixes)
+MEASUREMENTS = (*ARRAYS, *STORES)
 """Ends of names of files whose arrays are taken in any shape, for an operator whose measurement is no photograph."""
 
 
@@ -59,23 +59,35 @@ def read_content(path: str | Path, ask: Ask | None = None) -> Content:
     return read_photograph(file, ask) if found is None else found[1].read(file, ask)
 
 
-def read_measurement(path: str | Path, ask: Ask, *, complex_valued: bool) -> Array:
-    """Return an array of any shape, for a measurement that is no image.
+def load_array(
+    path: str | Path, *, complex_valued: bool = False, white: float | None = None, black: float = 0.0
+) -> Array:
+    """Read a numeric array of any shape, such as a measurement that is no image; 8- and 16-bit integers become [0, 1].
 
     Args:
-        path: `.npy`, `.npz`, HDF5 or Zarr; `FILE#3` is one along the first axis.
-        ask: stated levels.
-        complex_valued: whether complex numbers are read, as two channels in front.
+        path: `.npy`, `.npz`, HDF5 or Zarr; `FILE#3` is one along the first axis. An `.npz` must hold one array, or one
+            called `measurement` or `image`.
+        complex_valued: whether complex numbers are read, too, as two channels `(2, ...)`, real and imaginary part.
+        white: the value of white, for integers of other types.
+        black: the value of black.
+
+    Returns:
+        The array, float32.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a damaged file, or an array that is not real and numeric.
     """
     file, part = split_part(path)
-    if file.name.lower().endswith(ARRAYS):
-        check_is_file(file)
-        array = read_array(file)
-    else:
+    if file.name.lower().endswith(STORES):
         array, part = read_store(file, part)
+    else:
+        array = read_array(file)
     if part:
         array = np.asarray(array[number_of(part, len(array), path)])
-    return as_measurement(array, file, ask, complex_valued=complex_valued)
+    if complex_valued and array.dtype.kind == "c":
+        return np.stack([array.real, array.imag]).astype(np.float32)
+    return scaled(array, file, Ask(white=white, black=black))
 
 
 def load_image(path: str | Path, *, mode: Mode | None = None, white: float | None = None, black: float = 0.0) -> Tensor:

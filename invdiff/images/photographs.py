@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .content import Content, Kept
-from .conversions import Array, Ask, check_is_file, first_line, natural_white, scaled
+from .conversions import Array, Ask, check_is_file, natural_white, scaled, upright
 from .parts import number_of
 from .png import is_deep_color, read_png16
 from .profiles import described
@@ -21,14 +20,11 @@ _ORIENTATION = 0x0112
 
 def read_photograph(path: Path, ask: Ask) -> Content:
     """Return one picture of a file that Pillow reads."""
-    picture = _open(path, ask.part)
+    deep = is_deep_color(path)
+    picture = _open(path, ask.part, turned=not deep)
     notes: list[str] = []
-    if is_deep_color(path):
-        array = read_png16(path)
-        turned = _open(path, ask.part, upright=False).getexif().get(_ORIENTATION, 1)
-        deep = ImageOps.exif_transpose if turned != 1 else None
-        if deep is not None:  # channel by channel, which Pillow turns at full depth
-            array = np.stack([_turned(array[..., c], turned) for c in range(array.shape[2])], -1)
+    if deep:
+        array = upright(read_png16(path), picture.getexif().get(_ORIENTATION, 1))
         pixels, white, bits = scaled(array, path, ask), natural_white(array, path, ask), 16
     else:
         picture, note = _from_print(picture)
@@ -39,19 +35,12 @@ def read_photograph(path: Path, ask: Ask) -> Content:
     exif.pop(_ORIENTATION, None)
     if len(exif):
         info["exif"] = exif.tobytes()
-    colors = pixels.shape[2] - (pixels.shape[2] in (2, 4))
-    profile, said = described(info.get("icc_profile"), colors)
+    profile, said = described(info.get("icc_profile"), pixels.shape[2])
     black, white = ask.levels(white)
     return Content(pixels, Kept("", ".png", bits, black, white, profile, info), (*notes, *said))
 
 
-def _turned(channel: np.ndarray[Any, Any], orientation: int) -> np.ndarray[Any, Any]:
-    picture = Image.fromarray(channel)
-    picture.getexif()[_ORIENTATION] = orientation
-    return np.asarray(ImageOps.exif_transpose(picture))
-
-
-def _open(path: Path, part: str, *, upright: bool = True) -> Image.Image:
+def _open(path: Path, part: str, *, turned: bool) -> Image.Image:
     check_is_file(path)
     try:
         with warnings.catch_warnings():
@@ -64,7 +53,7 @@ def _open(path: Path, part: str, *, upright: bool = True) -> Image.Image:
                 if number := number_of(part, frames, path, "frames"):
                     opened.seek(number)
                 opened.load()
-                return ImageOps.exif_transpose(opened) if upright else opened.copy()
+                return ImageOps.exif_transpose(opened) if turned else opened.copy()
     except UserError:
         raise
     except UnidentifiedImageError as error:
@@ -118,9 +107,10 @@ def _convert(picture: Image.Image, path: str | Path, ask: Ask) -> tuple[Array, f
         target = "RGB"
     if mode == "La":
         picture = picture.convert("LA")
-    array = scaled(np.asarray(picture.convert(target)), path, ask)
+    stored = np.asarray(picture.convert(target))
+    array = scaled(stored, path, ask)
     if ask.white is not None and array.ndim == 3 and array.shape[2] in (2, 4):
-        array[..., -1] = np.asarray(picture.convert(target))[..., -1] / 255  # opacity has no levels of its own
+        array[..., -1] = stored[..., -1] / 255  # opacity has no levels of its own
     if array.ndim == 2:
         return array[..., None], 255, 8
     if mode in ("P", "PA") and (array[..., :3] == array[..., :1]).all():

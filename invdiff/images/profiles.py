@@ -67,25 +67,20 @@ def decode(x: Floats) -> Floats:
 
 
 def described(icc: bytes | None, channels: int) -> tuple[Profile | None, tuple[str, ...]]:
-    """Return the profile of a file of 1 or 3 channels, if it is another than sRGB, and a note about it."""
+    """Return the profile of a file, if it is another than sRGB, and a note about it.
+
+    Args:
+        icc: the data, `None` for a file without a profile.
+        channels: of the pixels, 1 or 3, and one more with alpha.
+    """
     if icc is None:
         return None, ()
-    found = _parsed(icc, channels)
+    found = _parsed(icc, channels - (channels in (2, 4)))
     if found is None:
         return None, ("its colour profile is of tables, not of curves and a matrix: values are taken as they are",)
     if _is_srgb(found):
         return None, ()
     return found, (f"colours are converted from {found.name.strip()} to sRGB, and results back",)
-
-
-def read_profile(icc: bytes, channels: int) -> Profile | None:
-    """Return the profile in ICC data; `None` for sRGB itself, and for one that is not of curves and a matrix.
-
-    Args:
-        icc: the data.
-        channels: 1 or 3; a profile of another number of channels is `None`.
-    """
-    return described(icc, channels)[0]
 
 
 def fits_channels(icc: bytes, channels: int) -> bool:

@@ -11,21 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .content import Content, Format, Kept
-from .conversions import Array, Ask, first_line, natural_white, scaled
+from .conversions import Array, Ask, natural_white, scaled, upright
 from .parts import number_of
 from .photographs import read_photograph
 from .profiles import described
 
 _ICC, _ORIENTATION = 34675, 274
 _PLAIN = (0, 1, 2, 32803, 34892)  # gray, RGB and the mosaics of sensors; others are palettes and colours of print
-# Of a stored picture to the upright one, by the number of the orientation tag.
-_TURN = {
-    1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1), 6: lambda a: a[::-1].swapaxes(0, 1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: lambda a: a.swapaxes(0, 1)[::-1],
-}  # fmt: skip
 
 
 class Tiff(Format):
@@ -51,7 +45,7 @@ class Tiff(Format):
         except Exception as error:  # its errors have no common base class
             extra = "; install invdiff[science], or save it without compression" if "imagecodecs" in str(error) else ""
             raise UserError(f"{path}: not a TIFF that can be read: {first_line(error)}{extra}") from error
-        return _content(_TURN.get(tags.get(_ORIENTATION, 1), _TURN[1])(array), path, ask, tags.get(_ICC), dpi, inverted)
+        return _content(upright(array, tags.get(_ORIENTATION, 1)), path, ask, tags.get(_ICC), dpi, inverted)
 
     def write(self, pixels: Array, path: Path, kept: Kept) -> None:
         """Write pixels at the depth of the read file, with its profile and resolution."""
@@ -86,10 +80,9 @@ def _content(
     pixels = np.ascontiguousarray(pixels if pixels.ndim == 3 else pixels[..., None])
     if pixels.shape[2] not in (1, 2, 3, 4):
         raise UserError(f"{path}: expected 1 or 3 channels, with or without alpha, got {pixels.shape[2]}")
-    colors = pixels.shape[2] - (pixels.shape[2] in (2, 4))
     bits = {"uint8": 8, "uint16": 16}.get(array.dtype.name, 32)
     info = {k: v for k, v in (("icc_profile", icc), ("dpi", dpi)) if v is not None}
-    profile, notes = described(icc, colors)
+    profile, notes = described(icc, pixels.shape[2])
     return Content(pixels, Kept("tiff" if bits > 8 else "", ".tif", bits, black, white, profile, info), notes)
 
 

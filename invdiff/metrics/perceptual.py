@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import first_line
 from .shapes import check_pair
 
 ALEXNET = "alexnet-owt-7be5be79.pth"
@@ -83,5 +84,4 @@ def _metric(path: str) -> Any:
     try:
         return LearnedPerceptualImagePatchSimilarity(net_type="alex", reduction="sum", normalize=True)
     except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise LPIPSUnavailable(f"lpips: {path}: cannot be read as weights of AlexNet: {first}") from error
+        raise LPIPSUnavailable(f"lpips: {path}: cannot be read as weights of AlexNet: {first_line(error)}") from error

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...checks import integer
-from ...errors import UserError
+from ...errors import UserError, first_line
 from ...fingerprint import fingerprint
 from ...metrics import psnr
 from ...phantoms import body
@@ -310,9 +310,9 @@ def _open(optuna: Any, name: str, storage: Path, seed: int) -> Any:
             sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=8),
         )
     except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
         raise UserError(
-            f"tune: study: {str(storage)!r} is no file of studies that can be written: {first}; choose another file"
+            f"tune: study: {str(storage)!r} is no file of studies that can be written: {first_line(error)}; "
+            "choose another file"
         ) from error
 
 

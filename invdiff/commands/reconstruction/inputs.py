@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ...errors import UserError
-from ...images import Kept, load_mask, open_image
-from ...images.conversions import Ask, check_finite
-from ...images.loading import MEASUREMENTS, read_measurement
+from ...images import Kept, check_finite, load_array, load_mask, open_image
+from ...images.loading import MEASUREMENTS
 from ...images.parts import split_part
 from ...registry import operators
 from .request import Request
@@ -43,9 +41,8 @@ def read_input(request: Request) -> Input:
     """
     kind = operators.facts(request.operator.name)
     image_like = request.simulate or kind.photographic
-    ask = Ask(white=request.white_level, black=request.black_level)
     if not image_like and split_part(request.image)[0].name.lower().endswith(MEASUREMENTS):
-        array = _read_array(request.image, ask, complex_valued=kind.complex_valued) * request.measurement_scale
+        array = _read_array(request, complex_valued=kind.complex_valued) * request.measurement_scale
         return Input(array.mT if is_transposed(request) else array)
     painted = None if request.mask is None else load_mask(request.mask, invert=request.mask_invert)
     loaded = open_image(
@@ -92,10 +89,12 @@ def read_input(request: Request) -> Input:
     return Input(image, known, notes, kept)
 
 
-def _read_array(path: Path, ask: Ask, *, complex_valued: bool) -> Tensor:
+def _read_array(request: Request, *, complex_valued: bool) -> Tensor:
     """Return a measurement that is no photograph, unchanged, `(1, ...)`; a complex one as two channels."""
-    array = read_measurement(path, ask, complex_valued=complex_valued)
-    check_finite(array, path)
+    array = load_array(
+        request.image, complex_valued=complex_valued, white=request.white_level, black=request.black_level
+    )
+    check_finite(array, request.image)
     y = torch.from_numpy(array)
     if complex_valued and y.ndim == 4 and y.shape[:2] == (2, 1):
         y = y[:, 0]  # one coil

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from ...errors import UserError
+from ...errors import UserError, first_line
 from ...memory import check_fits
 from ...operators.tomography.conventions import find_convention, looks_transposed
 from ...registry import operators
@@ -115,7 +115,7 @@ def read_angles(text: str) -> tuple[float, ...]:
         )
         angles = np.asarray(values, dtype=np.float64).ravel()
     except (ValueError, OSError, EOFError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: --angles: expected numbers in degrees: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path}: --angles: expected numbers in degrees: {first_line(error)}") from error
     if angles.size == 0 or not np.isfinite(angles).all():
         raise UserError(
             f"{path}: --angles: expected finite numbers in degrees, got {angles.size} with NaN or infinite ones or none"

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import UserError, UserTypeError
+from ...errors import UserError, UserTypeError, first_line
 from ..base import LinearOperator, Operator
 from ..numerics.constants import Movable, linear
 
@@ -99,9 +99,9 @@ class _Physics(Movable):
             self.complex_images = True
             if _works(lambda: self._run("A", x)):
                 return self._run("A", x)
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(
-                f"from_deepinv: in_shape: {type(self.physics).__name__} takes no images {tuple(x.shape[1:])}: {first}; "
+                f"from_deepinv: in_shape: {type(self.physics).__name__} takes no images {tuple(x.shape[1:])}: "
+                f"{first_line(error)}; "
                 "give the shape (C, H, W) that it was built for"
             ) from error
 

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ...errors import UserError
+from ...errors import UserError, first_line
 
 SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".pkl"})
 """Suffixes of files of weights."""
@@ -110,8 +110,8 @@ def _read_safetensors(path: Path) -> Checkpoint:
             return Checkpoint(path, _unwrap(tensors), {}, file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{path}: prior: expected a safetensors file, got a damaged one ({_first_line(error)}); fetch or save it "
-            "again"
+            f"{path}: prior: expected a safetensors file, got a damaged one ({first_line(error)[:160]}); "
+            "fetch or save it again"
         ) from error
 
 
@@ -140,7 +140,3 @@ def _describe(content: Any) -> str:
     if isinstance(content, Mapping):
         return f"a dict of {', '.join(map(repr, list(content)[:5]))}"
     return f"a {type(content).__name__}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
