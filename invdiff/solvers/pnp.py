@@ -24,6 +24,7 @@ from ..priors.base import Prior
 from ..problem import Problem
 from ..schedules import geometric_levels
 from .common.adam import Descent, cosine_decay
+from .common.initial_state import has_photographic_mean, photographic_mean
 from .common.levels import data_level
 from .common.run import Run
 from .common.search import Range, Ranges
@@ -48,16 +49,17 @@ class PlugAndPlay(IterativeSolver):
         https://arxiv.org/abs/2008.13751, algorithm 1.
 
     Differs:
-        The first estimate is the posterior mean under a white prior around the prior's mean, which takes one more
-        evaluation; the authors start at the measurement or its interpolation. The last level is that of the noise in
-        units of the image, `s / ||A||`, but at least 2/255 on [-1, 1]; the authors choose it for each task. Nonlinear
-        operators are not in the paper. For them a proximal step stops at the boundary of the set that agrees with the
-        data, and the next one starts there, so clipped values would stay at the clipping level. Descent with momentum
-        does not stop there.
+        The first estimate is the posterior mean under the stationary Gaussian prior of photographs; the authors start
+        at the measurement or its interpolation. Under an analytic prior, or with other channels than 1 or 3, it is the
+        posterior mean under a white prior around the prior's mean, which takes one more evaluation. The last level is
+        that of the noise in units of the image, `s / ||A||`, but at least 2/255 on [-1, 1]; the authors choose it for
+        each task. Nonlinear operators are not in the paper. For them a proximal step stops at the boundary of the set
+        that agrees with the data, and the next one starts there, so clipped values would stay at the clipping level.
+        Descent with momentum does not stop there.
 
     Example:
         >>> PlugAndPlay(steps=24).evaluations
-        25
+        24
     """
 
     steps: int = 8
@@ -78,10 +80,9 @@ class PlugAndPlay(IterativeSolver):
         check_number(self, "sigma", 0, positive=True)
         check_number(self, "rate", 0, positive=True)
 
-    @property
-    def evaluations(self) -> int:
-        """One evaluation for the first estimate, and one for each iteration."""
-        return self.steps + 1
+    def declared_evaluations(self, problem: Problem, prior: Prior, samples: int) -> float:
+        """Return one evaluation for each iteration, and one for the first estimate where the prior gives it."""
+        return self.steps + (not starts_from_photographs(problem, prior))
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels in geometric progression, and 0."""
@@ -93,6 +94,8 @@ class PlugAndPlay(IterativeSolver):
 
     def start(self, run: Run) -> Tensor | Descent:
         """Return the first estimate."""
+        if starts_from_photographs(run.problem, run.prior):
+            return photographic_mean(run.problem)
         x = first_estimate(run)
         return x if is_conjugate(run.problem) else Descent.at(x)
 
@@ -107,3 +110,8 @@ class PlugAndPlay(IterativeSolver):
             return x._replace(image=estimate)
         g = self.weight * (image - estimate) - sigma**2 * likelihood_score(run, image)
         return x.down(g / run.unit, i + 1, cosine_decay(self.rate, i, self.steps) * run.unit)
+
+
+def starts_from_photographs(problem: Problem, prior: Prior) -> bool:
+    """Return whether the first estimate comes from the Gaussian prior of photographs, not from the prior itself."""
+    return not prior.analytic and is_conjugate(problem) and has_photographic_mean(problem)

@@ -124,3 +124,11 @@ def test_a_sample_under_noise_is_better_than_the_measurement(name: str) -> None:
     noisy = simulate(Identity(SHAPE), photograph(), 0.1, seed=0)
     result = make_solver(registry.solvers[name], {"steps": 25})(noisy, load_prior("photo"), seed=0)
     assert float(psnr(result.mean.clamp(0, 1), photograph())) > float(psnr(noisy.measurement, photograph())) + 2
+
+
+def test_pnp_does_not_take_known_pixels_for_impulses() -> None:
+    """Between 92 % missing pixels a start at one colour leaves the known ones as specks: 9 dB on this photograph."""
+    mask = torch.rand(64, 64, generator=torch.Generator().manual_seed(5)) < 0.08
+    sparse = simulate(Inpainting(mask, channels=3), photograph(), 0.02, seed=0)
+    result = make_solver(registry.solvers["pnp"], {"steps": 24})(sparse, load_prior("photo"), seed=0)
+    assert float(psnr(result.mean.clamp(0, 1), photograph())) > 15

@@ -26,13 +26,23 @@ def center(problem: Problem, prior: Prior) -> Tensor:
 
     It is 1/2 for a nonlinear operator and a prior of limited range, and 0 for a prior of full range.
     """
-    y, operator = problem.measurement, problem.operator
-    zeros = torch.zeros((len(problem), *operator.in_shape), dtype=y.dtype, device=y.device)
     if prior.sigma_max >= FULL_RANGE * prior.std:
-        return zeros
-    if not isinstance(operator, LinearOperator) or operator.in_shape[0] not in (1, 3):
-        return zeros + 0.5
+        return _constant(problem, 0.0)
+    return photographic_mean(problem) if has_photographic_mean(problem) else _constant(problem, 0.5)
+
+
+def has_photographic_mean(problem: Problem) -> bool:
+    """Return whether the operator is linear and its images have the channels of photographs."""
+    return isinstance(problem.operator, LinearOperator) and problem.operator.in_shape[0] in (1, 3)
+
+
+def photographic_mean(problem: Problem) -> Tensor:
+    """Return the posterior mean under the stationary Gaussian prior of photographs, `(B, C, H, W)`."""
     spread = Gaussian(max(noise_level(problem), 1e-2 * problem.gain))
-    return gaussian_mean(
-        Problem(operator, spread, y, problem.image_index), photograph_gaussian(), tolerance=1e-3, iterations=50
-    )
+    white = Problem(problem.operator, spread, problem.measurement, problem.image_index)
+    return gaussian_mean(white, photograph_gaussian(), tolerance=1e-3, iterations=50)
+
+
+def _constant(problem: Problem, value: float) -> Tensor:
+    y = problem.measurement
+    return torch.full((len(problem), *problem.operator.in_shape), value, dtype=y.dtype, device=y.device)
