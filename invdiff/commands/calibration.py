@@ -21,7 +21,8 @@ from ..errors import UserError
 from ..images import load_image, load_mask
 from ..interface import DEFAULT_SOLVER, default_prior
 from ..operators.builders.factory import make_operator
-from ..priors import load_prior
+from ..priors import Prior, load_prior
+from ..priors.training_images import trained_on
 from ..problem import Problem, simulate
 from ..registry import operators, solvers
 from ..specs import Spec
@@ -94,6 +95,7 @@ def run(order: Order) -> int:
     shape = (1 if order.gray else 3, order.size, order.size)
     prior_name = order.prior or default_prior(shape)
     prior = load_prior(prior_name).to(device)
+    _check_unseen(_files(order), prior_name, prior)
     partial = order.out.with_name(order.out.name + ".partial")
     kept: dict[str, Misses] = {}
     files = _files(order)
@@ -132,6 +134,15 @@ def run(order: Order) -> int:
     terminal.line(f"Guarantee: {made.statement}.")
     terminal.line(f"Use it: invdiff reconstruct ... --calibration {order.out}")
     return 0
+
+
+def _check_unseen(files: list[Path], name: str, prior: Prior) -> None:
+    """Raise a ValueError if the prior was trained on some of the images: its errors are too small there."""
+    if seen := trained_on(prior, files):
+        raise UserError(
+            f"--images: expected images that the prior {name} was not trained on; it was trained on {len(seen)} of "
+            f"these {len(files)}, {seen[0].name} among them; remove them: calibrated on them, intervals are too narrow"
+        )
 
 
 def _posed(order: Order, image: Tensor, number: int) -> Problem:

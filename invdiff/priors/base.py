@@ -31,6 +31,7 @@ class Prior(abc.ABC):
         sigma_max: highest such level; samplers begin there.
         analytic: whether the denoiser is a closed form, so its Jacobian is exact and cheap; false unless set.
         noise_maps: whether `denoise` also takes a level for each pixel, `(B or 1, 1, H, W)`; false unless set.
+        training_images: what identifies the images it was trained on, where that is known: see `training_images`.
 
     Example:
         >>> import torch
@@ -50,6 +51,7 @@ class Prior(abc.ABC):
     sigma_max: float
     noise_maps: bool = False
     analytic: bool = False
+    training_images: frozenset[str] = frozenset()
 
     @abc.abstractmethod
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:

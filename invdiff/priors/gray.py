@@ -61,6 +61,7 @@ class GrayPrior(Prior):
         self.colour, self.seed = colour, seed
         self.shape = (1, *colour.shape[1:])
         self.std = colour.std
+        self.training_images = colour.training_images
         self.sigma_min, self.sigma_max = (s / math.sqrt(3) for s in (colour.sigma_min, colour.sigma_max))
 
     @property

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..registry import unknown
+from . import training_images
 from .base import Prior, check_images, expand_sigma
 from .conversions import OUTPUTS
 from .tiling import denoise_tiled
@@ -151,10 +152,12 @@ class NetworkPrior(Prior):
 
     def with_precision(self, precision: Precision) -> NetworkPrior:
         """Return this prior computing in another precision. Rounding of the weights to bfloat16 is not undone."""
-        return NetworkPrior(
+        other = NetworkPrior(
             copy.deepcopy(self.network), self.shape, self.scaling,
             stride=self.stride, precision=precision, tile=self.tile, card=self.card,
         )  # fmt: skip
+        other.training_images = self.training_images
+        return other
 
     def _denoise(self, x: Tensor, s: Tensor) -> Tensor:
         c_skip, c_out, c_in, c_noise = self.scaling.factors(s)
@@ -232,7 +235,7 @@ class NetworkPrior(Prior):
             raise UserError(
                 f"{file.with_suffix('.json')}: expected the network and scaling of {file.name}: {why}; export it again"
             ) from error
-        return cls(
+        prior = cls(
             network,
             tuple(card["shape"]),
             scaling,
@@ -241,6 +244,8 @@ class NetworkPrior(Prior):
             tile=tile,
             card=card,
         )
+        prior.training_images = training_images.read(file)
+        return prior
 
 
 def _read_card(file: Path) -> dict[str, Any]:

@@ -20,8 +20,11 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import UserError
+from ..priors.training_images import digest
 from .augment import AugmentConfig, draw_crop, recolour
 
+FORMAT = 2
+"""Of `images.json`; a cache of another format is made anew."""
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
 
 
@@ -35,6 +38,7 @@ class Pack:
         sizes: `(N, 2)`, height and width.
         channels: channels of every image.
         skipped: names of the files that could not be read.
+        digests: what identifies the file of each image, for a folder; see `priors.training_images`.
     """
 
     pixels: NDArray[np.uint8]
@@ -42,6 +46,7 @@ class Pack:
     sizes: NDArray[np.int64]
     channels: int
     skipped: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -54,7 +59,8 @@ class Pack:
 
     def subset(self, indices: NDArray[np.int64]) -> Pack:
         """Return the images `indices`, sharing the pixels."""
-        return dataclasses.replace(self, offsets=self.offsets[indices], sizes=self.sizes[indices])
+        digests = tuple(self.digests[i] for i in indices) if self.digests else ()
+        return dataclasses.replace(self, offsets=self.offsets[indices], sizes=self.sizes[indices], digests=digests)
 
 
 def load_pack(source: Path, channels: int, cache: Path) -> Pack:
@@ -77,7 +83,7 @@ def load_pack(source: Path, channels: int, cache: Path) -> Pack:
             f"training data: expected images in {source}, found none; supported: {', '.join(sorted(SUFFIXES))}"
         )
     signature = hashlib.sha256(
-        json.dumps([channels, [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files]]).encode()
+        json.dumps([FORMAT, channels, [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files]]).encode()
     ).hexdigest()
     index_file = cache / "images.json"
     if not (index_file.is_file() and json.loads(index_file.read_text())["signature"] == signature):
@@ -89,24 +95,27 @@ def load_pack(source: Path, channels: int, cache: Path) -> Pack:
     lengths = sizes.prod(axis=1) * channels
     offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
     pixels = np.memmap(cache / "images.u8", dtype=np.uint8, mode="r")
-    return Pack(pixels, offsets, sizes, channels, tuple(index["skipped"]))
+    return Pack(pixels, offsets, sizes, channels, tuple(index["skipped"]), tuple(index["digests"]))
 
 
 def _write_pack(files: list[Path], channels: int, cache: Path, signature: str) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     sizes: list[tuple[int, int]] = []
     skipped: list[str] = []
+    digests: list[str] = []
     partial = cache / "images.u8.part"
     with partial.open("wb") as out:
         for file in files:
             try:
-                for pixels in _decode(file, channels):
+                decoded = _decode(file, channels)
+                for pixels in decoded:
                     out.write(pixels.tobytes())
                     sizes.append(pixels.shape[:2])
+                digests += [digest(file)] * len(decoded)
             except (OSError, ValueError, SyntaxError) as error:  # Pillow's errors for broken files
                 skipped.append(f"{file.name}: {error}")
     os.replace(partial, cache / "images.u8")
-    index = {"signature": signature, "sizes": sizes, "skipped": skipped}
+    index = {"signature": signature, "sizes": sizes, "skipped": skipped, "digests": digests}
     write_atomic(cache / "images.json", json.dumps(index).encode())
 
 

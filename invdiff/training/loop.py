@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..priors import training_images
 from ..priors.network import NetworkPrior, Preconditioning
 from .config import TrainConfig
 from .data import Batches, Pack, write_atomic
@@ -81,6 +82,8 @@ def fit(
             f"run.objective: expected one whose network estimates {state.scaling.output!r}, as the run or prior to "
             f"begin with does, got {config.run.objective!r}, which estimates {estimates!r}; choose another --out"
         )
+    if processes.is_main:
+        training_images.add(out / config.run.name, train.digests, init)
     evaluation = held_out_batch(held_out, config)
     autocast = use_bfloat16(config.run.precision, device)
     loss_sum = torch.zeros((), device=device)

@@ -14,7 +14,9 @@ from invdiff import Reconstruction
 from invdiff.calibration import Misses, misses
 from invdiff.cli import main
 from invdiff.images import load_image, save_image
-from invdiff.priors import photograph_gaussian
+from invdiff.priors import photograph_gaussian, training_images
+from invdiff.priors.network import NetworkPrior, Preconditioning
+from invdiff.priors.unet import UNet, UNetConfig
 from invdiff.streams import generator
 
 SOLVER = ["--prior", "gaussian", "--solver", "mmps:steps=4", "--samples", "3"]
@@ -134,6 +136,20 @@ def test_bad_input_is_one_line(
     error = capsys.readouterr().err.strip().splitlines()
     assert message in error[-1] and len([line for line in error if "error" in line]) == 1
     assert not out.exists()
+
+
+def test_images_of_the_priors_training_are_refused(
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = UNetConfig(channels=3, widths=(8, 16), encoder=(1, 1), decoder=(1,))
+    prior = NetworkPrior(UNet(config), (3, None, None), Preconditioning(), stride=config.stride)
+    weights = prior.save(tmp_path / "mine")
+    training_images.write(weights, [training_images.digest(clean / "07.png")])
+    out = tmp_path / "c.json"
+    assert main([*order(clean, out), "--prior", str(weights)]) == 2
+    error = capsys.readouterr().err
+    assert "trained on 1 of these 30, 07.png among them" in " ".join(error.split())
+    assert list(tmp_path.glob("c.json*")) == []
 
 
 def test_an_existing_file_is_kept(clean: Path, calibration: Path, capsys: pytest.CaptureFixture[str]) -> None:

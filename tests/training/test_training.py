@@ -14,6 +14,7 @@ from PIL import Image
 
 from invdiff.commands.train import train
 from invdiff.priors.network import NetworkPrior
+from invdiff.priors.training_images import read, trained_on
 from invdiff.training.config import TrainConfig
 from invdiff.training.data import Batches, load_pack, split_pack
 from invdiff.training.loop import fit
@@ -79,6 +80,9 @@ def test_command_learns_and_exports(photos: Path, tmp_path: Path, capsys: pytest
         "50",
     }
     assert prior.card["training"]["crops"] == 60 * 8
+    files = sorted(photos.glob("*.png"))
+    seen = trained_on(prior, [*files, Path(__file__)])
+    assert 0 < len(seen) < len(files) and set(seen) < set(files)  # some were held out
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
@@ -119,7 +123,9 @@ def test_starts_from_an_exported_prior(photos: Path, tmp_path: Path) -> None:
     c = config(steps=1)
     train_set, held_out = split_pack(load_pack(photos, 3, tmp_path / "cache"), 0.2)
     first = fit(c, train_set, held_out, _folder(tmp_path / "a"), device=CPU)
-    assert fit(c, train_set, held_out, _folder(tmp_path / "b"), device=CPU, init=first) is not None
+    second = fit(c, held_out, train_set, _folder(tmp_path / "b"), device=CPU, init=first)
+    assert first is not None and second is not None
+    assert len(read(second)) == 12 > len(read(first))
     other = dataclasses.replace(c, network=dataclasses.replace(c.network, widths=(8, 8)))
     with pytest.raises(ValueError, match="another network"):
         fit(other, train_set, held_out, _folder(tmp_path / "c"), device=CPU, init=first)
