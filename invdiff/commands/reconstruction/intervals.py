@@ -14,6 +14,7 @@ from ...priors.base import Prior
 from ...problem import Problem
 from ...reconstruction import Reconstruction, share_inside
 from ...solvers import Solver
+from ...specs import canonical, parse_operator
 
 LEVEL = 0.9
 
@@ -63,7 +64,7 @@ def setting_of(
     """Return what a calibration must have in common with a reconstruction; see `describe_setting`.
 
     Args:
-        operator: as `NAME:key=value,...`.
+        operator: as `NAME:key=value,...`; the setting has it in one notation, so other names and orders do not count.
         mask: file of a mask, whose content is part of the setting.
         noise: as on the command line.
         problem: the problem.
@@ -72,6 +73,7 @@ def setting_of(
         solver: the solver.
         samples: number of samples.
     """
+    operator = canonical(parse_operator(operator))
     if mask is not None:
         digest = hashlib.sha256(mask.read_bytes()).hexdigest()[:12]
         operator += f"{',' if ':' in operator else ':'}mask={digest}"
