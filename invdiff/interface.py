@@ -10,8 +10,10 @@ from .priors.base import Prior
 from .problem import Problem
 from .reconstruction import Reconstruction
 from .registry import solvers
+from .rescaling import in_units, in_values
 from .solvers import Solver, make_solver
 from .solvers.common.progress import Progress
+from .units import find_units
 
 DEFAULT_PRIOR = "photo"
 GRAY_PRIOR = "photo-gray"
@@ -32,6 +34,7 @@ def reconstruct(
     seed: int = 0,
     batch_size: int | None = None,
     progress: bool | Progress = False,
+    units: str | None = None,
     **options: object,
 ) -> Reconstruction:
     """Draw samples of the posterior `p(x | y)`.
@@ -46,13 +49,17 @@ def reconstruct(
         seed: non-negative integer.
         batch_size: number of samples that are drawn at once.
         progress: whether to show a progress bar.
+        units: of the images that the measurement is of, and of the result: "1/cm", "1/mm", "1/m" or "HU", the former
+            with the attenuation of water if needed, as "1/cm:mu_water=0.19"; by default the values of the prior. The
+            noise is in the units of the measurement, and so are lengths of the operator such as `pixel_size`.
         **options: hyper-parameters of a solver that is given by name.
 
     Returns:
         Samples `(B, S, C, H, W)`, their mean and standard deviation, and how they were made.
 
     Raises:
-        ValueError: unknown names or options, or a problem that the solver cannot do.
+        ValueError: unknown names or options, a problem that the solver cannot do, or units that
+            the prior does not have.
 
     Example:
         >>> import torch
@@ -76,4 +83,9 @@ def reconstruct(
         prior = default_prior(problem.operator.in_shape)
     p = load_prior(prior) if isinstance(prior, str) else prior
     p = p.to(problem.measurement.device)
-    return solver(problem, p, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
+    if units is None:
+        return solver(problem, p, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
+    unit = find_units(units, p.units, prior if isinstance(prior, str) else type(p).__name__)
+    solved = in_values(problem, unit)
+    result = solver(solved, p, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
+    return in_units(result, unit, problem, solved)

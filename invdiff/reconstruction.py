@@ -30,6 +30,7 @@ class Reconstruction:
         estimate: the posterior mean, `(B, C, H, W)`, where the solver has a better one than the mean over samples.
         vjps: products with the transposed Jacobian of the prior's network, for one sample.
         method: what was run and why, in one line, for a solver that chooses others.
+        units: of the images, where they are not the values of the prior.
     """
 
     samples: Tensor
@@ -42,6 +43,7 @@ class Reconstruction:
     estimate: Tensor | None = None
     vjps: int = 0
     method: str = ""
+    units: str = ""
 
     @property
     def mean(self) -> Tensor:

@@ -55,7 +55,18 @@ def reconstruct(
         str | None,
         text("For tomography, degrees of the sinogram's rows: a count, start:stop:step, or a file.", FILES),
     ] = None,
-    pixel_size: Annotated[float | None, text("For tomography: side of a pixel, in the sinogram's unit.", FILES)] = None,
+    pixel_size: Annotated[
+        float | None,
+        text("For tomography: side of a pixel; in cm if the image is in 1/cm, in mm if it is in 1/mm.", FILES),
+    ] = None,
+    units: Annotated[
+        str | None,
+        text(
+            "For --prior ct: the units of the image behind the measurement, 1/cm, 1/mm, 1/m or HU, with the "
+            "attenuation of water if needed, 1/cm:mu_water=0.19. Results are in them; see docs/files.md.",
+            FILES,
+        ),
+    ] = None,
     convention: Annotated[
         str | None,
         text("For tomography: whose sinogram it is: invdiff, skimage, astra or odl.", FILES),
@@ -100,7 +111,7 @@ def reconstruct(
         goal=goal, effort=effort, calibration=calibration,
         samples=samples, seed=seed, simulate=simulate, mask=mask, mask_invert=mask_invert, missing_color=missing_color,
         missing_tolerance=missing_tolerance, angles=angles, pixel_size=pixel_size, convention=convention,
-        transpose=transpose, measurement_scale=measurement_scale,
+        transpose=transpose, units=units, measurement_scale=measurement_scale,
         gray=gray, white_level=white_level, black_level=black_level,
         device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
         command=context.obj,

@@ -32,6 +32,7 @@ class Prior(abc.ABC):
         analytic: whether the denoiser is a closed form, so its Jacobian is exact and cheap; false unless set.
         noise_maps: whether `denoise` also takes a level for each pixel, `(B or 1, 1, H, W)`; false unless set.
         training_images: what identifies the images it was trained on, where that is known: see `training_images`.
+        units: what the values of an image stand for, as "(HU + 1000) / 2000" (see `invdiff.units`); "" if not stated.
 
     Example:
         >>> import torch
@@ -52,6 +53,7 @@ class Prior(abc.ABC):
     noise_maps: bool = False
     analytic: bool = False
     training_images: frozenset[str] = frozenset()
+    units: str = ""
 
     @abc.abstractmethod
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:

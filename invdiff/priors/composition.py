@@ -88,6 +88,11 @@ class Guided(Prior):
         self.shape, self.std = prior.shape, prior.std
         self.sigma_min, self.sigma_max = prior.sigma_min, prior.sigma_max
 
+    @property
+    def units(self) -> str:  # type: ignore[override]
+        """The units of the prior."""
+        return self.prior.units
+
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Return `E[x_0 | x_sigma = x, y]`, `(B, C, H, W)`."""
         return self.prior.denoise(x, sigma) + expand_sigma(sigma, x) ** 2 * self.likelihood_score(x, sigma)
@@ -111,6 +116,12 @@ class _Composition(Prior):
         self.shape = _common_shape(name, [p.shape for p in priors])
         self.sigma_min = max(p.sigma_min for p in priors)
         self.sigma_max = min(p.sigma_max for p in priors)
+
+    @property
+    def units(self) -> str:  # type: ignore[override]
+        """The units of the priors, if they have the same."""
+        stated = {p.units for p in self.priors}
+        return stated.pop() if len(stated) == 1 else ""
 
     def to(self, device: torch.device | str) -> Prior:
         """Return this prior on `device`."""

@@ -65,6 +65,11 @@ class GrayPrior(Prior):
         self.sigma_min, self.sigma_max = (s / math.sqrt(3) for s in (colour.sigma_min, colour.sigma_max))
 
     @property
+    def units(self) -> str:  # type: ignore[override]
+        """The units of the prior of colour images."""
+        return self.colour.units
+
+    @property
     def noise_maps(self) -> bool:  # type: ignore[override]
         """Whether the prior of colour images takes a noise level for each pixel."""
         return self.colour.noise_maps

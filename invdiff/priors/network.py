@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..registry import unknown
+from ..units import DISPLAY
 from . import training_images
 from .base import Prior, check_images, expand_sigma
 from .conversions import OUTPUTS
@@ -86,7 +87,7 @@ class NetworkPrior(Prior):
         stride: the network's input is padded until its sides are multiples of this.
         precision: type in which the network computes; everything else stays in the type of `x`.
         tile: images with a longer side than this are denoised in overlapping tiles of this side; `None` for no tiles.
-        card: metadata, kept by `save`.
+        card: metadata, kept by `save`; its entry `units` says what the values of the images stand for.
 
     Example:
         >>> net = UNet(UNetConfig(channels=1, widths=(8, 16), encoder=(1, 1), decoder=(1,)))
@@ -118,6 +119,11 @@ class NetworkPrior(Prior):
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         network = network.eval().requires_grad_(False).to(dtype=self._dtype)
         self.network = network.to(memory_format=torch.channels_last)
+
+    @property
+    def units(self) -> str:  # type: ignore[override]
+        """What the values stand for, by the entry `units` of the card; pictures without one."""
+        return str(self.card.get("units", DISPLAY))
 
     @property
     def noise_maps(self) -> bool:  # type: ignore[override]

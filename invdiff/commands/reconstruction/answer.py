@@ -10,6 +10,7 @@ from torch import Tensor
 from ...problem import Problem
 from ...reconstruction import Reconstruction
 from ...solvers import Solver
+from ...units import Units
 from .intervals import Interval
 
 
@@ -25,6 +26,8 @@ class Answer:
         truth: the clean image, `(1, C, H, W)`, if it is known.
         metrics: figures by estimate and name, if the truth is known.
         interval: lower and upper ends; `None` for a single sample or estimate.
+        units: in which arrays are written; `problem`, `result` and all else here have the prior's values.
+        stated: the problem as it was stated, in these units.
     """
 
     problem: Problem
@@ -34,3 +37,5 @@ class Answer:
     truth: Tensor | None = None
     metrics: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     interval: Interval | None = None
+    units: Units | None = None
+    stated: Problem | None = None

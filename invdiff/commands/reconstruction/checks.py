@@ -7,6 +7,7 @@ from ...errors import UserError
 from ...images.parts import split_part
 from ...registry import is_weights, operators, priors, solvers, unknown
 from ...specs import parse_spec
+from ...units import parse_units
 from ..checks import check_at_least, check_exists, check_name, check_out
 from .noises import check_noise
 from .request import Request
@@ -39,6 +40,7 @@ def check_request(request: Request) -> None:
         )
     _check_simulation(request)
     _check_operator(request)
+    _check_units(request)
     check_out(request.out, overwrite=request.overwrite)
 
 
@@ -103,6 +105,20 @@ def _check_operator(request: Request) -> None:
         check_exists(split_part(request.mask)[0])
     if request.pixel_size is not None:
         number("--pixel-size", request.pixel_size, positive=True)
+
+
+def _check_units(request: Request) -> None:
+    """Raise for unknown units, and for a sinogram in them without the side of a pixel."""
+    if request.units is None:
+        return
+    units = parse_units(request.units)
+    sized = request.pixel_size is not None or "pixel_size" in request.operator.options
+    if request.operator.name in ("tomography", "fan_beam") and not sized:
+        unit = f" in {units.length}" if units.length else ""
+        raise UserError(
+            f"--units {request.units}: a sinogram is in these units times a length, expected the side of a pixel{unit}"
+            ", got none; give --pixel-size"
+        )
 
 
 def _is(request: Request, kind: str) -> bool:

@@ -54,7 +54,7 @@ def read_input(request: Request) -> Input:
         black=request.black_level,
         scale=request.measurement_scale,
         known=painted,
-        bounded=image_like,
+        bounded=image_like and request.units is None,
         mosaic=not request.simulate and request.operator.name == "demosaic",
     )
     image, known, notes = loaded.image, loaded.known, loaded.notes

@@ -32,6 +32,7 @@ class Request:
     pixel_size: float | None = None
     convention: str | None = None
     transpose: bool = False
+    units: str | None = None
     measurement_scale: float = 1.0
     gray: bool = False
     white_level: float | None = None

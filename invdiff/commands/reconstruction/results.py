@@ -26,6 +26,7 @@ from ...images.profiles import fits_channels
 from ...operators import Operator
 from ...problem import Problem
 from ...reconstruction import Reconstruction
+from ...units import Units
 from ..checks import RESULT
 
 
@@ -88,6 +89,8 @@ def write_arrays(
     kept: Kept | None = None,
     *,
     scale: float = 1.0,
+    units: Units | None = None,
+    measured: Tensor | None = None,
 ) -> dict[str, float]:
     """Write the images and `result.npz` of the first image of a batch.
 
@@ -100,6 +103,8 @@ def write_arrays(
         kept: what the input file holds besides its pixels: images are written with its depth and its profile,
             and the mean and its spread in the format of the file where that is honest.
         scale: the factor by which the values of the file were multiplied.
+        units: of the arrays and of the file, if they are not the values of the prior, which pictures have.
+        measured: the measurement in these units, `(1, ...)`.
 
     Returns:
         The value of white in scaled images, by file.
@@ -120,20 +125,27 @@ def write_arrays(
         write_measurement(y / white["measurement.png"], problem, folder / "measurement.png")
     if truth is not None:
         save_image(truth, folder / "clean.png", bits=bits, kept=kept)
-    arrays = {"measurement": y, "mean": mean, "std": std, "samples": result.samples[0]}
+    unit = units.from_values if units is not None else _same
+    spread = std if units is None else std * units.slope
+    whole = y if measured is None else measured[0]
+    arrays = {"measurement": whole, "mean": unit(mean), "std": spread, "samples": unit(result.samples[0])}
     if truth is not None:
-        arrays["clean"] = truth[0]
+        arrays["clean"] = unit(truth[0])
     if kept is not None and kept.format and mean.shape == y.shape and (mean.shape[0] == 1 or kept.format == "tiff"):
-        pixels = (mean / scale).detach().cpu().permute(1, 2, 0).numpy()
+        pixels = (unit(mean) / scale).detach().cpu().permute(1, 2, 0).numpy()
         if kept.profile is not None:
             pixels = kept.profile.from_working(pixels)
         formats[kept.format]().write(pixels, folder / f"mean{kept.suffix}", kept)
     if ends is not None:
-        arrays |= {"lower": ends.lower[0], "upper": ends.upper[0]}
+        arrays |= {"lower": unit(ends.lower[0]), "upper": unit(ends.upper[0])}
         save_image(ends.lower[0], folder / "lower.png", bits=bits, kept=kept)
         save_image(ends.upper[0], folder / "upper.png", bits=bits, kept=kept)
     np.savez(folder / "result.npz", **{k: v.detach().cpu().float().numpy() for k, v in arrays.items()})  # type: ignore[arg-type]
     return white
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 def write_measurement(shown: Tensor, problem: Problem, path: Path) -> None:

@@ -28,8 +28,10 @@ from ...priors.base import Prior
 from ...problem import Problem, simulate
 from ...reconstruction import Reconstruction
 from ...registry import operators, solvers
+from ...rescaling import in_values
 from ...solvers import Auto, Solver, make_solver
 from ...specs import Spec
+from ...units import find_units
 from .. import terminal
 from ..devices import select_device
 from .answer import Answer
@@ -41,6 +43,7 @@ from .panels import panels
 from .request import Request
 from .results import environment, fields, staged, write_arrays, write_json
 from .sinograms import sinogram_options
+from .units import check_range, units_notes, units_record
 
 DIVERGED = 3
 _PANELS = 4  # in each of the two rows of the figure
@@ -55,6 +58,7 @@ def run(request: Request) -> int:
     chosen = request.solver or Spec(DEFAULT_SOLVER, {"goal": request.goal, "effort": request.effort})
     solver = build_solver(chosen)
     given = read_input(request)
+    check_range(request, given)
     operator = build_operator(request, given)
     prior_name = request.prior or default_prior(operator.in_shape)
     prior = load_prior(prior_name)
@@ -64,7 +68,10 @@ def run(request: Request) -> int:
         given, operator = fitted, build_operator(request, fitted)
     prior, prior_name = prior_for(operator.in_shape[0], prior, prior_name)
     request = dataclasses.replace(request, solver=chosen, prior=prior_name)
-    problem = build_problem(request, operator, given)
+    stated = build_problem(request, operator, given)
+    units = None if request.units is None else find_units(request.units, prior.units, prior_name)
+    problem = stated if units is None else in_values(stated, units)
+    truth = given.image if units is None else units.to_values(given.image)
     if request.calibration is not None and solver.point:
         raise UserError(
             f"--calibration: widens the intervals of samples, but {chosen} gives one estimate; leave it out"
@@ -75,19 +82,20 @@ def run(request: Request) -> int:
     calibration = None if request.calibration is None else Calibration.load(request.calibration)
     if calibration is not None:
         calibration.check(setting)
-    terminal.facts(describe(request, solver, problem, prior, given, device))
+    terminal.facts(describe(request, solver, problem, prior, given, device, stated.noise))
     answer = solve(
         problem.to(device),
         solver,
         prior.to(device),
-        truth=given.image if request.simulate else None,
+        truth=truth if request.simulate else None,
         samples=request.samples,
         seed=request.seed,
         batch_size=request.batch_size,
         setting=setting,
         calibration=calibration,
     )
-    record = build_record(request, answer, given, started, device)
+    answer = dataclasses.replace(answer, units=units, stated=stated)
+    record = build_record(request, answer, given, started, device) | units_record(request, units, prior)
     write(request, answer, record, given.kept)
     report(request, answer)
     return DIVERGED if answer.result.status == "diverged" else 0
@@ -144,7 +152,7 @@ def _with_pattern(options: dict[str, object], pattern: str) -> dict[str, object]
 def build_problem(request: Request, operator: Operator, given: Input) -> Problem:
     """Return the problem: simulated from the clean image, or of the given measurement."""
     assert request.noise is not None
-    if operators.facts(request.operator.name).photographic:
+    if operators.facts(request.operator.name).photographic and request.units is None:
         check_level(request.noise, request.command)
     noise: Noise = make_noise(request.noise, given.image, given.known)
     if request.simulate:
@@ -155,9 +163,9 @@ def build_problem(request: Request, operator: Operator, given: Input) -> Problem
 
 
 def describe(
-    request: Request, solver: Solver, problem: Problem, prior: Prior, given: Input, device: torch.device
+    request: Request, solver: Solver, problem: Problem, prior: Prior, given: Input, device: torch.device, law: Noise
 ) -> list[tuple[str, str]]:
-    """Return a description of the run, as lines of a name and a text."""
+    """Return a description of the run, as lines of a name and a text; `law` is the noise as it was stated."""
     *_, h, w = given.image.shape
     kind = {1: "gray", 3: "colour"}.get(given.image.shape[1], "")
     role = "clean, to be corrupted" if request.simulate else "the measurement"
@@ -166,7 +174,7 @@ def describe(
     if (observed := problem.operator.observed) is not None:
         missing = 1 - float(observed.double().mean())
         operator += f", {missing:.1%} of the pixels missing"
-    noise = f"{problem.noise}" + (", estimated from the image" if request.noise == "auto" else "")
+    noise = f"{law}" + (", estimated from the image" if request.noise == "auto" else "")
     threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
     lines = [
         ("image", image),
@@ -177,7 +185,7 @@ def describe(
         ("samples", f"{request.samples}, seed {request.seed}"),
         ("device", f"{device}, {threads}"),
     ]
-    notes = list(given.notes)
+    notes = [*given.notes, *units_notes(request, problem, prior)]
     file, keep = (request.operator.options.get(key) for key in ("kernel", "normalize"))
     if isinstance(file, str) and Path(file).is_file() and keep is not False:
         notes.append(f"the kernel in {file} is divided by its sum; normalize=false keeps it")
@@ -294,7 +302,7 @@ def build_record(
             "in_shape": list(problem.operator.in_shape),
             "out_shape": list(problem.operator.out_shape),
         },
-        "noise": noise_record(request.noise or "", problem.noise),
+        "noise": noise_record(request.noise or "", (answer.stated or problem).noise),
         "prior": request.prior,
         "solver": {
             "name": request.solver.name if request.solver else DEFAULT_SOLVER,
@@ -326,13 +334,15 @@ def write(request: Request, answer: Answer, record: dict[str, Any], kept: Kept |
     """Write all files atomically."""
     shown = panels(answer)
     rows = [shown[i : i + _PANELS] for i in range(0, min(len(shown), 2 * _PANELS), _PANELS)]
-    noise = answer.problem.noise
+    noise = (answer.stated or answer.problem).noise
     subtitle = f"{noise}   prior {request.prior}   {answer.result.nfe} evaluations per sample"
     figure = comparison(rows, title=f"{request.operator}  |  {request.solver}", subtitle=subtitle)
     with staged(request.out) as folder:
         white = write_arrays(
-            folder, answer.problem, answer.result, answer.truth, answer.interval, kept, scale=request.measurement_scale
-        )
+            folder, answer.problem, answer.result, answer.truth, answer.interval, kept,
+            scale=request.measurement_scale, units=answer.units,
+            measured=None if answer.stated is None else answer.stated.measurement,
+        )  # fmt: skip
         write_picture(figure, folder / "comparison.png")
         write_json(folder, {**record, "white_level": white})
 

@@ -140,7 +140,8 @@ class Tomography(Projection):
     Args:
         in_shape: shape of one image, `(C, H, W)`, any rectangle.
         angles_deg: angles `theta` of the projections in degrees, `(views,)`; 0 integrates along the columns.
-        pixel_size: side of a pixel; projections are in its unit times that of the image.
+        pixel_size: side of a pixel; projections are in its unit times that of the image, so it is in cm for an image of
+            attenuation in 1/cm, in mm for one in 1/mm. Distances of detectors are in the same unit.
         detectors: number of detectors in the row; default: enough for the image's diagonal.
         detector_spacing: distance between detectors; default: `pixel_size`.
         detector_offset: shift of the row of detectors along `t`, or one for each angle, `(views,)`.
