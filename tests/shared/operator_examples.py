@@ -159,6 +159,7 @@ EXAMPLES: dict[str, Callable[[], Operator]] = {
     "nonlinear blur": lambda: NonlinearBlur(SHAPE, kernel=gaussian_kernel(0.8)),
     "jpeg": lambda: JPEG((3, 9, 17), quality=30),
     "jpeg, gray": lambda: JPEG((1, 8, 8), quality=90),
+    "jpeg, 4:2:0": lambda: JPEG((3, 19, 21), tables=[[3] * 64, [5] * 64], subsampling="4:2:0", orientation=6),
     "third party": FlipGain,
     "third party, not linear": Square,
 }

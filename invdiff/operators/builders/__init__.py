@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .base import Builder, Shape, square_shape
 from .blurs import blur, blurred_shape, downsample, enlarged_shape, nonlinear_blur, space_varying_blur
+from .compression import jpeg
 from .fourier import mri, phase_retrieval, real_image, unpadded_shape
 from .pixels import colour_image, demosaic, grayscale, identity, inpainting
 from .tomography import fan_beam, sinogram_options, tomography
@@ -28,4 +29,5 @@ BUILDERS: dict[str, Builder] = {
     "mri": Builder(mri, real_image),
     "space_varying_blur": Builder(space_varying_blur),
     "nonlinear_blur": Builder(nonlinear_blur),
+    "jpeg": Builder(jpeg),
 }

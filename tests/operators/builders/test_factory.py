@@ -36,6 +36,7 @@ CASES: list[tuple[str, tuple[int, int, int], dict[str, Any]]] = [
     ("phase_retrieval", (1, 16, 21), {"oversampling": 8}),
     ("gamma_curve", (3, 8, 8), {}),
     ("jpeg", (3, 16, 16), {"quality": 20}),
+    ("jpeg", (3, 17, 30), {"quality": 20, "subsampling": "4:2:0"}),
 ]
 
 
