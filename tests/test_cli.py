@@ -342,6 +342,28 @@ def test_noise_is_estimated(run: Run, tmp_path: Path) -> None:
     assert "estimated from the image" in got["err"]
 
 
+def test_correlated_noise_is_named(run: Run, tmp_path: Path) -> None:
+    """An enlarged picture: the record and a note have both levels, and the larger one is used."""
+    small = torch.randn(1, 1, 80, 80, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y = 0.5 + 0.05 * torch.nn.functional.interpolate(small, scale_factor=2, mode="bicubic")
+    np.save(tmp_path / "y.npy", y[0].numpy())
+    got = run(tmp_path / "y.npy", "--operator", "identity", "--noise", "auto")
+    noise, std = got["noise"], float((y - 0.5).std())
+    assert noise["correlated"] and noise["std_at_all_frequencies"] == pytest.approx(std, rel=0.15)
+    assert noise["std"] > 1.2 * std
+    said = " ".join(got["err"].split())
+    assert "correlated, as after JPEG, demosaicing, enlarging" in said and f"white noise of {noise['std']:g}" in said
+
+
+def test_a_mosaic_is_taken_apart(run: Run, tmp_path: Path) -> None:
+    """Colours of different brightness are not noise."""
+    y = torch.tensor([[0.8, 0.4], [0.4, 0.1]]).repeat(40, 40)
+    y = y + 0.02 * torch.randn(80, 80, generator=torch.Generator().manual_seed(0))
+    np.save(tmp_path / "y.npy", y[None].numpy())
+    got = run(tmp_path / "y.npy", "--operator", "demosaic", "--noise", "auto", "--prior", "photo")
+    assert got["noise"]["std"] == pytest.approx(0.02, rel=0.1)
+
+
 def test_angles(tmp_path: Path) -> None:
     assert read_angles("4") == (0, 45, 90, 135)
     assert len(read_angles("0:180:0.1")) == 1800

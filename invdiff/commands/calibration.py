@@ -150,7 +150,7 @@ def _posed(order: Order, image: Tensor, number: int) -> Problem:
     known = None if order.mask is None else load_mask(order.mask)
     seed, shape = order.seed + number, tuple(image.shape[1:])
     operator = make_operator(order.operator.name, shape, dict(order.operator.options), mask=known, seed=seed)
-    return simulate(operator, image, make_noise(order.noise, image, None), seed)
+    return simulate(operator, image, make_noise(order.noise, image), seed)
 
 
 def _files(order: Order) -> list[Path]:

@@ -128,5 +128,5 @@ def _own(spec: Spec, shape: tuple[int, int, int], noise: str) -> Sets:
     from ..testing.exact import operator_problem
 
     operator = make_operator(spec.name, shape, spec.options)
-    law = make_noise(noise, torch.zeros((1, *operator.out_shape), dtype=torch.float64), None)
+    law = make_noise(noise, torch.zeros((1, *operator.out_shape), dtype=torch.float64))
     return {"own": {spec.name.rpartition(":")[2]: operator_problem(operator, law)}}

@@ -5,13 +5,13 @@
 - `photons`: Poisson and Poisson-Gaussian noise of cameras, transmission noise of X-rays.
 - `quantized`: quantisation to the levels of a file or a converter.
 - `stacked`: several measurements, each with its own noise.
-- `estimate`: the level of white noise in a measurement.
+- `estimate`: the noise in a measurement: its level, its spectrum, and whether it is white, from `blocks`.
 
 Levels are in the units of the measurement. A published "sigma = 0.05" on [-1, 1] images is 0.025 here.
 """
 
 from .base import GaussianMap, Independent, Noise
-from .estimate import estimate_noise
+from .estimate import estimate_noise, measure_noise
 from .gaussian import Gaussian
 from .photons import Poisson, PoissonGaussian, TransmissionPoisson
 from .quantized import Quantized
@@ -28,4 +28,5 @@ __all__ = [
     "StackedNoise",
     "TransmissionPoisson",
     "estimate_noise",
+    "measure_noise",
 ]

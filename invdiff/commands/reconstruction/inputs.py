@@ -12,6 +12,7 @@ from ...images import Kept, check_finite, load_array, load_mask, open_image
 from ...images.loading import MEASUREMENTS
 from ...images.parts import split_part
 from ...registry import operators
+from .found_noise import FoundNoise
 from .request import Request
 from .sinograms import is_transposed
 
@@ -25,12 +26,14 @@ class Input:
         known: the known pixels, `(H, W)`, or `None` for all.
         notes: notes for the user about the reading of the file.
         kept: what the file holds besides its pixels, for results that are images of the same kind.
+        noise: the noise that was found in the measurement, if it is not given.
     """
 
     image: Tensor
     known: Tensor | None = None
     notes: tuple[str, ...] = ()
     kept: Kept | None = None
+    noise: FoundNoise | None = None
 
 
 def read_input(request: Request) -> Input:

@@ -14,7 +14,6 @@ module.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -24,6 +23,7 @@ from ...checks import number
 from ...errors import UserError
 from ...registry import noises, unknown
 from ...specs import Spec, Where, build, parse_spec
+from .found_noise import FoundNoise, find_noise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,13 +111,13 @@ def is_approximate(text: str) -> bool:
     return spec is not None and bool(spec.options.get(APPROXIMATE))
 
 
-def make_noise(text: str, y: Tensor, known: Tensor | None) -> Noise:
-    """Return the requested noise model; for "auto" its level is estimated from the measurement.
+def make_noise(text: str, y: Tensor, found: FoundNoise | None = None) -> Noise:
+    """Return the requested noise model.
 
     Args:
         text: as on the command line.
         y: the measurement, `(1, ...)`.
-        known: the known pixels, `(H, W)`; by default all.
+        found: what was found in the measurement, for "auto".
 
     Raises:
         ValueError: an unsuitable measurement or file.
@@ -126,10 +126,7 @@ def make_noise(text: str, y: Tensor, known: Tensor | None) -> Noise:
 
     spec = parse_noise(text)
     if spec is None:
-        try:
-            return noise.Gaussian(noise.estimate_noise(y, known))
-        except ValueError as error:
-            raise UserError(f"--noise auto: {str(error).removeprefix('estimate_noise: ')}") from None
+        return (found or find_noise(y, None)).noise
     if isinstance(file := spec.options.get("std"), str):
         return noise.GaussianMap(_read_map(Path(file), y))
     return _build(spec)
@@ -175,11 +172,11 @@ def _read_map(path: Path, y: Tensor) -> Tensor:
     return torch.from_numpy(array).to(y.dtype)
 
 
-def noise_record(text: str, noise: Noise) -> dict[str, object]:
+def noise_record(text: str, found: FoundNoise | None) -> dict[str, object]:
     """Return the entry of the noise in `result.json`: the model, its parameters or their file, and their origin."""
     spec = parse_noise(text)
     if spec is None:
-        return {"name": "Gaussian", **dataclasses.asdict(noise), "estimated": True}  # type: ignore[call-overload]
+        return {} if found is None else found.record
     options = {k: v for k, v in spec.options.items() if k != APPROXIMATE}
     name = "GaussianMap" if isinstance(options.get("std"), str) else noises.facts(spec.name).target.rpartition(":")[2]
     approximate = {"gaussian_approximation": True} if is_approximate(text) else {}

@@ -21,7 +21,7 @@ from ...images.parts import split_part
 from ...interface import DEFAULT_SOLVER, default_prior
 from ...metrics import psnr, ssim
 from ...noise import Noise
-from ...operators import LinearOperator, Operator
+from ...operators import Demosaic, LinearOperator, Operator
 from ...operators.builders.factory import make_operator, make_operator_for_measurement
 from ...priors import load_prior
 from ...priors.base import Prior
@@ -36,6 +36,7 @@ from .. import terminal
 from ..devices import select_device
 from .answer import Answer
 from .channels import gray_for, prior_for
+from .found_noise import FoundNoise, find_noise
 from .inputs import Input, read_input
 from .intervals import LEVEL, find_interval, setting_of
 from .noises import check_level, is_approximate, make_noise, noise_record
@@ -68,6 +69,8 @@ def run(request: Request) -> int:
         given, operator = fitted, build_operator(request, fitted)
     prior, prior_name = prior_for(operator.in_shape[0], prior, prior_name)
     request = dataclasses.replace(request, solver=chosen, prior=prior_name)
+    if request.noise == "auto":
+        given = dataclasses.replace(given, noise=noise_in(given, operator))
     stated = build_problem(request, operator, given)
     units = None if request.units is None else find_units(request.units, prior.units, prior_name)
     problem = stated if units is None else in_values(stated, units)
@@ -149,12 +152,20 @@ def _with_pattern(options: dict[str, object], pattern: str) -> dict[str, object]
     return {**options, "pattern": pattern}
 
 
+def noise_in(given: Input, operator: Operator) -> FoundNoise:
+    """Return the noise that is found in the measured pixels."""
+    known = given.known
+    if known is None and operator.observed is not None and len(operator.out_shape) == 3:
+        known = operator.observed.expand(operator.out_shape).all(0)
+    return find_noise(given.image, known, mosaic=isinstance(operator, Demosaic))
+
+
 def build_problem(request: Request, operator: Operator, given: Input) -> Problem:
     """Return the problem: simulated from the clean image, or of the given measurement."""
     assert request.noise is not None
     if operators.facts(request.operator.name).photographic and request.units is None:
         check_level(request.noise, request.command)
-    noise: Noise = make_noise(request.noise, given.image, given.known)
+    noise: Noise = make_noise(request.noise, given.image, given.noise)
     if request.simulate:
         problem = simulate(operator, given.image, noise, request.seed)
     else:
@@ -185,7 +196,8 @@ def describe(
         ("samples", f"{request.samples}, seed {request.seed}"),
         ("device", f"{device}, {threads}"),
     ]
-    notes = [*given.notes, *units_notes(request, problem, prior)]
+    found = [given.noise.note] if given.noise is not None and given.noise.note else []
+    notes = [*given.notes, *found, *units_notes(request, problem, prior)]
     file, keep = (request.operator.options.get(key) for key in ("kernel", "normalize"))
     if isinstance(file, str) and Path(file).is_file() and keep is not False:
         notes.append(f"the kernel in {file} is divided by its sum; normalize=false keeps it")
@@ -302,7 +314,7 @@ def build_record(
             "in_shape": list(problem.operator.in_shape),
             "out_shape": list(problem.operator.out_shape),
         },
-        "noise": noise_record(request.noise or "", (answer.stated or problem).noise),
+        "noise": noise_record(request.noise or "", given.noise),
         "prior": request.prior,
         "solver": {
             "name": request.solver.name if request.solver else DEFAULT_SOLVER,
