@@ -107,6 +107,7 @@ def run(order: Order) -> int:
                 setting = setting_of(
                     str(order.operator), order.mask, order.noise, problem, prior_name, prior, solver, order.samples
                 )
+                terminal.facts([("note", note) for note in problem.operator.notes])
                 kept = _resumed(partial, setting, order)
                 if kept:
                     terminal.facts([("resumed", f"{len(kept)} images of an earlier run")])

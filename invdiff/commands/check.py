@@ -113,9 +113,12 @@ def _check_operator(request: CheckRequest) -> int:
 
     spec = parse_spec(request.spec)
     shape = request.shape or (3, 16, 17)
-    report = check_operator(make_operator(spec.name, shape, spec.options, seed=request.seed), seed=request.seed)
+    operator = make_operator(spec.name, shape, spec.options, seed=request.seed)
+    report = check_operator(operator, seed=request.seed)
     for line in str(report).splitlines():
         terminal.line(line)
+    for note in operator.notes:
+        terminal.line(f"Note: {note}")
     return 0 if report.ok else FAILED
 
 

@@ -34,7 +34,9 @@ if __name__ != "invdiff.operators":  # by the link of that name at the top of th
 
 from .base import LinearOperator, Operator, Spectrum
 from .blurs.blur import Blur
+from .blurs.centres import centered_kernel
 from .blurs.kernels import gaussian_kernel, motion_kernel, uniform_kernel
+from .blurs.optics import airy_kernel, disk_kernel, moffat_kernel
 from .blurs.space_varying import SpaceVaryingBlur, tile_weights
 from .color import Demosaic, Grayscale
 from .composed import (
@@ -98,10 +100,14 @@ __all__ = [
     "Stack",
     "Sum",
     "Tomography",
+    "airy_kernel",
     "box_mask",
     "cartesian_mask",
+    "centered_kernel",
+    "disk_kernel",
     "from_deepinv",
     "gaussian_kernel",
+    "moffat_kernel",
     "motion_kernel",
     "random_mask",
     "stack",

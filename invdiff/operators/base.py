@@ -40,8 +40,7 @@ def _moved(value: Any, device: torch.device | str) -> Any:
 class Operator(abc.ABC):
     """A deterministic, immutable map from images to measurements; it holds no noise.
 
-    A subclass sets `in_shape` and `out_shape` (without the batch axis) and defines `forward`. Calling the operator
-    checks the input first.
+    A subclass sets `in_shape` and `out_shape` (without the batch axis) and defines `forward`. A call checks the input.
 
     Attributes:
         in_shape: shape of one image, `(C, H, W)`.
@@ -54,6 +53,7 @@ class Operator(abc.ABC):
             takes the arguments `angles`, degrees or how many, and `pixel_size`.
         complex_valued: whether a measurement is complex, its first axis real and imaginary part.
         takes_mask: whether the class takes an argument `mask`, `(H, W)`, True where pixels of the picture are known.
+        notes: what the user should know about how this operator was built from options and files, one line each.
 
     Example:
         >>> import torch
@@ -73,6 +73,7 @@ class Operator(abc.ABC):
     sinogram: ClassVar[bool] = False
     complex_valued: ClassVar[bool] = False
     takes_mask: ClassVar[bool] = False
+    notes: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def forward(self, x: Tensor) -> Tensor:

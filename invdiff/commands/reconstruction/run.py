@@ -197,10 +197,7 @@ def describe(
         ("device", f"{device}, {threads}"),
     ]
     found = [given.noise.note] if given.noise is not None and given.noise.note else []
-    notes = [*given.notes, *found, *units_notes(request, problem, prior)]
-    file, keep = (request.operator.options.get(key) for key in ("kernel", "normalize"))
-    if isinstance(file, str) and Path(file).is_file() and keep is not False:
-        notes.append(f"the kernel in {file} is divided by its sum; normalize=false keeps it")
+    notes = [*given.notes, *found, *problem.operator.notes, *units_notes(request, problem, prior)]
     if is_approximate(request.noise or "auto"):
         notes.append(f"{request.noise}: the Gaussian noise nearest to it, by the variance of what was measured")
     elif solver.approximates and not problem.noise.is_gaussian:

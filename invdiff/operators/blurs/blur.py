@@ -40,7 +40,8 @@ class Blur(LinearOperator):
     Args:
         in_shape: shape of one image, `(C, H, W)`.
         kernel: point-spread function `k`, `(h, w)` or `(C, h, w)`, of any sign and sum; it may be larger than the image
-            except with the border "valid".
+            except with the border "valid". Its centre is pixel `n // 2`: a kernel of an even size, symmetric about its
+            middle, shifts the image by half a pixel; see `centered_kernel`.
         border: extension of the image: "circular", "reflect", "zero", or "valid" for the pixels that need no extension.
 
     Raises:
@@ -130,7 +131,9 @@ class Blur(LinearOperator):
         return (self._closed or self._form).tikhonov(y, rho)
 
     def _describe(self) -> str:
-        return f"kernel {self.kernel.shape[-2]}x{self.kernel.shape[-1]}, {self.border}"
+        h, w = self.kernel.shape[-2:]
+        centre = "" if h % 2 and w % 2 else f" about pixel [{h // 2}, {w // 2}]"  # half a pixel beyond the middle
+        return f"kernel {h}x{w}{centre}, {self.border}"
 
 
 def _rank_one(kernel: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -25,6 +25,13 @@ def square_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
     return shape[0], shape[2], shape[2]
 
 
+def noted(operator: Operator, notes: tuple[str, ...]) -> Operator:
+    """Return a new operator with what the user should know about how it was built."""
+    if notes:
+        operator.notes = notes
+    return operator
+
+
 @dataclass(frozen=True)
 class Builder:
     """Building an operator from options.

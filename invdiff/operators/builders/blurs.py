@@ -16,69 +16,14 @@ from ...registry import unknown
 from ..base import Operator
 from ..blurs.blur import Blur
 from ..blurs.borders import Border
-from ..blurs.kernels import gaussian_kernel, motion_kernel, uniform_kernel
+from ..blurs.kernels import gaussian_kernel
 from ..blurs.space_varying import SpaceVaryingBlur, tile_weights
 from ..downsample import Downsample
 from ..nonlinear import NonlinearBlur
-from .base import Shape
+from .base import Shape, noted
 from .files import kernel_from_file
+from .kernels import blur_kernel
 from .values import pair
-
-
-def blur_kernel(
-    *,
-    sigma: float | Sequence[float] | None = None,
-    kernel: str | Tensor | None = None,
-    size: int | None = None,
-    length: float | None = None,
-    angle: float | None = None,
-    intensity: float | None = None,
-    normalize: bool = True,
-    seed: int = 0,
-) -> Tensor:
-    """Return the kernel of a blur, `(h, w)`.
-
-    Args:
-        sigma: standard deviation of a Gaussian in pixels.
-        kernel: "gaussian" (with `sigma`, `size`), "uniform" (with `size`), "motion" (with `size`, `length`, `angle`,
-            `intensity`), or a file: an array, or an image, converted to gray.
-        size: side in pixels; default: 4 sigma each way, or the motion's length and a margin.
-        length: length of the motion in pixels.
-        angle: direction of the motion in degrees; default: random.
-        intensity: curvature of the path, in [0, 1].
-        normalize: whether a kernel from a file is divided by its sum.
-        seed: seed of the motion's path.
-    """
-    kind = ("gaussian" if sigma is not None else None) if kernel is None else kernel
-    if kind is None:
-        raise UserError(
-            "blur: expected the option sigma or kernel, as in blur:sigma=3 or blur:kernel=motion, got neither"
-        )
-    fits = {"gaussian": {"sigma", "size"}, "uniform": {"size"}, "motion": {"size", "length", "angle", "intensity"}}
-    given = {"sigma": sigma, "size": size, "length": length, "angle": angle, "intensity": intensity}
-    allowed = fits.get(kind, set()) if isinstance(kind, str) else set()
-    for option, value in given.items():
-        if value is not None and option not in allowed:
-            raise UserError(f"blur: {option}: does not go with kernel={kind}; leave one of the two out")
-    if isinstance(kind, Tensor):
-        return kind
-    if kind == "gaussian":
-        if sigma is None:
-            raise UserError("blur: sigma: expected with kernel=gaussian, as in blur:sigma=3")
-        std = pair("blur", "sigma", sigma, float)
-        for s in std:
-            number("blur: sigma", s, positive=True, expected="a positive number of pixels")
-        if size is not None:
-            integer("blur: size", size, 1, expected="a positive number of pixels")
-        return gaussian_kernel((float(std[0]), float(std[1])), size)
-    if kind == "uniform":
-        if size is None:
-            raise UserError("blur: size: expected with kernel=uniform, as in blur:kernel=uniform,size=9")
-        return uniform_kernel(integer("blur: size", size))
-    if kind == "motion":
-        side = (math.ceil(length or 30) // 2 * 2 + 1) if size is None else integer("blur: size", size)
-        return motion_kernel(side, length=length, angle=angle, intensity=intensity or 0.0, seed=seed)
-    return kernel_from_file(kind, normalize=normalize)
 
 
 def blur(
@@ -90,21 +35,27 @@ def blur(
     length: float | None = None,
     angle: float | None = None,
     intensity: float | None = None,
+    radius: float | None = None,
+    fwhm: float | None = None,
+    beta: float | None = None,
     normalize: bool = True,
+    center: str | Sequence[float] | None = None,
     border: Border = "reflect",
     seed: int = 0,
 ) -> Operator:
     """Build a blur; the options are those of `blur_kernel`, and the border."""
-    path = {"length": length, "angle": angle, "intensity": intensity}
-    k = blur_kernel(sigma=sigma, kernel=kernel, size=size, normalize=normalize, seed=seed, **path)
-    return Blur(shape, kernel=k, border=border)
+    k = blur_kernel(
+        sigma=sigma, kernel=kernel, size=size, length=length, angle=angle, intensity=intensity, radius=radius,
+        fwhm=fwhm, beta=beta, normalize=normalize, center=center, seed=seed,
+    )  # fmt: skip
+    return noted(Blur(shape, kernel=k.values, border=border), k.notes)
 
 
 def blurred_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
     """Return the image's shape from that of a blurred one."""
     if options.get("border") != "valid":
         return shape
-    k = blur_kernel(**{n: v for n, v in options.items() if n != "border"})
+    k = blur_kernel(**{n: v for n, v in options.items() if n != "border"}).values
     return shape[0], shape[1] + k.shape[-2] - 1, shape[2] + k.shape[-1] - 1
 
 
@@ -124,7 +75,13 @@ def downsample(shape: Shape, *, factor: int | None = None, kernel: str = "bicubi
         return Downsample(shape, factor=factor, kernel="average")
     if not Path(str(kernel)).suffix:
         raise UserError(f"downsample: {unknown('kernel', str(kernel), ['average', 'bicubic'])}, or name a file")
-    return Downsample(shape, factor=factor, kernel=kernel_from_file(kernel))
+    k, notes = kernel_from_file(kernel, normalize=False)  # it is normalised over every pixel
+    if any((n - factor) % 2 for n in k.shape):
+        notes += (
+            f"the kernel in {kernel} has {k.shape[0]} x {k.shape[1]} pixels, which have no centre in common with "
+            f"blocks of {factor}: it is half a pixel to the left or above; take {['even', 'odd'][factor % 2]} sizes",
+        )
+    return noted(Downsample(shape, factor=factor, kernel=k), notes)
 
 
 def enlarged_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
@@ -155,12 +112,18 @@ def nonlinear_blur(
     length: float | None = None,
     angle: float | None = None,
     intensity: float | None = None,
+    radius: float | None = None,
+    fwhm: float | None = None,
+    beta: float | None = None,
     normalize: bool = True,
+    center: str | Sequence[float] | None = None,
     gamma: float = 2.2,
     border: Border = "reflect",
     seed: int = 0,
 ) -> Operator:
     """Build a blur in linear light; the options are those of `blur_kernel`, the tone curve, and the border."""
-    path = {"length": length, "angle": angle, "intensity": intensity}
-    k = blur_kernel(sigma=sigma, kernel=kernel, size=size, normalize=normalize, seed=seed, **path)
-    return NonlinearBlur(shape, kernel=k, gamma=gamma, border=border)
+    k = blur_kernel(
+        sigma=sigma, kernel=kernel, size=size, length=length, angle=angle, intensity=intensity, radius=radius,
+        fwhm=fwhm, beta=beta, normalize=normalize, center=center, seed=seed,
+    )  # fmt: skip
+    return noted(NonlinearBlur(shape, kernel=k.values, gamma=gamma, border=border), k.notes)

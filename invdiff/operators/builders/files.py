@@ -1,66 +1,103 @@
-"""Kernels, masks and angles from files."""
+"""Kernels, masks and numbers from files, in every format of `invdiff.images`; `FILE#3` is the fourth of a stack."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import UserError
-from ...registry import unknown
+from ...errors import UserError, first_line
+from ...images.arrays import ARRAYS
+from ...images.arrays import read_array as read_numpy
+from ...images.conversions import GRAY, Ask, split_alpha
+from ...images.hdf import STORES, read_store
+from ...images.loading import load_mask, read_content
+from ...images.parts import chosen, split_part
+
+T = TypeVar("T")
+TEXT = (".txt", ".csv")
 
 
-def kernel_from_file(path: str, *, normalize: bool = True) -> Tensor:
-    """Return the kernel in a file, an array `(h, w)` or an image, made gray.
+def kernel_from_file(path: str, *, normalize: bool = True) -> tuple[Tensor, tuple[str, ...]]:
+    """Return the kernel in a file, `(h, w)`, float64, and what the user should know about it.
 
     Args:
-        path: the file.
+        path: an array `(h, w)`, text, or an image of any format, made gray; `FILE#3` is one of a stack.
         normalize: whether the kernel is divided by its sum, as counts of photons need it.
 
     Raises:
         ValueError: no such file, or no kernel in it.
     """
-    if not Path(path).exists() and not Path(path).suffix:
-        raise UserError(f"blur: {unknown('kernel', path, ['gaussian', 'motion', 'uniform'])}, or name a file")
-    k = torch.from_numpy(read_array("blur: kernel", path))
+    k = torch.from_numpy(_attempted("blur: kernel", path, lambda: _picture_values(path)))
     if k.ndim != 2:
-        raise UserError(f"blur: kernel: expected an array (h, w) in {path}, got shape {tuple(k.shape)}")
+        several = f"; choose one of a stack with {path}#0" if k.ndim == 3 else ""
+        raise UserError(f"blur: kernel: expected an array (h, w) in {path}, got shape {tuple(k.shape)}{several}")
+    if not bool(torch.isfinite(k).all()):
+        bad = int((~torch.isfinite(k)).sum())
+        raise UserError(f"blur: kernel: expected finite values in {path}, got {bad} NaN or infinite; replace them by 0")
+    total = float(k.sum())
     if not normalize:
-        return k
-    if not k.sum() > 0:
+        return k, ()
+    if not total > 0:
         raise UserError(
             f"blur: kernel: expected an image that is not black in {path}, it cannot be normalised; its sum is "
-            f"{float(k.sum()):.4g}; normalize=false keeps it"
+            f"{total:.4g}; normalize=false keeps it"
         )
-    return k / k.sum()
+    if abs(total - 1) < 1e-6:
+        return k / total, ()
+    return k / total, (f"the kernel in {path} is divided by its sum, {total:.6g}; normalize=false keeps it",)
 
 
 def mask_from_file(path: str) -> Tensor:
-    """Return the mask in a file: True where an image is brighter than half, or an array is 1.
+    """Return the mask in a file: True where an image is brighter than half of its brightest value, or an array is 1.
 
     Raises:
         ValueError: no such file, or no mask in it.
     """
-    m = torch.from_numpy(read_array("inpainting: mask", path))
-    return m if Path(path).suffix.lower() == ".npy" else m > 0.5 * max(1.0, float(m.max()))
+    if split_part(path)[0].name.lower().endswith((*ARRAYS, *STORES)):
+        return torch.from_numpy(read_array("inpainting: mask", path))
+    return _attempted("inpainting: mask", path, lambda: load_mask(path))
 
 
 def read_array(what: str, path: str) -> Any:
-    """Return the array in a file, float64; images are converted to gray."""
-    from PIL import Image
+    """Return the numbers in an array or a text file, of any shape, float64."""
+    return _attempted(what, path, lambda: _numbers(path))
 
-    if not Path(path).is_file():
-        raise UserError(f"{what}: expected a file, found none at {path!r}")
+
+def _attempted(what: str, path: str, read: Callable[[], T]) -> T:
+    """Return what is read from a file, with `what` in front of the message of an error."""
+    file = split_part(path)[0]
+    if not file.exists() or (file.is_dir() and file.suffix != ".zarr"):
+        raise UserError(f"{what}: expected a file, found none at {str(file)!r}")
     try:
-        if Path(path).suffix.lower() == ".npy":
-            return np.load(path, allow_pickle=False).astype(np.float64)
-        if Path(path).suffix.lower() in (".txt", ".csv"):
-            return np.loadtxt(path, delimiter="," if path.lower().endswith("csv") else None, dtype=np.float64)
-        with Image.open(path) as image:
-            wide = image.mode.startswith(("I", "F"))
-            return np.asarray(image if wide else image.convert("L"), dtype=np.float64)
+        return read()
     except (OSError, ValueError) as error:
-        raise UserError(f"{what}: {path!r} cannot be read: {error}") from error
+        raise UserError(f"{what}: {path!r} cannot be read: {first_line(error)}") from error
+
+
+def _numbers(path: str) -> Any:
+    file, part = split_part(path)
+    name = file.name.lower()
+    if name.endswith(TEXT):
+        return np.loadtxt(file, delimiter="," if name.endswith("csv") else None, dtype=np.float64)
+    if name.endswith(STORES):
+        array, part = read_store(file, part)
+    else:
+        array = read_numpy(file)
+    if part:
+        array = chosen(array, part, file, image_axes=min(2, array.ndim - 1))
+    return array.astype(np.float64)
+
+
+def _picture_values(path: str) -> Any:
+    """Return the values of an array or an image `(h, w)`; colours become gray, and levels stay those of the file."""
+    file = split_part(path)[0]
+    if file.name.lower().endswith((*ARRAYS, *STORES, *TEXT)):
+        return _numbers(path)
+    pixels, _ = split_alpha(read_content(Path(path), Ask(raw=True)).pixels)
+    gray = pixels[..., 0] if pixels.shape[2] == 1 else pixels @ GRAY
+    return gray.astype(np.float64)
