@@ -20,7 +20,7 @@ from invdiff.commands import terminal
 from invdiff.commands.reconstruction.results import staged
 from invdiff.commands.reconstruction.sinograms import read_angles
 from invdiff.images import load_image
-from invdiff.noise import estimate_noise
+from invdiff.noise import PoissonGaussian, estimate_noise, fit_photons
 from invdiff.registry import operators
 from invdiff.solvers import DPS
 
@@ -353,6 +353,20 @@ def test_correlated_noise_is_named(run: Run, tmp_path: Path) -> None:
     assert noise["std"] > 1.2 * std
     said = " ".join(got["err"].split())
     assert "correlated, as after JPEG, demosaicing, enlarging" in said and f"white noise of {noise['std']:g}" in said
+
+
+def test_photon_noise_is_found(run: Run, tmp_path: Path) -> None:
+    law = PoissonGaussian(200, 0.02)
+    y = law.sample(torch.linspace(0, 1, 96).expand(1, 1, 96, 96), torch.Generator().manual_seed(0))
+    np.save(tmp_path / "y.npy", y[0].numpy())
+    options = ["--operator", "identity", "--solver", "mgdm:steps=3", "--samples", "1"]
+    got = run(tmp_path / "y.npy", *options, "--noise", "auto:poisson_gaussian")
+    found = fit_photons(y)
+    assert got["noise"] == {
+        "name": "PoissonGaussian", "photons": found.photons, "std": found.std, "estimated": True
+    }  # fmt: skip
+    assert found.photons == pytest.approx(200, rel=0.3)
+    assert "estimated from the image" in got["err"]
 
 
 def test_a_mosaic_is_taken_apart(run: Run, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from . import terminal
 from .bench import INTERRUPTED
 from .checks import check_at_least, check_exists, check_name, check_writable
 from .devices import select_device
+from .reconstruction.found_noise import is_found
 from .reconstruction.intervals import setting_of
 from .reconstruction.noises import check_noise, make_noise
 from .reconstruction.run import DIVERGED, build_solver
@@ -64,7 +65,7 @@ def check_order(order: Order) -> None:
     check_name(operators, order.operator.name)
     if order.solver is not None:
         check_name(solvers, order.solver.name)
-    if order.noise == "auto":
+    if is_found(order.noise):
         raise UserError("--noise auto: estimates the noise of a measurement; clean images need a number")
     check_noise(order.noise)
     if order.mask is not None:

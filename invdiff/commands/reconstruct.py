@@ -20,8 +20,9 @@ def reconstruct(
     noise: Annotated[
         str | None,
         text(
-            "Standard deviation of the noise (image values are in [0, 1]), auto, or a model: poisson:photons=100, "
-            "poisson_gaussian, transmission, quantized, gaussian:std=map.npy; see docs/noise.md. Needed."
+            "Standard deviation of the noise (image values are in [0, 1]), auto, auto:poisson_gaussian, or a "
+            "model: poisson:photons=100, poisson_gaussian, transmission, quantized, gaussian:std=map.npy; see "
+            "docs/noise.md. Needed."
         ),
     ] = None,
     solver: Annotated[str | None, text("NAME:key=value,... See: invdiff list solvers --options")] = None,

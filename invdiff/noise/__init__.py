@@ -6,12 +6,14 @@
 - `quantized`: quantisation to the levels of a file or a converter.
 - `stacked`: several measurements, each with its own noise.
 - `estimate`: the noise in a measurement: its level, its spectrum, and whether it is white, from `blocks`.
+- `fits`: noise that differs from place to place, or with the value, in a measurement.
 
 Levels are in the units of the measurement. A published "sigma = 0.05" on [-1, 1] images is 0.025 here.
 """
 
 from .base import GaussianMap, Independent, Noise
 from .estimate import estimate_noise, measure_noise
+from .fits import fit_photons
 from .gaussian import Gaussian
 from .photons import Poisson, PoissonGaussian, TransmissionPoisson
 from .quantized import Quantized
@@ -28,5 +30,6 @@ __all__ = [
     "StackedNoise",
     "TransmissionPoisson",
     "estimate_noise",
+    "fit_photons",
     "measure_noise",
 ]

@@ -145,17 +145,7 @@ def measure_noise(y: Tensor, known: Tensor | None = None, *, mosaic: bool = Fals
         >>> measure_noise(y).correlated
         False
     """
-    if y.ndim != 4:
-        raise UserError(
-            f"estimate_noise: expected a picture (1, C, H, W) as measurement, got shape {tuple(y.shape)}; give the "
-            "noise's standard deviation"
-        )
-    if min(y.shape[-2:]) < 3:
-        raise UserError("estimate_noise: expected at least 3 x 3 pixels; give the noise's standard deviation")
-    planes = y.detach().double().flatten(0, 1)
-    masks = None if known is None else known.bool().to(y.device)[None].expand(planes.shape)
-    if mosaic:
-        planes, masks = _quarters(planes), None if masks is None else _quarters(masks)
+    planes, masks = as_planes(y, known, mosaic=mosaic)
     found = [_plane_spectra(p, None if masks is None else masks[i]) for i, p in enumerate(planes)]
     if any(f is None for f in found):
         return _small(planes, masks)
@@ -178,6 +168,22 @@ def measure_noise(y: Tensor, known: Tensor | None = None, *, mosaic: bool = Fals
         correlated=correlated,
         spectrum=mean,
     )
+
+
+def as_planes(y: Tensor, known: Tensor | None, *, mosaic: bool) -> tuple[Tensor, Tensor | None]:
+    """Return the planes of an image, `(n, H, W)` in float64, and the known pixels of each; see `measure_noise`."""
+    if y.ndim != 4:
+        raise UserError(
+            f"estimate_noise: expected a picture (1, C, H, W) as measurement, got shape {tuple(y.shape)}; give the "
+            "noise's standard deviation"
+        )
+    if min(y.shape[-2:]) < 3:
+        raise UserError("estimate_noise: expected at least 3 x 3 pixels; give the noise's standard deviation")
+    planes = y.detach().double().flatten(0, 1)
+    masks = None if known is None else known.bool().to(y.device)[None].expand(planes.shape)
+    if mosaic:
+        planes, masks = _quarters(planes), None if masks is None else _quarters(masks)
+    return planes, masks
 
 
 def steepness(power: Tensor) -> float:

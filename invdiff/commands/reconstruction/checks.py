@@ -9,6 +9,7 @@ from ...registry import is_weights, operators, priors, solvers, unknown
 from ...specs import parse_spec
 from ...units import parse_units
 from ..checks import check_at_least, check_exists, check_name, check_out
+from .found_noise import is_found
 from .noises import check_noise
 from .request import Request
 
@@ -65,7 +66,7 @@ def _check_simulation(request: Request) -> None:
     """Raise for options of a given measurement, if one is simulated."""
     if not request.simulate:
         return
-    if request.noise == "auto":
+    if is_found(request.noise or ""):
         raise UserError("--noise auto: estimates the noise of a measurement; with --simulate give a number")
     if request.measurement_scale != 1:
         raise UserError("--measurement-scale: goes with a measurement, got --simulate; leave it out")

@@ -1,4 +1,8 @@
-"""Noise that is found in the measurement: `--noise auto`."""
+"""Noise that is found in the measurement.
+
+auto                    white Gaussian noise, one level for all
+auto:poisson_gaussian   photon counts and Gaussian readout noise, by the growth of the variance with the value
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ...errors import UserError
+from ...registry import unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...noise import Noise
+    from ...noise.estimate import NoiseEstimate
 
 
 @dataclass(frozen=True)
@@ -28,10 +34,30 @@ class FoundNoise:
     record: dict[str, object] = field(default_factory=dict)
 
 
-def find_noise(y: Tensor, known: Tensor | None, *, mosaic: bool = False) -> FoundNoise:
-    """Return white Gaussian noise of the level that the measurement has.
+FORMS = {
+    "auto": "one level for all",
+    "auto:poisson_gaussian": "photon counts and Gaussian readout noise",
+}
+
+
+def is_found(text: str) -> bool:
+    """Return whether the noise is to be found in the measurement.
+
+    Raises:
+        ValueError: "auto" with another model.
+    """
+    if text.partition(":")[0] != "auto":
+        return False
+    if text not in FORMS:
+        raise UserError(f"--noise: {unknown('form of auto', text, FORMS)}")
+    return True
+
+
+def find_noise(text: str, y: Tensor, known: Tensor | None, *, mosaic: bool = False) -> FoundNoise:
+    """Return the noise that a measurement has.
 
     Args:
+        text: one of `FORMS`.
         y: the measurement, `(1, ...)`.
         known: the known pixels, `(H, W)`; by default all.
         mosaic: whether it is a mosaic of 2 x 2 colours.
@@ -39,13 +65,24 @@ def find_noise(y: Tensor, known: Tensor | None, *, mosaic: bool = False) -> Foun
     Raises:
         ValueError: an unsuitable measurement.
     """
-    from ...noise import Gaussian, measure_noise
+    from ...noise import fit_photons, measure_noise
 
     try:
-        found = measure_noise(y, known, mosaic=mosaic)
+        if text == "auto:poisson_gaussian":
+            law = fit_photons(y, known, mosaic=mosaic)
+            return FoundNoise(law, record=_record(law, photons=law.photons, std=law.std))
+        return _white(measure_noise(y, known, mosaic=mosaic))
     except ValueError as error:
-        raise UserError(f"--noise auto: {str(error).removeprefix('estimate_noise: ')}") from None
-    record: dict[str, object] = {"name": "Gaussian", "std": found.recommended, "estimated": True}
-    if found.correlated:
-        record |= {"correlated": True, "std_at_all_frequencies": found.std}
-    return FoundNoise(Gaussian(found.recommended), found.describe(), record)
+        raise UserError(f"--noise {text}: {str(error).partition(': ')[2]}") from None
+
+
+def _white(found: NoiseEstimate) -> FoundNoise:
+    from ...noise import Gaussian
+
+    law = Gaussian(found.recommended)
+    more = {"correlated": True, "std_at_all_frequencies": found.std} if found.correlated else {}
+    return FoundNoise(law, found.describe(), _record(law, std=law.std, **more))
+
+
+def _record(law: Noise, **options: object) -> dict[str, object]:
+    return {"name": type(law).__name__, **options, "estimated": True}

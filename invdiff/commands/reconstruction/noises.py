@@ -1,7 +1,7 @@
 """Noise models in the notation of the command line.
 
     0.025                                   white Gaussian noise of that standard deviation
-    auto                                    white Gaussian noise with an estimated level
+    auto                                    white Gaussian noise with an estimated level, and other forms of it
     gaussian:std=map.npy                    Gaussian noise with a standard deviation for each entry, in a file
     poisson:photons=100                     photon counts, 100 for a value of 1
     poisson_gaussian:photons=100,std=0.01   photon counts and Gaussian readout noise
@@ -23,7 +23,7 @@ from ...checks import number
 from ...errors import UserError
 from ...registry import noises, unknown
 from ...specs import Spec, Where, build, parse_spec
-from .found_noise import FoundNoise, find_noise
+from .found_noise import FoundNoise, find_noise, is_found
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +35,7 @@ APPROXIMATE = "approximate"
 
 
 def parse_noise(text: str) -> Spec | None:
-    """Return the noise model of a text, with all its parameters, or `None` for "auto".
+    """Return the noise model of a text, with all its parameters, or `None` for noise that is to be found.
 
     Args:
         text: a standard deviation, "auto", or a name of `registry.noises` with its parameters.
@@ -44,7 +44,7 @@ def parse_noise(text: str) -> Spec | None:
         ValueError: anything else, or a negative standard deviation.
         FileNotFoundError: no such file of standard deviations.
     """
-    if text == "auto":
+    if is_found(text):
         return None
     try:
         std = float(text)
@@ -126,7 +126,7 @@ def make_noise(text: str, y: Tensor, found: FoundNoise | None = None) -> Noise:
 
     spec = parse_noise(text)
     if spec is None:
-        return (found or find_noise(y, None)).noise
+        return (found or find_noise(text, y, None)).noise
     if isinstance(file := spec.options.get("std"), str):
         return noise.GaussianMap(_read_map(Path(file), y))
     return _build(spec)

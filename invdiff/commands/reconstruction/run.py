@@ -36,7 +36,7 @@ from .. import terminal
 from ..devices import select_device
 from .answer import Answer
 from .channels import gray_for, prior_for
-from .found_noise import FoundNoise, find_noise
+from .found_noise import FoundNoise, find_noise, is_found
 from .inputs import Input, read_input
 from .intervals import LEVEL, find_interval, setting_of
 from .noises import check_level, is_approximate, make_noise, noise_record
@@ -69,8 +69,8 @@ def run(request: Request) -> int:
         given, operator = fitted, build_operator(request, fitted)
     prior, prior_name = prior_for(operator.in_shape[0], prior, prior_name)
     request = dataclasses.replace(request, solver=chosen, prior=prior_name)
-    if request.noise == "auto":
-        given = dataclasses.replace(given, noise=noise_in(given, operator))
+    if is_found(request.noise or ""):
+        given = dataclasses.replace(given, noise=noise_in(request, given, operator))
     stated = build_problem(request, operator, given)
     units = None if request.units is None else find_units(request.units, prior.units, prior_name)
     problem = stated if units is None else in_values(stated, units)
@@ -152,12 +152,12 @@ def _with_pattern(options: dict[str, object], pattern: str) -> dict[str, object]
     return {**options, "pattern": pattern}
 
 
-def noise_in(given: Input, operator: Operator) -> FoundNoise:
+def noise_in(request: Request, given: Input, operator: Operator) -> FoundNoise:
     """Return the noise that is found in the measured pixels."""
     known = given.known
     if known is None and operator.observed is not None and len(operator.out_shape) == 3:
         known = operator.observed.expand(operator.out_shape).all(0)
-    return find_noise(given.image, known, mosaic=isinstance(operator, Demosaic))
+    return find_noise(request.noise or "", given.image, known, mosaic=isinstance(operator, Demosaic))
 
 
 def build_problem(request: Request, operator: Operator, given: Input) -> Problem:
@@ -185,7 +185,7 @@ def describe(
     if (observed := problem.operator.observed) is not None:
         missing = 1 - float(observed.double().mean())
         operator += f", {missing:.1%} of the pixels missing"
-    noise = f"{law}" + (", estimated from the image" if request.noise == "auto" else "")
+    noise = f"{law}" + (", estimated from the image" if given.noise is not None else "")
     threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
     lines = [
         ("image", image),
