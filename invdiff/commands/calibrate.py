@@ -24,6 +24,7 @@ def calibrate(
     count: Annotated[int | None, text("Number of images; by default all of the folder.")] = None,
     gray: Annotated[bool, typer.Option("--gray", help="Read the images as gray ones.")] = False,
     mask: Annotated[Path | None, text("For inpainting: bright pixels of this image are known.")] = None,
+    mask_grow: Annotated[int, text("Pixels by which missing regions of the mask grow.")] = 0,
     solver: Annotated[str | None, text("NAME:key=value,... See: invdiff list solvers --options")] = None,
     prior: Annotated[str | None, text("NAME or weights, as for invdiff reconstruct.")] = None,
     samples: Annotated[int, text("Number of samples of each posterior.")] = 4,
@@ -48,6 +49,7 @@ def calibrate(
     order = Order(
         images=images, operator=parse_operator(operator), noise=noise, out=out, level=level,
         confidence=confidence or None, size=size, count=count, gray=gray, mask=mask,
+        mask_grow=mask_grow,
         solver=None if solver is None else parse_spec(solver), prior=prior, samples=samples, seed=seed, device=device,
         threads=threads, overwrite=overwrite,
     )  # fmt: skip

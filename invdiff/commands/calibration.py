@@ -19,6 +19,7 @@ from ..calibration.misses import append_misses, inside, read_misses
 from ..checks import integer
 from ..errors import UserError
 from ..images import load_image, load_mask
+from ..images.parts import split_part
 from ..interface import DEFAULT_SOLVER, default_prior
 from ..operators.builders.factory import make_operator
 from ..priors import Prior, load_prior
@@ -50,6 +51,7 @@ class Order:
     count: int | None
     gray: bool
     mask: Path | None
+    mask_grow: int = 0
     solver: Spec | None
     prior: str | None
     samples: int
@@ -71,7 +73,10 @@ def check_order(order: Order) -> None:
     if order.mask is not None:
         if not operators.facts(order.operator.name).takes_mask:
             raise UserError(f"--mask: goes with --operator inpainting, got --operator {order.operator.name}")
-        check_exists(order.mask)
+        check_exists(split_part(order.mask)[0])
+    elif order.mask_grow:
+        raise UserError("--mask-grow: goes with --mask, got none; add --mask or leave it out")
+    check_at_least("--mask-grow", order.mask_grow, 0)
     check_at_least("--samples", order.samples, 2)
     check_at_least("--seed", order.seed, 0)
     check_at_least("--threads", order.threads, 1)
@@ -106,7 +111,15 @@ def run(order: Order) -> int:
             problem = _posed(order, image, number).to(device)
             if setting is None:
                 setting = setting_of(
-                    str(order.operator), order.mask, order.noise, problem, prior_name, prior, solver, order.samples
+                    str(order.operator),
+                    order.mask,
+                    order.noise,
+                    problem,
+                    prior_name,
+                    prior,
+                    solver,
+                    order.samples,
+                    grow=order.mask_grow,
                 )
                 terminal.facts([("note", note) for note in problem.operator.notes])
                 kept = _resumed(partial, setting, order)
@@ -149,7 +162,7 @@ def _check_unseen(files: list[Path], name: str, prior: Prior) -> None:
 
 def _posed(order: Order, image: Tensor, number: int) -> Problem:
     """Return the problem of an image; random parts of operator and noise have a seed of their own."""
-    known = None if order.mask is None else load_mask(order.mask)
+    known = None if order.mask is None else load_mask(order.mask, grow=order.mask_grow)
     seed, shape = order.seed + number, tuple(image.shape[1:])
     operator = make_operator(order.operator.name, shape, dict(order.operator.options), mask=known, seed=seed)
     return simulate(operator, image, make_noise(order.noise, image), seed)

@@ -45,6 +45,9 @@ def reconstruct(
         bool,
         typer.Option("--mask-invert", help="Bright pixels of the mask are the missing ones.", rich_help_panel=FILES),
     ] = False,
+    mask_grow: Annotated[
+        int, text("For inpainting: pixels by which missing regions grow, for antialiased edges of text.", FILES)
+    ] = 0,
     missing_color: Annotated[
         str | None,
         text("For inpainting: pixels of this colour, as '#ff00ff', are missing; transparent ones always are.", FILES),
@@ -110,7 +113,8 @@ def reconstruct(
         image=image, operator=parse_operator(operator), out=out, noise=noise, prior=prior,
         solver=None if solver is None else parse_spec(solver),
         goal=goal, effort=effort, calibration=calibration,
-        samples=samples, seed=seed, simulate=simulate, mask=mask, mask_invert=mask_invert, missing_color=missing_color,
+        samples=samples, seed=seed, simulate=simulate, mask=mask, mask_invert=mask_invert, mask_grow=mask_grow,
+        missing_color=missing_color,
         missing_tolerance=missing_tolerance, angles=angles, pixel_size=pixel_size, convention=convention,
         transpose=transpose, units=units, measurement_scale=measurement_scale,
         gray=gray, white_level=white_level, black_level=black_level,

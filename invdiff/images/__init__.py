@@ -4,6 +4,7 @@ from .arrays import ARRAYS
 from .content import Content, Format, Kept, formats
 from .conversions import Ask, check_finite
 from .loading import Loaded, Mode, load_array, load_image, load_image_and_mask, load_mask, open_image
+from .masks import grow_mask
 from .saving import save_image, write_picture
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Mode",
     "check_finite",
     "formats",
+    "grow_mask",
     "load_array",
     "load_image",
     "load_image_and_mask",

@@ -22,6 +22,7 @@ from .arrays import ARRAYS, read_array
 from .content import Content, Kept, format_of
 from .conversions import GRAY, Array, Ask, check_finite, check_is_file, scaled, split_alpha
 from .hdf import STORES, read_store
+from .masks import grow_mask
 from .parts import number_of, split_part
 from .photographs import read_photograph
 
@@ -205,7 +206,7 @@ def open_image(
     return Loaded(image, mask, content.kept, content.notes)
 
 
-def load_mask(path: str | Path, *, invert: bool = False) -> Tensor:
+def load_mask(path: str | Path, *, invert: bool = False, grow: int = 0) -> Tensor:
     """Read a mask: True (a known pixel) where the file is brighter than half of its brightest value.
 
     Black and white, 0 and 1, and the soft edges of a JPEG are all handled. In a file that is transparent in parts,
@@ -214,6 +215,7 @@ def load_mask(path: str | Path, *, invert: bool = False) -> Tensor:
     Args:
         path: an image file or an array, as in `load_image`.
         invert: whether bright pixels are the missing ones.
+        grow: pixels by which missing regions are enlarged, as in `grow_mask`.
 
     Returns:
         A boolean mask, `(H, W)`.
@@ -236,7 +238,7 @@ def load_mask(path: str | Path, *, invert: bool = False) -> Tensor:
     if not known.any():
         hint = "leave --mask-invert out" if invert else "paint known pixels white, or invert it with --mask-invert"
         raise UserError(f"{path}: mask: expected some known pixels, got none; {hint}")
-    return torch.from_numpy(known)
+    return grow_mask(torch.from_numpy(known), grow)
 
 
 def _of_color(color: Array, marker: str, tolerance: int, path: str | Path) -> NDArray[np.bool_]:

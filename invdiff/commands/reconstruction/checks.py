@@ -32,6 +32,7 @@ def check_request(request: Request) -> None:
     _check_choice(request)
     check_at_least("--seed", request.seed, 0)
     check_at_least("--threads", request.threads, 1)
+    check_at_least("--mask-grow", request.mask_grow, 0)
     check_at_least("--batch-size", request.batch_size, 1)
     number("--measurement-scale", request.measurement_scale, positive=True)
     number("--black-level", request.black_level)
@@ -82,6 +83,7 @@ def _check_operator(request: Request) -> None:
         "inpainting": {
             "--mask": request.mask is not None,
             "--mask-invert": request.mask_invert,
+            "--mask-grow": request.mask_grow != 0,
             "--missing-color": request.missing_color is not None,
             "--missing-tolerance": request.missing_tolerance != 0,
         },

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError
-from ...images import Kept, check_finite, load_array, load_mask, open_image
+from ...images import Kept, check_finite, grow_mask, load_array, load_mask, open_image
 from ...images.loading import MEASUREMENTS
 from ...images.parts import split_part
 from ...registry import operators
@@ -66,6 +66,8 @@ def read_input(request: Request) -> Input:
         image = image.mT
     chosen = request.mask is not None or bool(request.operator.options)
     if not kind.takes_mask or (request.simulate and chosen and request.mask is None):
+        if request.mask_grow:
+            raise UserError("--mask-grow: grows a mask of pixels, got one of the operator's options; give --mask")
         if known is not None:
             notes += ("the image's transparency is ignored: its pixels are taken as they are",)
         return Input(image, None, notes, kept)
@@ -89,6 +91,10 @@ def read_input(request: Request) -> Input:
             f"{request.image}: {request.operator.name}: expected to know which pixels are missing, got no mask; give "
             "--mask MASK.png, an image with transparent pixels, or --missing-color '#ff00ff'"
         )
+    if known is None and request.mask_grow:
+        raise UserError(f"--mask-grow: expected a mask, but no pixel of {request.image} is missing; give --mask")
+    if known is not None:
+        known = grow_mask(known, request.mask_grow)
     return Input(image, known, notes, kept)
 
 

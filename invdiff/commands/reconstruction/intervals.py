@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ...calibration import Calibration, Setting, describe_setting, embedded
+from ...images.parts import split_part
 from ...priors.base import Prior
 from ...problem import Problem
 from ...reconstruction import Reconstruction, share_inside
@@ -59,7 +60,7 @@ class Interval:
 
 def setting_of(
     operator: str, mask: Path | None, noise: str, problem: Problem, prior_name: str, prior: Prior, solver: Solver,
-    samples: int,
+    samples: int, grow: int = 0,
 ) -> Setting:  # fmt: skip
     """Return what a calibration must have in common with a reconstruction; see `describe_setting`.
 
@@ -72,12 +73,21 @@ def setting_of(
         prior: the prior.
         solver: the solver.
         samples: number of samples.
+        grow: pixels by which the missing regions of the mask were enlarged.
     """
     operator = canonical(parse_operator(operator))
     if mask is not None:
-        digest = hashlib.sha256(mask.read_bytes()).hexdigest()[:12]
-        operator += f"{',' if ':' in operator else ':'}mask={digest}"
+        digest = _digest(mask)
+        operator += f"{',' if ':' in operator else ':'}mask={digest}" + (f",mask_grow={grow}" if grow else "")
     return describe_setting(operator, noise, problem, prior_name, prior, solver, samples)
+
+
+def _digest(mask: Path) -> str:
+    """Return a hash of the content of a file, or of the files of a folder, and of the chosen part."""
+    file, part = split_part(mask)
+    files = sorted(f for f in file.rglob("*") if f.is_file()) if file.is_dir() else [file]
+    content = b"".join(f.read_bytes() for f in files) + part.encode()
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def find_interval(result: Reconstruction, setting: Setting, calibration: Calibration | None) -> Interval | None:

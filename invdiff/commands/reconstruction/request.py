@@ -26,6 +26,7 @@ class Request:
     simulate: bool = False
     mask: Path | None = None
     mask_invert: bool = False
+    mask_grow: int = 0
     missing_color: str | None = None
     missing_tolerance: int = 0
     angles: str | None = None

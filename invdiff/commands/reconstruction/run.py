@@ -80,8 +80,9 @@ def run(request: Request) -> int:
             f"--calibration: widens the intervals of samples, but {chosen} gives one estimate; leave it out"
         )
     setting = setting_of(
-        str(request.operator), request.mask, request.noise or "", problem, prior_name, prior, solver, request.samples
-    )
+        str(request.operator), request.mask, request.noise or "", problem, prior_name, prior, solver, request.samples,
+        grow=request.mask_grow,
+    )  # fmt: skip
     calibration = None if request.calibration is None else Calibration.load(request.calibration)
     if calibration is not None:
         calibration.check(setting)
@@ -302,6 +303,7 @@ def build_record(
             "options": request.operator.options,
             "mask": request.mask,
             "mask_invert": request.mask_invert,
+            "mask_grow": request.mask_grow,
             "missing_color": request.missing_color,
             "missing_tolerance": request.missing_tolerance,
             "angles": request.angles,
