@@ -29,6 +29,7 @@ class Raw(Format):
     """Raw files of cameras, read only."""
 
     suffixes = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw")
+    needs = "rawpy"
 
     def read(self, path: Path, ask: Ask) -> Content:
         """Return the developed picture, `(H, W, 3)`, or the mosaic, `(H, W, 1)`."""
@@ -62,6 +63,7 @@ class Heif(Format):
     """HEIC and AVIF of phones, 8 to 12 bits, read only."""
 
     suffixes = (".heic", ".heif", ".hif")
+    needs = "pillow_heif"
 
     def read(self, path: Path, ask: Ask) -> Content:
         """Return the main picture; the library turns it upright."""

@@ -66,9 +66,15 @@ class Content:
 
 
 class Format(abc.ABC):
-    """A family of image files."""
+    """A family of image files.
+
+    Attributes:
+        suffixes: ends of the files' names.
+        needs: module that reads it, if that is no dependency of the package but of its extra `science`.
+    """
 
     suffixes: ClassVar[tuple[str, ...]]
+    needs: ClassVar[str] = ""
 
     @abc.abstractmethod
     def read(self, path: Path, ask: Ask) -> Content:
@@ -85,14 +91,25 @@ def _entry(module: str, name: str, suffixes: str, summary: str) -> FormatEntry:
 
 @dataclass(frozen=True)
 class FormatEntry(Entry):
-    """The location of a format, and the ends of its files' names."""
+    """The location of a format, and what its class says of itself.
+
+    Attributes:
+        suffixes: ends of the files' names.
+        needs: module that reads it, "" for a dependency of the package.
+        writes: whether results are written back in it.
+    """
 
     suffixes: tuple[str, ...] = ()
+    needs: str = ""
+    writes: bool = False
 
     @classmethod
     def of(cls, found: Any, entry: Entry) -> FormatEntry:
-        """Return an entry with the suffixes of a format's class."""
-        return cls(entry.target, entry.summary, entry.source, tuple(found.suffixes))
+        """Return an entry with the facts of a format's class."""
+        written = getattr(found, "write", Format.write) is not Format.write
+        return cls(
+            entry.target, entry.summary, entry.source, tuple(found.suffixes), getattr(found, "needs", ""), written
+        )
 
 
 formats: Registry[FormatEntry] = Registry(

@@ -21,6 +21,7 @@ class Dicom(Format):
     """DICOM: one frame of one file."""
 
     suffixes = (".dcm", ".dicom", ".ima")
+    needs = "pydicom"
 
     def read(self, path: Path, ask: Ask) -> Content:
         """Return one frame."""

@@ -20,6 +20,7 @@ class Fits(Format):
     """FITS: the first image of the file; a cube needs `#`."""
 
     suffixes = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
+    needs = "astropy"
 
     def read(self, path: Path, ask: Ask) -> Content:
         """Return one image, with BSCALE and BZERO applied."""

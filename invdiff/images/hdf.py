@@ -29,12 +29,14 @@ class Hdf5(Store):
     """HDF5."""
 
     suffixes = (".h5", ".hdf5", ".hdf", ".nxs")
+    needs = "h5py"
 
 
 class Zarr(Store):
     """A Zarr archive in a folder or a zip file."""
 
     suffixes = (".zarr", ".zarr.zip")
+    needs = "zarr"
 
 
 STORES = (*Hdf5.suffixes, *Zarr.suffixes)

@@ -17,6 +17,7 @@ class Nifti(Format):
     """NIfTI: pixel (i, j) of slice k is the value [i, j, k] of nibabel."""
 
     suffixes = (".nii", ".nii.gz")
+    needs = "nibabel"
 
     def read(self, path: Path, ask: Ask) -> Content:
         """Return one slice, with slope and intercept applied."""

@@ -110,11 +110,34 @@ def _page(tif: Any, part: str, path: Path) -> tuple[NDArray[Any], Any]:
         number = number_of(part, len(tif.pages), path, "pictures")
         return _samples_last(tif.pages[number].asarray(), tif.pages[number].axes), tif.pages[number]
     number = number_of(part, count, path)
+    single = _single_page(series, number, count)
+    if single is not None:
+        return single, tif.pages[0]
     array = series.asarray()
     order = [i for i, axis in enumerate(axes) if axis not in "YXS"]
     order += [axes.index(axis) for axis in "YXS" if axis in axes]
     array = array.transpose(order)
     return array.reshape(-1, *array.shape[array.ndim - (3 if "S" in axes else 2) :])[number], tif.pages[0]
+
+
+def _single_page(series: Any, number: int, count: int) -> NDArray[Any] | None:
+    """Return one picture of a series without decoding the others; `None` where pages are not pictures."""
+    inner = [(axis, n) for axis, n in zip(series.axes, series.shape, strict=True) if axis in "YXS"]
+    outer = len(series.axes) - len(inner)
+    if any(axis in "YXS" for axis in series.axes[:outer]):  # a page holds the last axes of its series
+        return None
+    if len(series.pages) == count and series.pages[number] is not None:
+        page = series.pages[number]
+        if tuple(page.shape) != tuple(n for _, n in inner):
+            return None
+        return _samples_last(page.asarray(), "".join(axis for axis, _ in inner))
+    if series.dataoffset is None:
+        return None
+    # ImageJ writes the pictures behind each other, and one page for all of them.
+    stored = series.dtype.newbyteorder(series.parent.byteorder)
+    flat = series.parent.filehandle.memmap_array(stored, series.shape, series.dataoffset)
+    flat = flat.reshape(-1, *series.shape[outer:])
+    return _samples_last(np.array(flat[number], dtype=series.dtype), "".join(axis for axis, _ in inner))
 
 
 def _samples_last(array: NDArray[Any], axes: str) -> NDArray[Any]:
