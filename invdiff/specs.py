@@ -23,6 +23,7 @@ from .registry import operators, unknown
 T = TypeVar("T")
 
 _FILE = re.compile(r"^(?P<name>.+?\.py:[A-Za-z_]\w*)(?::(?P<options>.*))?$")
+_AUTO = re.compile(r"^\s*jpeg:\s*auto(?=\s*(,|$))")
 _OPTION = re.compile(r"\s*[A-Za-z_]\w*\s*=")
 
 
@@ -96,7 +97,7 @@ def parse_operator(text: str) -> Spec:
         >>> parse_operator("sr:factor=4").name
         'downsample'
     """
-    spec = parse_spec(text)
+    spec = dataclasses.replace(parse_spec(_AUTO.sub(r"\g<0>=true", text)), text=text)
     if spec.name not in ALIASES or spec.name in operators:
         return spec
     return dataclasses.replace(spec, name=ALIASES[spec.name])

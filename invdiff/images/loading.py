@@ -155,6 +155,7 @@ def open_image(
     known: Tensor | None = None,
     bounded: bool = True,
     mosaic: bool = False,
+    stored: bool = False,
 ) -> Loaded:
     """Read an image with all that its file tells.
 
@@ -169,6 +170,7 @@ def open_image(
         known: the pixels that a mask calls known, `(H, W)`; others may be NaN and are read as 0.
         bounded: whether values far from [0, 1] are an error, where no white level is stated.
         mosaic: whether a camera's raw file is read as the values of its sensor.
+        stored: whether the values of the file are kept, and its profile with them, instead of the working values.
 
     Raises:
         FileNotFoundError: no such file.
@@ -181,6 +183,8 @@ def open_image(
     if known is not None and tuple(known.shape) == color.shape[:2]:
         color = np.where(np.isnan(color) & ~known.numpy()[..., None], np.float32(0), color)
     check_finite(color, path)
+    if stored:
+        content = dataclasses.replace(content, kept=dataclasses.replace(content.kept, profile=None))
     if (profile := content.kept.profile) is not None:
         color = profile.to_working(color)
     color = color * np.float32(scale)

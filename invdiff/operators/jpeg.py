@@ -112,9 +112,14 @@ class JPEG(Operator):
         )
         self._colour, self._back = Constant(colour), Constant(torch.linalg.inv(colour))
 
+    @property
+    def turns(self) -> tuple[bool, tuple[int, ...]]:
+        """Whether the axes of the shown picture are exchanged in the file, after the reversal of these axes."""
+        return TURNS[self.orientation]
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the decompressed image, `(B, C, H, W)`."""
-        exchanged, reversed_axes = TURNS[self.orientation]
+        exchanged, reversed_axes = self.turns
         stored = x.flip(reversed_axes)
         stored = stored.mT if exchanged else stored
         shown = self._compressed(stored)

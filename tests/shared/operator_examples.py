@@ -44,6 +44,7 @@ from invdiff.operators import (
     random_mask,
     tile_weights,
 )
+from invdiff.operators.jpeg_coefficients import JPEGCoefficients
 
 SHAPE = (2, 7, 10)
 
@@ -160,6 +161,9 @@ EXAMPLES: dict[str, Callable[[], Operator]] = {
     "jpeg": lambda: JPEG((3, 9, 17), quality=30),
     "jpeg, gray": lambda: JPEG((1, 8, 8), quality=90),
     "jpeg, 4:2:0": lambda: JPEG((3, 19, 21), tables=[[3] * 64, [5] * 64], subsampling="4:2:0", orientation=6),
+    "jpeg coefficients": lambda: JPEGCoefficients(
+        JPEG((3, 19, 21), tables=[[3] * 64, [5] * 64], subsampling="4:2:0", orientation=6)
+    ),
     "third party": FlipGain,
     "third party, not linear": Square,
 }

@@ -9,6 +9,7 @@ from ...registry import is_weights, operators, priors, solvers, unknown
 from ...specs import parse_spec
 from ...units import parse_units
 from ..checks import check_at_least, check_exists, check_name, check_out
+from .compression import is_own_file
 from .found_noise import is_found
 from .noises import check_noise
 from .request import Request
@@ -22,12 +23,13 @@ def check_request(request: Request) -> None:
         check_name(solvers, request.solver.name)
     if request.prior is not None and not is_weights(request.prior):
         check_name(priors, parse_spec(request.prior).name)
-    if request.noise is None:
+    if request.noise is None and not is_own_file(request):
         raise UserError(
             "--noise: expected the noise's standard deviation in the measurement's units (images are in [0, 1]), "
             "got none; give a number such as 0.025, or --noise auto to estimate it"
         )
-    check_noise(request.noise)
+    if request.noise is not None:
+        check_noise(request.noise)
     check_at_least("--samples", request.samples, 1)
     _check_choice(request)
     check_at_least("--seed", request.seed, 0)

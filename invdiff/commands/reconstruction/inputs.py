@@ -59,6 +59,7 @@ def read_input(request: Request) -> Input:
         known=painted,
         bounded=image_like and request.units is None,
         mosaic=not request.simulate and request.operator.name == "demosaic",
+        stored=not request.simulate and request.operator.name == "jpeg",
     )
     image, known, notes = loaded.image, loaded.known, loaded.notes
     kept = loaded.kept if image_like else None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...calibration import Calibration, Setting
+from ...decompression import in_coefficients
 from ...errors import UserError
 from ...figures import comparison
 from ...images import Kept, write_picture
@@ -36,6 +37,7 @@ from .. import terminal
 from ..devices import select_device
 from .answer import Answer
 from .channels import gray_for, prior_for
+from .compression import with_compression
 from .found_noise import FoundNoise, find_noise, is_found
 from .inputs import Input, read_input
 from .intervals import LEVEL, find_interval, setting_of
@@ -58,7 +60,10 @@ def run(request: Request) -> int:
     device = select_device(request.device)
     chosen = request.solver or Spec(DEFAULT_SOLVER, {"goal": request.goal, "effort": request.effort})
     solver = build_solver(chosen)
+    request, compression = with_compression(request)
     given = read_input(request)
+    if compression:
+        given = dataclasses.replace(given, notes=(*given.notes, f"the file's compression: {compression}"))
     check_range(request, given)
     operator = build_operator(request, given)
     prior_name = request.prior or default_prior(operator.in_shape)
@@ -187,13 +192,14 @@ def describe(
         missing = 1 - float(observed.double().mean())
         operator += f", {missing:.1%} of the pixels missing"
     noise = f"{law}" + (", estimated from the image" if given.noise is not None else "")
+    solved = in_coefficients(problem) if isinstance(solver, Auto) else problem
     threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
     lines = [
         ("image", image),
         ("operator", operator),
         ("noise", noise),
         ("prior", str(request.prior)),
-        ("solver", f"auto: {solver.describe(problem, prior)}" if isinstance(solver, Auto) else str(solver)),
+        ("solver", f"auto: {solver.describe(solved, prior)}" if isinstance(solver, Auto) else str(solver)),
         ("samples", f"{request.samples}, seed {request.seed}"),
         ("device", f"{device}, {threads}"),
     ]
@@ -201,7 +207,7 @@ def describe(
     notes = [*given.notes, *found, *problem.operator.notes, *units_notes(request, problem, prior)]
     if is_approximate(request.noise or "auto"):
         notes.append(f"{request.noise}: the Gaussian noise nearest to it, by the variance of what was measured")
-    elif solver.approximates and not problem.noise.is_gaussian:
+    elif solver.approximates and not solved.noise.is_gaussian:
         notes.append(f"{type(solver).__name__} weights its squares by the Gaussian noise nearest to this one")
     return lines + [("note", note) for note in notes]
 
@@ -219,7 +225,8 @@ def solve(
     calibration: Calibration | None = None,
 ) -> Answer:
     """Run the solver with a progress bar and, if the truth is known, compute its metrics."""
-    result = solver(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=True)
+    solved = in_coefficients(problem) if isinstance(solver, Auto) else problem
+    result = solver(solved, prior, samples=samples, seed=seed, batch_size=batch_size, progress=True)
     baseline = find_baseline(problem, quick=truth is None)
     interval = None if setting is None else find_interval(result, setting, calibration)
     if truth is None:
