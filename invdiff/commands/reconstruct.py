@@ -22,7 +22,7 @@ def reconstruct(
         text(
             "Standard deviation of the noise (image values are in [0, 1]), auto, auto:poisson_gaussian, or a "
             "model: poisson:photons=100, poisson_gaussian, transmission, quantized, gaussian:std=map.npy; see "
-            "docs/noise.md. Needed."
+            "docs/noise.md. Needed, but for jpeg:auto."
         ),
     ] = None,
     solver: Annotated[str | None, text("NAME:key=value,... See: invdiff list solvers --options")] = None,
