@@ -14,7 +14,7 @@ import invdiff
 from invdiff.cli import main
 from invdiff.noise import Gaussian, GaussianMap, Poisson, StackedNoise, TransmissionPoisson
 from invdiff.operators import Blur, Identity, PhaseRetrieval, Tomography, stack
-from invdiff.priors import GaussianPrior, embedded
+from invdiff.priors import GaussianPrior, embedded, loading
 from invdiff.priors.gray import GrayPrior
 from invdiff.rescaling import in_values
 from invdiff.solvers import DiffPIR
@@ -205,3 +205,18 @@ def test_priors_state_their_units() -> None:
     assert (wide.slope, wide.offset) == pytest.approx((0.8192, -0.0048))
     with pytest.raises(ValueError, match="gaussian states no units"):
         find_units("HU", "", "gaussian")
+
+
+def test_weights_take_units(tmp_path: Path) -> None:
+    file = embedded.load("ct").save(tmp_path / "mine")
+    card = json.loads(file.with_suffix(".json").read_text())
+    del card["units"]
+    file.with_suffix(".json").write_text(json.dumps(card))
+    assert invdiff.load_prior(file).units == DISPLAY
+    assert invdiff.load_prior(file, units="(HU + 1024) / 4096").units == "(HU + 1024) / 4096"
+    assert invdiff.load_prior(f"{file}:units=(HU + 1024) / 4096,tile=512").units == "(HU + 1024) / 4096"
+    prior = GaussianPrior(torch.zeros(1, 2, 2), torch.eye(4))  # as another library's
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "load_foreign", lambda path, options: prior)
+        (tmp_path / "x.pt").write_bytes(b"weights")
+        assert invdiff.load_prior(f"{tmp_path / 'x.pt'}:units=(HU - 40) / 400").units == "(HU - 40) / 400"

@@ -29,8 +29,9 @@ def load_prior(name_or_path: str | Path, **options: object) -> Prior:
         name_or_path: a name of `invdiff.registry.priors`; a path to weights; or a Python file and the name of a
             `Prior`, a subclass of it, or a function that returns one. Each may be followed by options, as on the
             command line: `ema.pt:image_size=64,schedule=cosine`.
-        options: facts that the weights do not contain, by name; see the loaders in `invdiff.priors.adapters`. The
-            arguments of a factory, for a name or a Python file.
+        options: facts that the weights do not contain, by name; see the loaders in `invdiff.priors.adapters`. All
+            weights take `units`, what the values of their images stand for, see `invdiff.units`. The arguments of a
+            factory, for a name or a Python file.
 
     Raises:
         FileNotFoundError: no weights at that path.
@@ -67,11 +68,20 @@ def load_prior(name_or_path: str | Path, **options: object) -> Prior:
 
 
 def _from_weights(path: Path, options: dict[str, object]) -> Prior:
-    """Return the prior of our own export, or of another library's weights."""
+    """Return the prior of our own export, or of another library's weights, with its units if they are given."""
+    rest = {k: v for k, v in options.items() if k != "units"}
+    prior: Prior
     if is_export(path):
-        exported: Prior = call_with_options(partial(NetworkPrior.load, path), options, "an export of invdiff train")
-        return exported
-    return load_foreign(path, options)
+        prior = call_with_options(partial(NetworkPrior.load, path), rest, "an export of invdiff train")
+    else:
+        prior = load_foreign(path, rest)
+    if "units" not in options:
+        return prior
+    if isinstance(prior, NetworkPrior):
+        prior.card["units"] = str(options["units"])
+    else:
+        prior.units = str(options["units"])
+    return prior
 
 
 def photograph_gaussian() -> StationaryGaussianPrior:

@@ -118,7 +118,7 @@ def _check_units(request: Request) -> None:
         return
     units = parse_units(request.units)
     sized = request.pixel_size is not None or "pixel_size" in request.operator.options
-    if request.operator.name in ("tomography", "fan_beam") and not sized:
+    if _is(request, "tomography") and not sized:
         unit = f" in {units.length}" if units.length else ""
         raise UserError(
             f"--units {request.units}: a sinogram is in these units times a length, expected the side of a pixel{unit}"
