@@ -34,7 +34,8 @@ from scipy.special import chdtri
 from torch import Tensor
 
 from .errors import NotApplicable, UserError
-from .noise import Gaussian, Independent, Noise
+from .noise import Gaussian, Independent, Noise, measure_noise
+from .operators.color import Demosaic
 from .problem import Problem
 from .reconstruction import Reconstruction
 from .streams import generator
@@ -171,11 +172,63 @@ def likely_causes(problem: Problem, samples: Tensor) -> list[str]:
         total = float(kernel.sum()) / len(kernel)
         if abs(total - 1) > 0.01:
             causes.append(f"the kernel's sum is {total:.4g}, not 1")
+    if not causes:
+        causes += [*_value_causes(problem, clean), *level_causes(problem, too_small=2.0)]
     if operator.sinogram:
         causes.append("likely here: angles in radians, a transposed sinogram, or another centre of rotation")
     if operator.takes_mask:
         causes.append("likely here: an inverted mask")
     return causes
+
+
+def level_causes(problem: Problem, *, too_small: float = 3.0, too_large: float = 3.0) -> list[str]:
+    """Return a sentence if the stated noise level is far from that of the measurement, a picture or a sinogram.
+
+    Args:
+        problem: as it was given to the solver; noise of one stated level.
+        too_small: ratio of the measured to the stated level from which it counts as too small.
+        too_large: ratio of the stated to the measured level from which it counts as too large.
+    """
+    operator, noise, y = problem.operator, problem.noise, problem.measurement
+    if not (operator.photographic or operator.sinogram) or not isinstance(noise, Gaussian) or y.ndim != 4:
+        return []
+    known = operator.observed
+    if known is not None:
+        known = known.expand(y.shape[1:]).all(0).cpu()
+    mosaic = isinstance(operator, Demosaic)
+    try:
+        found = [measure_noise(row[None].cpu(), known, mosaic=mosaic) for row in y]
+    except UserError:
+        return []
+    low, high = min(f.std for f in found), max(f.std for f in found)
+    if low > too_small * noise.std:
+        how = f"about {low:.2g}, and {noise.std:.2g} is stated"
+        return [f"the noise level is likely too small: the measurement has {how}; noise that is not stated is kept"]
+    if noise.std > too_large * max(f.largest for f in found):
+        how = f"about {high:.2g}, and {noise.std:.2g} is stated"
+        return [f"the noise level is likely too large: the measurement has {how}; detail below it is invented anew"]
+    return []
+
+
+def _value_causes(problem: Problem, clean: Tensor) -> list[str]:
+    """Return what the values of a picture say about its units, and its channels about the order of the colours."""
+    operator, y = problem.operator, problem.measurement.double()
+    if not operator.photographic or y.ndim != 4 or not isinstance(problem.noise, Gaussian):
+        return []
+    low, high, slack = float(y.min()), float(y.max()), 5 * problem.noise.std
+    if low < -0.2 - slack or high > 1.5 + slack or high < 0.1 - slack:
+        return [
+            f"the measurement has values from {low:.3g} to {high:.3g}, and pictures of priors are in [0, 1]: state "
+            "--white-level and --black-level, or divide"
+        ]
+    if y.shape[1] != 3:
+        return []
+    power = clean.square().sum((0, 2, 3))
+    scales = ((clean * y).sum((0, 2, 3)) / power.clamp(min=1e-12)).tolist()
+    if max(scales) <= 1.25 * max(min(scales), 1e-12):
+        return []
+    named = ", ".join(f"{s:.3g}" for s in scales)
+    return [f"the channels are {named} times what the operator makes of the samples: check the order of the colours"]
 
 
 def _gaussian(problem: Problem, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from ...problem import Problem
 from ...reconstruction import Reconstruction
 from ...solvers import Solver
 from ...units import Units
+from .fits import FitLine
 from .intervals import Interval
 
 
@@ -28,6 +29,7 @@ class Answer:
         interval: lower and upper ends; `None` for a single sample or estimate.
         units: in which arrays are written; `problem`, `result` and all else here have the prior's values.
         stated: the problem as it was stated, in these units.
+        fit: the residual in units of the noise; `None` for noiseless data.
     """
 
     problem: Problem
@@ -39,3 +41,4 @@ class Answer:
     interval: Interval | None = None
     units: Units | None = None
     stated: Problem | None = None
+    fit: FitLine | None = None

@@ -38,6 +38,7 @@ from ..devices import select_device
 from .answer import Answer
 from .channels import gray_for, prior_for
 from .compression import with_compression
+from .fits import find_fit
 from .found_noise import FoundNoise, find_noise, is_found
 from .inputs import Input, read_input
 from .intervals import LEVEL, find_interval, setting_of
@@ -229,13 +230,14 @@ def solve(
     result = solver(solved, prior, samples=samples, seed=seed, batch_size=batch_size, progress=True)
     baseline = find_baseline(problem, quick=truth is None)
     interval = None if setting is None else find_interval(result, setting, calibration)
+    fit = find_fit(solved, result, simulated=truth is not None)
     if truth is None:
-        return Answer(problem, solver, result, baseline, interval=interval)
+        return Answer(problem, solver, result, baseline, interval=interval, fit=fit)
     truth = truth.to(result.samples)
     metrics = grade(problem, result, truth, baseline)
     if interval is not None:
         metrics["mean"]["coverage_90" if interval.level == LEVEL else "coverage"] = float(interval.coverage(truth)[0])
-    return Answer(problem, solver, result, baseline, truth, metrics, interval)
+    return Answer(problem, solver, result, baseline, truth, metrics, interval, fit=fit)
 
 
 def find_baseline(problem: Problem, *, quick: bool) -> tuple[str, Tensor] | None:
@@ -328,6 +330,7 @@ def build_record(
             "options": fields(answer.solver),
             "method": result.method,
         },
+        "fit": None if answer.fit is None else answer.fit.record(),
         "interval": None if answer.interval is None else answer.interval.record(),
         "samples": request.samples,
         "seed": request.seed,
@@ -354,6 +357,7 @@ def write(request: Request, answer: Answer, record: dict[str, Any], kept: Kept |
     rows = [shown[i : i + _PANELS] for i in range(0, min(len(shown), 2 * _PANELS), _PANELS)]
     noise = (answer.stated or answer.problem).noise
     subtitle = f"{noise}   prior {request.prior}   {answer.result.nfe} evaluations per sample"
+    subtitle += "" if answer.fit is None else f"   fit {answer.fit.mean:.3g}, samples {answer.fit.samples:.3g}"
     figure = comparison(rows, title=f"{request.operator}  |  {request.solver}", subtitle=subtitle)
     with staged(request.out) as folder:
         white = write_arrays(
@@ -372,6 +376,10 @@ def report(request: Request, answer: Answer) -> None:
         terminal.scores({"": answer.metrics})
     if answer.interval is not None:
         terminal.line(f"Intervals: {answer.interval.statement}.")
+    if answer.fit is not None:
+        terminal.line(answer.fit.describe())
+        if answer.fit.note:
+            terminal.line(f"Note: {answer.fit.note}.")
     if result.samples.shape[1] == 1:
         terminal.line("A single sample has no spread, so std.png is black. Draw more with --samples.")
     elif not bool(result.std.any()):

@@ -1,0 +1,55 @@
+"""The fit of a reconstruction to its measurement, for the terminal, the figure and `result.json`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ...fit import level_causes, measure_fit
+from ...problem import Problem
+from ...reconstruction import Reconstruction
+
+
+@dataclass(frozen=True)
+class FitLine:
+    """The residual of a result in units of the noise.
+
+    Attributes:
+        mean: `rms(y - A(mean)) / noise` for Gaussian noise, else the root of the figure of `invdiff.fit`.
+        samples: the same of the samples, root mean square; 1 is expected.
+        limit: the largest likely value for the samples.
+        note: what the measurement says about the stated noise level, or "".
+    """
+
+    mean: float
+    samples: float
+    limit: float
+    note: str = ""
+
+    def describe(self) -> str:
+        """Return one line."""
+        return (
+            f"Fit: rms(y - A(mean)) is {self.mean:.3g} times the noise, {self.samples:.3g} for the samples; 1 is "
+            f"expected of samples, at most {self.limit:.3g} is likely."
+        )
+
+    def record(self) -> dict[str, object]:
+        """Return the entry of `result.json`."""
+        return {"mean": self.mean, "samples": self.samples, "limit": self.limit, "note": self.note}
+
+
+def find_fit(problem: Problem, result: Reconstruction, *, simulated: bool) -> FitLine | None:
+    """Return the fit of a result; `None` for noiseless data or a result that is not finite.
+
+    Args:
+        problem: as it was given to the solver.
+        result: the result.
+        simulated: whether the noise level is that of the simulation, and needs no note.
+    """
+    found, drawn = measure_fit(problem, result.mean[:, None]), result.trace.get("chi_square")
+    if found is None or not bool(found.mean.isfinite().all()):
+        return None
+    mean = float(found.mean.mean())
+    samples = mean if drawn is None else float(drawn.mean())
+    note = "" if simulated or result.status != "ok" else "; ".join(level_causes(problem))
+    return FitLine(*(math.sqrt(max(v, 0.0)) for v in (mean, samples, found.limit)), note)
