@@ -52,4 +52,8 @@ def find_fit(problem: Problem, result: Reconstruction, *, simulated: bool) -> Fi
     mean = float(found.mean.mean())
     samples = mean if drawn is None else float(drawn.mean())
     note = "" if simulated or result.status != "ok" else "; ".join(level_causes(problem))
-    return FitLine(*(math.sqrt(max(v, 0.0)) for v in (mean, samples, found.limit)), note)
+    return FitLine(_root(mean), _root(samples), _root(found.limit), note)
+
+
+def _root(figure: float) -> float:
+    return math.sqrt(max(figure, 0.0))
