@@ -14,6 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+IGNORED = frozenset({"_cache", "training_images"})
+"""Attributes that change with use, or that only say where an object came from."""
+
 
 def fingerprint(thing: object) -> str:
     """Return 12 hexadecimal digits that change when a tensor, number or text in an object does.
@@ -61,7 +64,7 @@ def _parts(thing: object, above: tuple[int, ...]) -> Iterator[bytes]:
     elif callable(thing) and hasattr(thing, "__qualname__"):
         yield f"{thing.__module__}.{thing.__qualname__}".encode()
     elif hasattr(thing, "__dict__"):
-        state = {name: value for name, value in vars(thing).items() if name != "_cache"}  # it changes with use
+        state = {name: value for name, value in vars(thing).items() if name not in IGNORED}
         if any(isinstance(v, Tensor) and not name.startswith("_") for name, v in state.items()):
             state = {n: v for n, v in state.items() if not (isinstance(v, Tensor) and n.startswith("_"))}
         yield from _parts(state, above)

@@ -23,3 +23,11 @@ def test_use_does_not_change_it(name: str) -> None:
 
 def test_other_priors_have_another() -> None:
     assert fingerprint(photograph_gaussian()) != fingerprint(load_prior("fashion"))
+
+
+def test_where_a_prior_came_from_does_not_count() -> None:
+    prior = load_prior("photo")
+    before = fingerprint(prior)
+    assert prior.training_images
+    prior.training_images = frozenset()
+    assert fingerprint(prior) == before

@@ -59,7 +59,7 @@ class PlugAndPlay(IterativeSolver):
 
     Example:
         >>> PlugAndPlay(steps=24).evaluations
-        24
+        25
     """
 
     steps: int = 8
@@ -80,9 +80,14 @@ class PlugAndPlay(IterativeSolver):
         check_number(self, "sigma", 0, positive=True)
         check_number(self, "rate", 0, positive=True)
 
+    @property
+    def evaluations(self) -> int:
+        """One evaluation for each iteration, and one for the first estimate where the prior gives it."""
+        return self.steps + 1
+
     def declared_evaluations(self, problem: Problem, prior: Prior, samples: int) -> float:
-        """Return one evaluation for each iteration, and one for the first estimate where the prior gives it."""
-        return self.steps + (not starts_from_photographs(problem, prior))
+        """Return the evaluations of a problem; the Gaussian prior of photographs takes none."""
+        return self.steps if starts_from_photographs(problem, prior) else self.evaluations
 
     def levels(self, problem: Problem, prior: Prior) -> Tensor:
         """Return levels in geometric progression, and 0."""

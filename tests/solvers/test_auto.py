@@ -37,6 +37,7 @@ OPERATORS: dict[str, tuple[Operator, Kind]] = {
     "identity": (Identity(SHAPE), Kind.DENOISING),
     "half": (2 * Identity(SHAPE), Kind.DENOISING),
     "random": (Inpainting(random_mask((16, 16), missing=0.7, seed=0), channels=3), Kind.SCATTERED),
+    "few": (Inpainting(random_mask((16, 16), missing=0.85, seed=0), channels=3), Kind.FEW),
     "box": (Inpainting(box_mask((16, 16), size=(14, 14), corner=(1, 1)), channels=3), Kind.HOLES),
     "mosaic": (Demosaic(SHAPE), Kind.ORTHOGONAL),
     "blur": (Blur(SHAPE, kernel=gaussian_kernel(1.0, 5), border="circular"), Kind.SPECTRAL),

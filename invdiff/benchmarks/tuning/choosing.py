@@ -1,10 +1,12 @@
 """The rule by which `auto` gets its solvers, from what candidates gave on problems of one kind.
 
-The sampler is the one with the least continuous ranked probability score (CRPS, geometric mean over the problems), of
-those whose 90 % intervals, around the weighted mean, hold `COVERED` of the true values on each problem; if there is
-none, the one that comes closest. The weights of the mean are those of stacking: with the errors `e_k` of the
-candidates' means on an image, the error of a weighted mean has the mean square `w^T G w`, `G_kl = <e_k, e_l>`, and the
-weights on a grid with the highest PSNR, averaged over images and problems, are taken.
+Each sampler has a weighted mean: of its own and of further candidates, within the budget. Samplers count whose 90 %
+intervals, around this mean, hold `COVERED` of the true values on each problem; if there is none, the one that comes
+closest. Of these, the mean must have a PSNR at most `NEAR_BEST` below the best; of the rest the sampler with the least
+continuous ranked probability score (CRPS, geometric mean over the problems) is taken. The weights of the mean are those
+of stacking: with the errors `e_k` of the candidates' means on an image, the error of a weighted mean has the mean
+square `w^T G w`, `G_kl = <e_k, e_l>`, and the weights on a grid with the highest PSNR, averaged over images and
+problems, are taken.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from ...solvers.choice.table import EFFORTS, SAMPLES
 
 BUDGETS = {"fast": 15.0, "normal": 60.0, "best": 250.0}
 COVERED = (0.80, 0.97)
+NEAR_BEST = 0.1
+"""Decibels below the best mean that a more honest sampler may cost."""
 DRAWN = 4
 GRID = 20
 """Weights are multiples of 1 / GRID."""
@@ -147,7 +151,9 @@ def best_sampler(problems: Sequence[Mapping[str, Cell]], budget: float) -> Found
         score = math.exp(float(np.mean([math.log(p[name].crps) for p in problems])))
         found.append(Found(name, weights, value, tuple(coverage(p, name, weights) for p in problems), score))
     least = min(f.outside for f in found)
-    return min((f for f in found if f.outside == least), key=lambda f: f.crps)
+    honest = [f for f in found if f.outside == least]
+    highest = max(f.psnr for f in honest)
+    return min((f for f in honest if f.psnr >= highest - NEAR_BEST), key=lambda f: f.crps)
 
 
 def choose(groups: Mapping[tuple[Kind, bool | None], Sequence[Mapping[str, Cell]]]) -> list[dict[str, Any]]:

@@ -22,6 +22,8 @@ NEAR = 3.0
 """A missing pixel is scattered if an observed one is within this distance, in pixels; else it is in a hole."""
 HOLES = 0.25
 """Fraction of the missing pixels further away than `NEAR` from which on a mask has holes."""
+SPARSE = 0.8
+"""Fraction of missing pixels from which on scattered ones leave only a few."""
 
 
 class Kind(StrEnum):
@@ -30,6 +32,7 @@ class Kind(StrEnum):
     DENOISING = "denoising"  # one noise level
     UNEVEN = "uneven noise"  # a noise level for each pixel
     SCATTERED = "scattered pixels"  # missing pixels between observed ones
+    FEW = "few pixels"  # most pixels missing, between observed ones
     HOLES = "holes"  # missing regions
     ORTHOGONAL = "orthogonal rows"  # equal singular values: mosaics, partial transforms, averages
     SPECTRAL = "spectral"  # different singular values, in closed form: blurs, antialiased downsampling
@@ -61,7 +64,7 @@ def kind_of(problem: Problem) -> Kind:
 
 
 def mask_kind(known: Tensor) -> Kind:
-    """Return whether missing pixels are scattered or form holes.
+    """Return whether missing pixels are scattered, leave only few or form holes.
 
     Args:
         known: `(H, W)`, true at observed pixels.
@@ -72,4 +75,6 @@ def mask_kind(known: Tensor) -> Kind:
     if not missing.any():
         return Kind.SCATTERED
     far = distance_transform_edt(missing)[missing] > NEAR
-    return Kind.HOLES if far.mean() >= HOLES else Kind.SCATTERED
+    if far.mean() >= HOLES:
+        return Kind.HOLES
+    return Kind.FEW if missing.mean() >= SPARSE else Kind.SCATTERED

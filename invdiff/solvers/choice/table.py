@@ -1,6 +1,6 @@
 """The table of choices: for each kind of problem and each effort, the solvers that a study found best.
 
-`python -m invdiff.benchmarks.studies auto` measures the candidates and writes `choices.json`.
+`python -m invdiff.benchmarks.studies choices` measures the candidates and writes `choices.json`.
 """
 
 from __future__ import annotations

@@ -24,10 +24,11 @@ FULL_RANGE = 20.0  # sigma_max / std of a prior of full range, for which the cen
 def center(problem: Problem, prior: Prior) -> Tensor:
     """Return the centre of the first state, `(B, C, H, W)`, in the type and on the device of the measurement.
 
-    It is 1/2 for a nonlinear operator and a prior of limited range, and 0 for a prior of full range.
+    It is 0 for an analytic prior of full range. A network of full range has 1/2: it takes a constant far from its data
+    for a picture without noise. A nonlinear operator has 1/2 too.
     """
     if prior.sigma_max >= FULL_RANGE * prior.std:
-        return _constant(problem, 0.0)
+        return _constant(problem, 0.0 if prior.analytic else 0.5)
     return photographic_mean(problem) if has_photographic_mean(problem) else _constant(problem, 0.5)
 
 

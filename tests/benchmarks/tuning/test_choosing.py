@@ -62,6 +62,14 @@ def test_the_sampler_is_honest_first_and_sharp_second() -> None:
         best_sampler([problem], 5.0)
 
 
+def test_a_sharp_sampler_may_cost_a_tenth_of_a_decibel() -> None:
+    a, b, c = (k * x for k, x in zip((1.0, 1.005, 1.05), independent(0.1, 0.1, 0.1), strict=True))
+    near = {"better": cell(a, 40.0, width=0.16, crps=0.06), "sharp": cell(b, 40.0, width=0.16, crps=0.05)}
+    far = near | {"sharp": cell(c, 40.0, width=0.16, crps=0.05)}
+    assert best_sampler([near], 60.0).sampler == "sharp"
+    assert best_sampler([far], 60.0).sampler == "better"
+
+
 def test_coverage_is_that_of_the_weighted_mean() -> None:
     a, b = independent(0.1, 0.1)
     problem = {"a": cell(a, width=0.1), "b": cell(b, point=True)}
