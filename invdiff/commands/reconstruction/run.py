@@ -42,6 +42,7 @@ from .fits import find_fit
 from .found_noise import FoundNoise, find_noise, is_found
 from .inputs import Input, read_input
 from .intervals import LEVEL, find_interval, setting_of
+from .kspace import check_centre, with_measured_mask
 from .noises import check_level, is_approximate, make_noise, noise_record
 from .panels import panels
 from .request import Request
@@ -134,22 +135,12 @@ def build_operator(request: Request, given: Input) -> Operator:
         options = sinogram_options(request, options, given.image)
     if given.kept is not None and isinstance(given.kept.header, Mosaic):
         options = _with_pattern(options, given.kept.header.pattern)
+    if name == "mri" and not request.simulate:
+        check_centre(request, given.image)
     if name == "mri" and not request.simulate and "mask" not in options:
-        options = _with_measured_mask(request, options, given.image)
+        options = with_measured_mask(request, options, given.image)
     make = make_operator if request.simulate else make_operator_for_measurement
     return make(name, shape, options, mask=given.known, seed=request.seed)
-
-
-def _with_measured_mask(request: Request, options: dict[str, object], y: Tensor) -> dict[str, object]:
-    """Return the options with the mask of measured frequencies, those that are not zero, instead of a random one."""
-    measured = (y[0] != 0).flatten(0, -3).any(0)
-    if bool(measured.all()):
-        raise UserError(
-            f"{request.image}: mri: expected to know which frequencies were measured, got none that is zero; give "
-            "mri:mask=FILE, true where measured; acceleration draws a mask, for a clean image with --simulate"
-        )
-    drawn = ("acceleration", "center_fraction")
-    return {**{k: v for k, v in options.items() if k not in drawn}, "mask": measured}
 
 
 def _with_pattern(options: dict[str, object], pattern: str) -> dict[str, object]:

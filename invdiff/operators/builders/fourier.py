@@ -29,6 +29,8 @@ def mri(
         raise UserError("mri: expected one of the options acceleration and mask, as in mri:acceleration=4")
     if isinstance(mask, str):
         mask = mask_from_file(mask)
+    if mask is not None and mask.ndim == 3 and len(mask) and bool((mask == mask[:1]).all()):
+        mask = mask[0]  # the same for real and imaginary part, or one channel
     if mask is None:
         assert acceleration is not None
         fraction = number("mri: center_fraction", center_fraction)
