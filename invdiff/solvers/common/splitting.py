@@ -14,7 +14,8 @@ the pseudo-inverse's correction at `rho = 0`. One more solve gives an exact draw
     v' + (A^T A + rho I)^{-1} A^T (y' - A v')   has the distribution  p(x | y, v).
 
 For other operators the mode is found by Gauss-Newton steps, each of which is the linear case for the linearised
-operator, and the draw is the end of Langevin steps with Metropolis' test from the mode.
+operator, and the draw is the end of Langevin steps with Metropolis' test from the mode. For other noise they start at a
+draw of the Gaussian approximation, see `metropolis`.
 """
 
 from __future__ import annotations
@@ -25,19 +26,18 @@ import math
 import torch
 from torch import Tensor
 
-from ...noise import Gaussian
+from ...noise import Gaussian, Independent
 from ...operators.base import LinearOperator
 from ...operators.numerics.linalg import least_squares
 from ...problem import Problem
-from ...transitions import langevin_log_acceptance
 from .data_step import data_step
 from .guidance import back_projected_residual, image_scale
 from .initial_state import center
+from .metropolis import Chain, barker_chain, gaussian_start, langevin_chain, log_target
 from .run import Run
 
 NOISELESS = 1e-5  # least noise of a density, in units of data on [-1, 1]; with less, single precision limits the solves
 NEWTON = 4  # Gauss-Newton steps
-ACCEPTED = 0.574  # optimal acceptance rate of Langevin steps with Metropolis' test
 
 
 def noise_std(run: Run, *, floor: bool = False) -> float:
@@ -178,33 +178,16 @@ def absorbed_draw(run: Run, v: Tensor, tau: float) -> Tensor:
 
 def _metropolis(run: Run, v: Tensor, tau: float | Tensor, moves: int) -> Tensor:
     problem = likelihood_problem(run)
-
-    def value_and_score(x: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            value = problem.log_likelihood(leaf) - ((leaf - v) ** 2).flatten(1).sum(1) / (2 * tau**2)
-            (score,) = torch.autograd.grad(value.sum(), leaf)
-        return value.detach().double(), score
-
-    shape = (-1, *[1] * (v.ndim - 1))
+    if isinstance(problem.operator, LinearOperator) and isinstance(problem.noise, Independent):
+        chain = gaussian_start(run, problem, v, tau)
+        return barker_chain(run, chain, log_target(problem, v, tau, pixelwise=chain.pixelwise), moves)
     x = data_mode(run, v, tau) if isinstance(problem.noise, Gaussian) else v
-    value, score = value_and_score(x)
     # With the first step size the gradient moves the image by its spread; the chain then adapts the size.
-    log_gamma = 2 * (0.3 * torch.as_tensor(tau, dtype=torch.float64).to(v.device)).log().expand(len(v))
-    for k in range(moves):
-        gamma = log_gamma.exp()
-        wide = gamma.reshape(shape).to(x)
-        trial = x + wide * score + (2 * wide).sqrt() * run.randn(x)
-        new, new_score = value_and_score(trial)
-        ratio = langevin_log_acceptance(x, score, trial, new_score, new - value, gamma)
-        ratio = torch.nan_to_num(ratio, nan=-torch.inf)
-        u = run.streams.rand(torch.empty((len(x), 1), dtype=torch.float64))[:, 0].to(x.device)
-        accept = u.log() < ratio
-        x = torch.where(accept.reshape(shape), trial, x)
-        score = torch.where(accept.reshape(shape), new_score, score)
-        value = torch.where(accept, new, value)
-        log_gamma = log_gamma + 3 / (1 + k) ** 0.6 * (ratio.clamp(max=0).exp() - ACCEPTED)
-    return x
+    gamma = (0.3 * torch.as_tensor(tau, dtype=torch.float64).to(v.device)).square().expand(len(v))
+    gamma = gamma.reshape(-1, *[1] * (v.ndim - 1))
+    return langevin_chain(
+        run, Chain(x, torch.ones_like(x[:, :1, :1, :1]), gamma, rate=3.0), log_target(problem, v, tau), moves
+    )
 
 
 def likelihood_score(run: Run, x: Tensor, *, std: float | None = None) -> Tensor:
