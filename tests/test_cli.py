@@ -369,6 +369,17 @@ def test_photon_noise_is_found(run: Run, tmp_path: Path) -> None:
     assert "estimated from the image" in got["err"]
 
 
+def test_hot_columns_are_found(run: Run, tmp_path: Path) -> None:
+    std = torch.where(torch.arange(48) == 20, 0.3, 0.03)
+    y = 0.5 + std * torch.randn(1, 60, 48, generator=torch.Generator().manual_seed(0))
+    np.save(tmp_path / "y.npy", y.numpy())
+    got = run(tmp_path / "y.npy", "--operator", "identity", "--solver", "pnp", "--noise", "auto:columns")
+    noise = got["noise"]
+    assert noise["name"] == "GaussianMap" and noise["along"] == "columns" and noise["estimated"]
+    assert len(noise["std"][0]) == 48 and max(noise["std"][0]) == noise["std"][0][20] == pytest.approx(0.3, rel=0.35)
+    assert "1 of 48 have more than twice as much" in " ".join(got["err"].split())
+
+
 def test_a_mosaic_is_taken_apart(run: Run, tmp_path: Path) -> None:
     """Colours of different brightness are not noise."""
     y = torch.tensor([[0.8, 0.4], [0.4, 0.1]]).repeat(40, 40)

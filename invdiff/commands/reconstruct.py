@@ -20,8 +20,8 @@ def reconstruct(
     noise: Annotated[
         str | None,
         text(
-            "Standard deviation of the noise (image values are in [0, 1]), auto, auto:poisson_gaussian, or a "
-            "model: poisson:photons=100, poisson_gaussian, transmission, quantized, gaussian:std=map.npy; see "
+            "Standard deviation of the noise (image values are in [0, 1]), auto, auto:poisson_gaussian, auto:columns, "
+            "or a model: poisson:photons=100, poisson_gaussian, transmission, quantized, gaussian:std=map.npy; see "
             "docs/noise.md. Needed, but for jpeg:auto."
         ),
     ] = None,

@@ -6,7 +6,7 @@
 - `quantized`: quantisation to the levels of a file or a converter.
 - `stacked`: several measurements, each with its own noise.
 - `estimate`: the noise in a measurement: its level, its spectrum, and whether it is white, from `blocks`.
-- `fits`: noise that differs from place to place, or with the value, in a measurement.
+- `fits`: photon and read noise in a measurement; `stripes`: the noise of each of its columns or rows.
 
 Levels are in the units of the measurement. A published "sigma = 0.05" on [-1, 1] images is 0.025 here.
 """
@@ -18,6 +18,7 @@ from .gaussian import Gaussian
 from .photons import Poisson, PoissonGaussian, TransmissionPoisson
 from .quantized import Quantized
 from .stacked import StackedNoise
+from .stripes import fit_columns
 
 __all__ = [
     "Gaussian",
@@ -30,6 +31,7 @@ __all__ = [
     "StackedNoise",
     "TransmissionPoisson",
     "estimate_noise",
+    "fit_columns",
     "fit_photons",
     "measure_noise",
 ]

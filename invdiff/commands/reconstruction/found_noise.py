@@ -15,7 +15,7 @@ from ...registry import unknown
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...noise import Noise
+    from ...noise import GaussianMap, Noise
     from ...noise.estimate import NoiseEstimate
 
 
@@ -37,6 +37,8 @@ class FoundNoise:
 FORMS = {
     "auto": "one level for all",
     "auto:poisson_gaussian": "photon counts and Gaussian readout noise",
+    "auto:columns": "a level for each column",
+    "auto:rows": "a level for each row",
 }
 
 
@@ -65,12 +67,15 @@ def find_noise(text: str, y: Tensor, known: Tensor | None, *, mosaic: bool = Fal
     Raises:
         ValueError: an unsuitable measurement.
     """
-    from ...noise import fit_photons, measure_noise
+    from ...noise import GaussianMap, fit_columns, fit_photons, measure_noise
 
     try:
         if text == "auto:poisson_gaussian":
             law = fit_photons(y, known, mosaic=mosaic)
             return FoundNoise(law, record=_record(law, photons=law.photons, std=law.std))
+        if text in ("auto:columns", "auto:rows"):
+            lines = fit_columns(y, known, rows=text == "auto:rows", mosaic=mosaic)
+            return _lines(GaussianMap(lines.std.to(y.dtype)), text.partition(":")[2])
         return _white(measure_noise(y, known, mosaic=mosaic))
     except ValueError as error:
         raise UserError(f"--noise {text}: {str(error).partition(': ')[2]}") from None
@@ -82,6 +87,14 @@ def _white(found: NoiseEstimate) -> FoundNoise:
     law = Gaussian(found.recommended)
     more = {"correlated": True, "std_at_all_frequencies": found.std} if found.correlated else {}
     return FoundNoise(law, found.describe(), _record(law, std=law.std, **more))
+
+
+def _lines(law: GaussianMap, kind: str) -> FoundNoise:
+    std = law.std
+    hot = int((std > 2 * std.median()).sum())
+    note = f"{kind}: std {float(std.median()):.3g} in the median, {hot} of {std.numel()} have more than twice as much"
+    levels = [[float(f"{v:.3g}") for v in plane.flatten().tolist()] for plane in std]
+    return FoundNoise(law, note, _record(law, std=levels, along=kind))
 
 
 def _record(law: Noise, **options: object) -> dict[str, object]:
