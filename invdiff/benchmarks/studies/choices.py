@@ -2,7 +2,8 @@
 
     python -m invdiff.benchmarks.studies choices --photos FOLDER --ct FOLDER --work DIR [--images 6] [--size 96]
 
-For each problem and candidate, the images' errors and figures are kept in DIR, so the same command continues after an
+With `--kinds` only these kinds are measured, and their rows of the table replaced. For each problem and candidate, the
+images' errors and figures are kept in DIR, so the same command continues after an
 interruption. `tuning.choosing` has the rule by which the table follows from them. Evaluations are those of one of four
 samples; an estimate that is the same for all samples is computed once.
 """
@@ -86,7 +87,7 @@ ESTIMATES: dict[Kind, tuple[str, ...]] = {
     Kind.FEW: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=20"),
     Kind.UNEVEN: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "ddrm:steps=20"),
     Kind.HOLES: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=20"),
-    Kind.SPECTRAL: ("pnp", "pnp:steps=24", "ddrm:steps=5", "ddrm:steps=10", "ddrm:steps=20"),
+    Kind.SPECTRAL: ("pnp", "pnp:steps=24", "ddrm:steps=5", "ddrm:steps=10", "ddrm:steps=20", "pigdm:steps=20"),
     Kind.ORTHOGONAL: ("pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=10", "ddrm:steps=20"),
     Kind.LINEAR: ("pnp", "pnp:steps=24", "pnp:steps=49"),
     Kind.NONLINEAR: ("pnp", "pnp:steps=49"),
@@ -242,6 +243,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--prior", default="photo")
     parser.add_argument("--prior-ct", default="ct")
+    parser.add_argument("--kinds", help="kinds of problems, separated by commas; other rows of the table are kept")
+    parser.add_argument("--with-maps", action="store_true", help="leave out the rows of priors without noise maps")
     parser.add_argument("--only", help="problems whose name holds this text are measured, and no table is written")
     parser.add_argument("--page", type=Path, default=Path("docs/auto.md"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "solvers" / "choice" / "choices.json")
@@ -252,11 +255,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     photos = spaced(given.photos, given.images, given.size, 3, priors[given.prior])
     slices = spaced(given.ct, given.images, given.size, 1, priors[given.prior_ct])
     groups: dict[tuple[Kind, bool | None], list[dict[str, Cell]]] = {}
+    kinds = [Kind(k) for k in given.kinds.split(",")] if given.kinds else list(Kind)
     for setting in settings(given.size, given.prior, given.prior_ct):
-        if given.only and given.only not in setting.name:
+        if (given.only and given.only not in setting.name) or (given.with_maps and setting.maps is False):
             continue
         images = photos if setting.operator.in_shape[0] == 3 else slices
         kind = kind_of(simulate(setting.operator, images[:1], setting.noise))
+        if kind not in kinds:
+            continue
         prior = priors[setting.prior]
         if setting.maps is False:
             prior = one_level(prior)
@@ -264,15 +270,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         groups.setdefault((kind, setting.maps), []).append(found)
     if given.only:
         return
+    rows = choose(groups)
+    for row in rows:
+        row["measured"] |= {"images": given.images, "side": given.size}
+    if given.kinds or given.with_maps:
+        rows = merged(json.loads(given.out.read_text(encoding="utf-8"))["choices"], rows)
     record = {
         "command": "python -m invdiff.benchmarks.studies choices",
-        "images": given.images,
-        "size": given.size,
         "priors": {n: fingerprint(p) for n, p in priors.items()},
-        "choices": choose(groups),
+        "choices": rows,
     }
     given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     write_page(given.page, page(record))
+
+
+def merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of an earlier table, those of the same kind, effort and kind of prior replaced by new ones."""
+
+    def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return row["kind"], row["effort"], row["maps"]
+
+    by_key = {key(row): row for row in new}
+    return [by_key.pop(key(row), row) for row in old] + list(by_key.values())
 
 
 def page(record: Mapping[str, Any]) -> str:
@@ -287,6 +306,7 @@ def page(record: Mapping[str, Any]) -> str:
             "in 90 % interval",
             "PSNR dB",
             "best single solver",
+            "images, side",
         ]
     ]
     for row in record["choices"]:
@@ -299,7 +319,8 @@ def page(record: Mapping[str, Any]) -> str:
                 row["kind"] + network, row["effort"], f"`{choice.sampler}`", mean, choice.method("estimate"),
                 f"{figures['coverage']:.2f} (least {figures['least_coverage']:.2f})",
                 f"{figures['psnr']:.2f}", f"{figures['psnr_best_single']:.2f}",
+                f"{figures['images']}, {figures['side']}",
             ]
         )  # fmt: skip
-    facts = f"{record['images']} images of {record['size']} x {record['size']} pixels for each problem."
-    return markdown_page("What `auto` takes", TEXT, facts, markdown_table(rows))
+    priors = ", ".join(f"`{name}` ({digest})" for name, digest in record["priors"].items())
+    return markdown_page("What `auto` takes", TEXT, f"Priors: {priors}.", markdown_table(rows))
