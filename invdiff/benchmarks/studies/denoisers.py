@@ -2,8 +2,9 @@
 
     python -m invdiff.benchmarks.studies denoisers [--prior photo] [--photos FOLDER] [--limit N] [--json FILE]
 
-Every method gets the same noisy images (seeded, not clipped). Classical methods get the true noise level, as the prior
-does. PSNR is that of the result, clipped to [0, 1]; the table has its mean over images in dB.
+A prior of one channel is measured on gray images. Every method gets the same noisy images (seeded, not clipped).
+Classical methods get the true noise level, as the prior does. PSNR is that of the result, clipped to [0, 1]; the table
+has its mean over images in dB.
 """
 
 from __future__ import annotations
@@ -52,17 +53,15 @@ class Row:
     seconds: float
 
 
-def skimage_photographs(side: int = 256) -> list[Array]:
-    """Return the central squares of scikit-image's colour photographs, `(side, side, 3)` in [0, 1]."""
+def skimage_photographs(side: int = 256, *, gray: bool = False) -> list[Array]:
+    """Return the central squares of scikit-image's colour photographs, `(side, side, 3 or 1)` in [0, 1]."""
     import skimage.data
 
-    return [
-        _centre(np.asarray(getattr(skimage.data, name)(), dtype=np.float64)[..., :3] / 255.0, side) for name in SKIMAGE
-    ]
+    return [_pixels(Image.fromarray(getattr(skimage.data, name)()), gray, side) for name in SKIMAGE]
 
 
-def folder_photographs(folder: Path, limit: int | None, side: int = 256) -> list[Array]:
-    """Return the central squares (or smaller ones) of evenly spaced images of a folder.
+def folder_photographs(folder: Path, limit: int | None, side: int = 256, *, gray: bool = False) -> list[Array]:
+    """Return the central squares (or smaller ones) of evenly spaced images of a folder, as `skimage_photographs`.
 
     Raises:
         FileNotFoundError: if the folder holds no images.
@@ -75,11 +74,13 @@ def folder_photographs(folder: Path, limit: int | None, side: int = 256) -> list
     images = []
     for file in files:
         with Image.open(file) as image:
-            images.append(_centre(np.asarray(image.convert("RGB"), dtype=np.float64) / 255.0, side))
+            images.append(_pixels(image, gray, side))
     return images
 
 
-def _centre(image: Array, side: int) -> Array:
+def _pixels(picture: Image.Image, gray: bool, side: int) -> Array:
+    image = np.asarray(picture.convert("L" if gray else "RGB"), dtype=np.float64) / 255.0
+    image = image.reshape(*image.shape[:2], -1)
     h, w = (min(side, n) for n in image.shape[:2])
     top, left = (image.shape[0] - h) // 2, (image.shape[1] - w) // 2
     return image[top : top + h, left : left + w]
@@ -108,24 +109,42 @@ def classical_methods() -> dict[str, Method]:
     from skimage.restoration import denoise_nl_means, denoise_wavelet
 
     def wavelet(noisy: Array, sigma: float) -> Array:
+        colour = noisy.shape[-1] == 3
         out: Array = denoise_wavelet(
-            noisy, sigma=sigma, channel_axis=-1, convert2ycbcr=True, method="BayesShrink", rescale_sigma=True
+            noisy,
+            sigma=sigma,
+            channel_axis=-1,
+            convert2ycbcr=colour,
+            method="BayesShrink",
+            rescale_sigma=True,
         )
         return out
 
     def nl_means(noisy: Array, sigma: float) -> Array:
+        gray = noisy.shape[-1] == 1
         out: Array = denoise_nl_means(
-            noisy, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True, channel_axis=-1
+            noisy[..., 0] if gray else noisy,
+            patch_size=5,
+            patch_distance=6,
+            h=0.8 * sigma,
+            sigma=sigma,
+            fast_mode=True,
+            channel_axis=None if gray else -1,
         )
-        return out
+        return out.reshape(noisy.shape)
 
     methods: dict[str, Method] = {"wavelet": wavelet, "NL means": nl_means}
     try:
         import bm3d
     except ImportError:
         return methods
-    # `bm3d_rgb` is CBM3D: matching on the luminance, filtering of all three channels.
-    return {"BM3D": lambda noisy, sigma: np.asarray(bm3d.bm3d_rgb(noisy, sigma), dtype=np.float64)} | methods
+
+    def block_matching(noisy: Array, sigma: float) -> Array:
+        # `bm3d_rgb` is CBM3D: matching on the luminance, filtering of all three channels.
+        out = bm3d.bm3d_rgb(noisy, sigma) if noisy.shape[-1] == 3 else bm3d.bm3d(noisy[..., 0], sigma)
+        return np.asarray(out, dtype=np.float64).reshape(noisy.shape)
+
+    return {"BM3D": block_matching} | methods
 
 
 def compare(name: str, images: Sequence[Array], methods: dict[str, Method]) -> list[Row]:
@@ -207,11 +226,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m invdiff.benchmarks.studies denoisers", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--prior", default="photo", help="name or path of a prior of colour images")
+    parser.add_argument("--prior", default="photo", help="name or path of a prior of colour or gray images")
     parser.add_argument("--photos", type=Path, help="folder of held-out photographs")
     parser.add_argument("--limit", type=int, help="number of photographs, evenly spaced")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--no-peers", action="store_true", help="leave the classical denoisers out")
+    parser.add_argument("--no-skimage", action="store_true", help="leave scikit-image's photographs out")
     parser.add_argument("--no-cost", action="store_true", help="leave the timing out")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args(arguments)
@@ -219,9 +239,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.set_num_threads(options.threads)
     prior = find_prior(options.prior)
     methods = {"prior": prior_method(prior)} | ({} if options.no_peers else classical_methods())
-    sets = {"scikit-image": skimage_photographs()}
+    gray = prior.shape[0] == 1
+    sets = {} if options.no_skimage else {"scikit-image": skimage_photographs(gray=gray)}
     if options.photos is not None:
-        sets[options.photos.name] = folder_photographs(options.photos, options.limit)
+        sets[options.photos.name] = folder_photographs(options.photos, options.limit, gray=gray)
     rows = [row for name, images in sets.items() for row in compare(f"{name} ({len(images)})", images, methods)]
     print(markdown(rows))
     result: dict[str, Any] = {"rows": [dataclasses.asdict(r) for r in rows]}
