@@ -173,7 +173,7 @@ def likely_causes(problem: Problem, samples: Tensor) -> list[str]:
         if abs(total - 1) > 0.01:
             causes.append(f"the kernel's sum is {total:.4g}, not 1")
     if not causes:
-        causes += [*_value_causes(problem, clean), *level_causes(problem, too_small=2.0)]
+        causes += _value_causes(problem, clean)
     if operator.sinogram:
         causes.append("likely here: angles in radians, a transposed sinogram, or another centre of rotation")
     if operator.takes_mask:

@@ -156,6 +156,7 @@ def test_complex_numbers_are_read_where_the_measurement_has_some(capsys: pytest.
     assert got["operator"]["out_shape"] == [2, H, W]
     spectrum, read = np.load("spectrum.npy"), np.load("out/result.npz")["measurement"]
     np.testing.assert_allclose(read, np.stack([spectrum.real, spectrum.imag]), atol=1e-6)
+    np.save("spectrum.npy", np.fft.fftshift(spectrum))
     np.save("columns.npy", np.ones(W))
     assert reconstruct("spectrum.npy", "--operator", "mri:mask=columns.npy")["operator"]["in_shape"] == [1, H, W]
     assert "got complex128" in refused(capsys, "spectrum.npy", "--operator", "mine.py:Half")

@@ -51,7 +51,8 @@ def find_fit(problem: Problem, result: Reconstruction, *, simulated: bool) -> Fi
         return None
     mean = float(found.mean.mean())
     samples = mean if drawn is None else float(drawn.mean())
-    note = "" if simulated or result.status != "ok" else "; ".join(level_causes(problem))
+    too_small = 2.0 if result.status == "misfit" else 3.0
+    note = "" if simulated or result.status == "diverged" else "; ".join(level_causes(problem, too_small=too_small))
     return FitLine(_root(mean), _root(samples), _root(found.limit), note)
 
 
