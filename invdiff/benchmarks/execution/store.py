@@ -245,7 +245,7 @@ class Store:
         try:
             (self.folder / relative).parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(self.folder / relative) as path, path.open("wb") as file:
-                np.savez_compressed(file, **pictures)  # type: ignore[arg-type]
+                np.savez(file, **pictures)  # type: ignore[arg-type]
         except OSError as error:
             raise StoreError(error.errno, _advice(self.folder / relative, error.strerror or str(error))) from error
         return relative
