@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 
-from .decompression import in_coefficients
 from .errors import UserError
 from .priors import load_prior
 from .priors.base import Prior
@@ -12,7 +11,7 @@ from .problem import Problem
 from .reconstruction import Reconstruction
 from .registry import solvers
 from .rescaling import in_units, in_values
-from .solvers import Auto, Solver, make_solver
+from .solvers import Solver, make_solver
 from .solvers.common.progress import Progress
 from .units import find_units
 
@@ -85,8 +84,6 @@ def reconstruct(
     p = load_prior(prior) if isinstance(prior, str) else prior
     p = p.to(problem.measurement.device)
     if units is None:
-        if isinstance(solver, Auto):
-            problem = in_coefficients(problem)
         return solver(problem, p, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
     unit = find_units(units, p.units, prior if isinstance(prior, str) else type(p).__name__)
     solved = in_values(problem, unit)

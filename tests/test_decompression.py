@@ -11,13 +11,14 @@ from PIL import Image, ImageCms
 from skimage import data
 from skimage.transform import resize
 
-from invdiff import Problem, load_image, reconstruct
+from invdiff import Problem, load_image, load_prior, reconstruct
 from invdiff.cli import main
 from invdiff.decompression import in_coefficients
 from invdiff.metrics import psnr
 from invdiff.noise import Gaussian, GaussianMap, Poisson, Quantized
 from invdiff.operators import JPEG, Identity
 from invdiff.operators.jpeg_coefficients import JPEGCoefficients
+from invdiff.solvers import Auto
 from invdiff.specs import parse_operator
 
 PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")
@@ -91,6 +92,19 @@ def test_noise_of_any_model_and_other_operators() -> None:
         assert 0.15 < float(found.std.min()) < float(found.std.max()) < 10
     other = Problem(Identity((3, 128, 128)), Gaussian(0.1), y)
     assert in_coefficients(other) is other
+
+
+def test_auto_solves_for_the_coefficients_wherever_it_is_called() -> None:
+    problem = Problem(
+        JPEG((3, 24, 24), quality=20, subsampling="4:2:0"),
+        Gaussian(0.001),
+        compressed(small("coffee", 24), 20, "4:2:0"),
+    )
+    auto, prior = Auto(effort="fast", goal="estimate"), load_prior("photo")
+    solved = in_coefficients(problem)
+    assert auto.choose(problem, prior) == auto.choose(solved, prior)
+    assert auto.declared_evaluations(problem, prior, 1) == auto.declared_evaluations(solved, prior, 1)
+    torch.testing.assert_close(auto(problem, prior).mean, auto(solved, prior).mean, rtol=0, atol=0)
 
 
 def test_repair_of_quality_10_gains_a_decibel() -> None:

@@ -16,6 +16,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..decompression import in_coefficients
 from ..errors import NotApplicable, UserError
 from ..priors.base import Prior
 from ..problem import Problem
@@ -66,12 +67,17 @@ class Auto(Solver):
                 raise UserError(f"Auto: {name}: expected {' or '.join(known)}, got {getattr(self, name)!r}")
         object.__setattr__(self, "point", self.goal == "estimate")  # of this object, not of the class
 
+    def posed(self, problem: Problem) -> Problem:
+        """Return the linear problem of the stored coefficients for pictures from JPEG, any other problem unchanged."""
+        return in_coefficients(problem)
+
     def choose(self, problem: Problem, prior: Prior) -> tuple[Kind, Choice]:
         """Return the kind of a problem, and what is run for it.
 
         Raises:
             ValueError: no solver of the table can do the problem.
         """
+        problem = self.posed(problem)
         kind = kind_of(problem)
         if kind == Kind.LIKELIHOOD:
             near = approximation(problem)
@@ -98,6 +104,7 @@ class Auto(Solver):
 
     def declared_evaluations(self, problem: Problem, prior: Prior, samples: int) -> float:
         """Return the evaluations of all solvers that are run, for one of `samples` samples."""
+        problem = self.posed(problem)
         _, choice = self.choose(problem, prior)
         names = set(choice.estimate) if self.point else {choice.sampler, *choice.mean} - {SAMPLES}
         total = 0.0
@@ -118,6 +125,7 @@ class Auto(Solver):
     ) -> Reconstruction:
         """Choose and run solvers; see `Solver.__call__`."""
         self._check(problem, prior, samples, seed, batch_size)
+        problem = self.posed(problem)
         kind, choice = self.choose(problem, prior)
 
         def solve(part: Problem, bar: bool | Progress) -> Reconstruction:

@@ -124,6 +124,10 @@ class Solver(metaclass=SolverType):
         """Number of network evaluations of one row; it is compared with the count."""
         return int(getattr(self, "steps", 0))
 
+    def posed(self, problem: Problem) -> Problem:
+        """Return the problem that is solved: the given one, unless the solver has a better form of it."""
+        return problem
+
     def declared_evaluations(self, problem: Problem, prior: Prior, samples: int) -> float:
         """Return the number of network evaluations for one of `samples` samples of a problem."""
         return self.evaluations / self.samples_per_row

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ...calibration import Calibration, Setting
-from ...decompression import in_coefficients
 from ...errors import UserError
 from ...figures import comparison
 from ...images import Kept, write_picture
@@ -184,14 +183,13 @@ def describe(
         missing = 1 - float(observed.double().mean())
         operator += f", {missing:.1%} of the pixels missing"
     noise = f"{law}" + (", estimated from the image" if given.noise is not None else "")
-    solved = in_coefficients(problem) if isinstance(solver, Auto) else problem
     threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
     lines = [
         ("image", image),
         ("operator", operator),
         ("noise", noise),
         ("prior", str(request.prior)),
-        ("solver", f"auto: {solver.describe(solved, prior)}" if isinstance(solver, Auto) else str(solver)),
+        ("solver", f"auto: {solver.describe(problem, prior)}" if isinstance(solver, Auto) else str(solver)),
         ("samples", f"{request.samples}, seed {request.seed}"),
         ("device", f"{device}, {threads}"),
     ]
@@ -199,7 +197,7 @@ def describe(
     notes = [*given.notes, *found, *problem.operator.notes, *units_notes(request, problem, prior)]
     if is_approximate(request.noise or "auto"):
         notes.append(f"{request.noise}: the Gaussian noise nearest to it, by the variance of what was measured")
-    elif solver.approximates and not solved.noise.is_gaussian:
+    elif solver.approximates and not solver.posed(problem).noise.is_gaussian:
         notes.append(f"{type(solver).__name__} weights its squares by the Gaussian noise nearest to this one")
     return lines + [("note", note) for note in notes]
 
@@ -217,11 +215,10 @@ def solve(
     calibration: Calibration | None = None,
 ) -> Answer:
     """Run the solver with a progress bar and, if the truth is known, compute its metrics."""
-    solved = in_coefficients(problem) if isinstance(solver, Auto) else problem
-    result = solver(solved, prior, samples=samples, seed=seed, batch_size=batch_size, progress=True)
+    result = solver(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=True)
     baseline = find_baseline(problem, quick=truth is None)
     interval = None if setting is None else find_interval(result, setting, calibration)
-    fit = find_fit(solved, result, simulated=truth is not None)
+    fit = find_fit(solver.posed(problem), result, simulated=truth is not None)
     if truth is None:
         return Answer(problem, solver, result, baseline, interval=interval, fit=fit)
     truth = truth.to(result.samples)
