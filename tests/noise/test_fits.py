@@ -35,13 +35,12 @@ def test_a_ramp(photons: float, std: float) -> None:
 @pytest.mark.parametrize(("photons", "std"), LAWS)
 def test_photographs(name: str, photons: float, std: float) -> None:
     """The standard deviation at dark and bright values; as white noise one of them would be wrong by 1.3 to 3 times."""
-    if name == "cat" and photons == 1000:
-        pytest.skip("the fur counts as noise of 0.01")
     law = PoissonGaussian(photons, std)
     found = fit_photons(law.sample(photograph(name), generator(0)))
     values = torch.tensor([0.1, 0.3, 0.6, 0.9], dtype=D)
     ratio = (found.variance(values) / law.variance(values)).sqrt()
-    assert bool(((ratio > 0.85) & (ratio < 1.2)).all()), ratio
+    most = 1.6 if (name, photons) == ("cat", 1000) else 1.2  # its fur counts as read noise of 0.018
+    assert bool(((ratio > 0.85) & (ratio < most)).all()), ratio
 
 
 def test_a_mosaic() -> None:
