@@ -152,11 +152,18 @@ def langevin_step(x: Tensor, score: Tensor, gamma: float, noise: Tensor) -> Tens
 
 
 def langevin_log_acceptance(
-    x: Tensor, score: Tensor, proposed: Tensor, proposed_score: Tensor, log_ratio: Tensor, gamma: float | Tensor
+    x: Tensor,
+    score: Tensor,
+    proposed: Tensor,
+    proposed_score: Tensor,
+    log_ratio: Tensor,
+    gamma: float | Tensor,
+    metric: float | Tensor = 1.0,
 ) -> Tensor:
     """Return the logarithm of Metropolis' ratio for a Langevin step, `(B,)`; accept where it exceeds `log u`.
 
-        log p(x') - log p(x) + (|x' - x - gamma s(x)|^2 - |x - x' - gamma s(x')|^2) / (4 gamma)
+        log p(x') - log p(x) + (|x' - x - gamma P s(x)|^2 - |x - x' - gamma P s(x')|^2) / (4 gamma),
+        |d|^2 = sum_i d_i^2 / P_i
 
     Args:
         x: state, `(B, C, H, W)`.
@@ -165,11 +172,12 @@ def langevin_log_acceptance(
         proposed_score: score at `x'`, like `x`.
         log_ratio: `log p(x') - log p(x)`, `(B,)`.
         gamma: step size, a number or one for each image, `(B,)`.
+        metric: `P`, positive, broadcastable to `x`.
 
     References:
         Roberts, Tweedie (1996), https://doi.org/10.2307/3318418, section 1.4.2.
     """
     g = gamma.reshape(-1, *[1] * (x.ndim - 1)).to(x) if isinstance(gamma, Tensor) else gamma
-    forward = (proposed - x - g * score).double().flatten(1).square().sum(1)
-    backward = (x - proposed - g * proposed_score).double().flatten(1).square().sum(1)
+    forward = ((proposed - x - g * metric * score).double().square() / metric).flatten(1).sum(1)
+    backward = ((x - proposed - g * metric * proposed_score).double().square() / metric).flatten(1).sum(1)
     return log_ratio.double() + (forward - backward) / (4 * gamma)

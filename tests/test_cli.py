@@ -506,7 +506,7 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     whole = demo.photograph()
     assert whole.shape == (1, 3, 256, 256)
     monkeypatch.setattr(demo, "photograph", lambda: whole[:, :, 100:148, 100:148])
-    monkeypatch.setattr(demo, "SOLVER", Spec("dps", {"steps": 10}))
+    monkeypatch.setattr(demo, "SOLVERS", dict.fromkeys(demo.TASKS, Spec("dps", {"steps": 10})))
     for _ in range(2):  # a second run replaces the first
         assert main(["demo", "--threads", "1", "--device", "cpu"]) == 0
     printed = capsys.readouterr().out

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +25,7 @@ from ..priors import Prior, load_prior
 from ..priors.training_images import trained_on
 from ..problem import Problem, simulate
 from ..registry import operators, solvers
+from ..spacing import evenly_spaced
 from ..specs import Spec
 from . import terminal
 from .bench import INTERRUPTED
@@ -101,10 +101,10 @@ def run(order: Order) -> int:
     shape = (1 if order.gray else 3, order.size, order.size)
     prior_name = order.prior or default_prior(shape)
     prior = load_prior(prior_name).to(device)
-    _check_unseen(_files(order), prior_name, prior)
+    files = _files(order)
+    _check_unseen(files, prior_name, prior)
     partial = order.out.with_name(order.out.name + ".partial")
     kept: dict[str, Misses] = {}
-    files = _files(order)
     setting: Setting | None = None
     try:
         for number, (file, image) in enumerate(_images(files, order)):
@@ -173,11 +173,9 @@ def _files(order: Order) -> list[Path]:
     if not order.images.is_dir():
         raise NotADirectoryError(f"--images: expected a folder of images, got {str(order.images)!r}")
     files = sorted(f for f in order.images.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
-    if order.count is None:
-        return files
-    if order.count > len(files):
+    if order.count is not None and order.count > len(files):
         raise UserError(f"--count: expected at most {len(files)}, the images in {order.images}, got {order.count}")
-    return [files[i] for i in np.linspace(0, len(files) - 1, order.count).round().astype(int)]
+    return evenly_spaced(files, order.count)
 
 
 def _images(files: list[Path], order: Order) -> Iterator[tuple[Path, Tensor]]:

@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 NOISE = 0.025
 SAMPLES = 4
 TASKS = {"inpainting": "inpainting:random=0.7", "deblurring": "blur:sigma=2"}
-SOLVER = Spec("auto")
-EFFORTS = {
-    "inpainting": "fast",
-    "deblurring": "normal",
-}  # under a minute on two cores; a fast sample of a blur is grainy
+SOLVERS = {"inpainting": Spec("auto", {"effort": "fast"}), "deblurring": Spec("auto", {"effort": "normal"})}
+"""Under a minute on two cores; a fast sample of a blur is grainy."""
 
 
 def demo(
@@ -74,7 +71,7 @@ def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
         spec = parse_spec(words)
         operator = make_operator(spec.name, tuple(truth.shape[1:]), spec.options, seed=seed)
         problem = simulate(operator, truth.cpu(), NOISE, seed).to(place)
-        solver = build_solver(solver_of(task))
+        solver = build_solver(SOLVERS[task])
         setting = setting_of(words, None, str(NOISE), problem, DEFAULT_PRIOR, prior, solver, SAMPLES)
         answers[task] = solve(problem, solver, prior, truth=truth, samples=SAMPLES, seed=seed, setting=setting)
     write(out, answers, seed, place)
@@ -91,11 +88,6 @@ def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
     for message in failed:
         terminal.error(message)
     return DIVERGED if failed else 0
-
-
-def solver_of(task: str) -> Spec:
-    """Return the solver of a task."""
-    return Spec("auto", {"effort": EFFORTS[task]}) if SOLVER.name == "auto" else SOLVER
 
 
 def write(out: Path, answers: dict[str, Answer], seed: int, device: torch.device) -> None:
@@ -129,7 +121,7 @@ def write(out: Path, answers: dict[str, Answer], seed: int, device: torch.device
                 "std_white": std_white(std),
                 "method": answer.result.method,
                 "solver": {
-                    "name": SOLVER.name,
+                    "name": SOLVERS[task].name,
                     "class": type(answer.solver).__name__,
                     "options": fields(answer.solver),
                 },
@@ -137,7 +129,8 @@ def write(out: Path, answers: dict[str, Answer], seed: int, device: torch.device
             }
             assert answer.truth is not None
             save_image(answer.truth[0], folder / "clean.png")
-        subtitle = f"noise {NOISE}   prior {DEFAULT_PRIOR}   solver {SOLVER.name}"
+        names = ", ".join(dict.fromkeys(spec.name for spec in SOLVERS.values()))
+        subtitle = f"noise {NOISE}   prior {DEFAULT_PRIOR}   solver {names}"
         write_picture(comparison(rows, title="invdiff demo", subtitle=subtitle), folder / "comparison.png")
         write_json(
             folder,

@@ -9,7 +9,6 @@ other type have none, and it must be stated: guessing it from the largest value 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +131,14 @@ def split_alpha(array: Array) -> tuple[Array, Array | None]:
 
 def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Return a stored picture `(H, W, ...)` as it is shown, by the number of its orientation tag (EXIF and TIFF)."""
-    return _TURNS.get(orientation, _TURNS[1])(array)
+    exchanged, reversed_axes = TURNS.get(orientation, TURNS[1])
+    return np.flip(array.swapaxes(0, 1) if exchanged else array, reversed_axes)
 
 
-_TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1), 6: lambda a: a[::-1].swapaxes(0, 1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: lambda a: a.swapaxes(0, 1)[::-1],
+ORIENTATION = 0x0112
+"""The number of the tag, in EXIF and in TIFF."""
+TURNS: dict[int, tuple[bool, tuple[int, ...]]] = {
+    1: (False, ()), 2: (False, (1,)), 3: (False, (0, 1)), 4: (False, (0,)),
+    5: (True, ()), 6: (True, (1,)), 7: (True, (0, 1)), 8: (True, (0,)),
 }  # fmt: skip
+"""By orientation: whether rows and columns of the stored picture are exchanged, and which are then reversed."""

@@ -10,12 +10,10 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ..errors import UserError, first_line
 from .content import Content, Kept
-from .conversions import Array, Ask, check_is_file, natural_white, scaled, upright
+from .conversions import ORIENTATION, Array, Ask, check_is_file, natural_white, scaled, upright
 from .parts import number_of
 from .png import is_deep_color, read_png16
 from .profiles import described
-
-_ORIENTATION = 0x0112
 
 
 def read_photograph(path: Path, ask: Ask) -> Content:
@@ -24,7 +22,7 @@ def read_photograph(path: Path, ask: Ask) -> Content:
     picture = _open(path, ask.part, turned=not deep)
     notes: list[str] = []
     if deep:
-        array = upright(read_png16(path), picture.getexif().get(_ORIENTATION, 1))
+        array = upright(read_png16(path), picture.getexif().get(ORIENTATION, 1))
         pixels, white, bits = scaled(array, path, ask), natural_white(array, path, ask), 16
     else:
         picture, note = _from_print(picture)
@@ -32,7 +30,7 @@ def read_photograph(path: Path, ask: Ask) -> Content:
         pixels, white, bits = _convert(picture, path, ask)
     info = {k: picture.info[k] for k in ("icc_profile", "dpi") if picture.info.get(k)}
     exif = picture.getexif()
-    exif.pop(_ORIENTATION, None)
+    exif.pop(ORIENTATION, None)
     if len(exif):
         info["exif"] = exif.tobytes()
     profile, said = described(info.get("icc_profile"), pixels.shape[2])

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from ..errors import UserError, first_line
 from .content import Content, Format, Kept
-from .conversions import Array, Ask, natural_white, scaled, upright
+from .conversions import ORIENTATION, Array, Ask, natural_white, scaled, upright
 from .parts import number_of
 from .photographs import read_photograph
 from .profiles import described
 
-_ICC, _ORIENTATION = 34675, 274
+_ICC = 34675
 _PLAIN = (0, 1, 2, 32803, 34892)  # gray, RGB and the mosaics of sensors; others are palettes and colours of print
 
 
@@ -37,7 +37,7 @@ class Tiff(Format):
                     return read_photograph(path, ask)
                 _check_colors(tif.pages[0], path)
                 array, page = _page(tif, ask.part, path)
-                tags = {code: page.tags[code].value for code in (_ICC, _ORIENTATION) if code in page.tags}
+                tags = {code: page.tags[code].value for code in (_ICC, ORIENTATION) if code in page.tags}
                 dpi = _dpi(page)
                 inverted = int(page.photometric) == 0
         except UserError:
@@ -45,7 +45,7 @@ class Tiff(Format):
         except Exception as error:  # its errors have no common base class
             extra = "; install invdiff[science], or save it without compression" if "imagecodecs" in str(error) else ""
             raise UserError(f"{path}: not a TIFF that can be read: {first_line(error)}{extra}") from error
-        return _content(upright(array, tags.get(_ORIENTATION, 1)), path, ask, tags.get(_ICC), dpi, inverted)
+        return _content(upright(array, tags.get(ORIENTATION, 1)), path, ask, tags.get(_ICC), dpi, inverted)
 
     def write(self, pixels: Array, path: Path, kept: Kept) -> None:
         """Write pixels at the depth of the read file, with its profile and resolution."""

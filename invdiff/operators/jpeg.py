@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 
 from ..checks import integer
 from ..errors import UserError
+from ..images.conversions import TURNS
 from ..registry import unknown
 from .base import Operator
 from .chroma import CELLS, HALF, larger, smaller, through, whole
@@ -38,12 +39,6 @@ YCBCR = ((19595, 38470, 7471), (-11059, -21709, 32768), (32768, -27439, -5329))
 """The transform of colours in libjpeg, over 65536."""
 BITS = 4 * math.sqrt(8)
 """Scale of the values between the two passes of a transform in libjpeg."""
-
-TURNS: dict[int, tuple[bool, tuple[int, ...]]] = {
-    1: (False, ()), 2: (False, (-1,)), 3: (False, (-2, -1)), 4: (False, (-2,)),
-    5: (True, ()), 6: (True, (-1,)), 7: (True, (-2, -1)), 8: (True, (-2,)),
-}  # fmt: skip
-"""Orientation tags of EXIF: whether the axes of the stored picture are exchanged, and those that are then reversed."""
 
 
 class JPEG(Operator):
@@ -113,18 +108,23 @@ class JPEG(Operator):
         self._colour, self._back = Constant(colour), Constant(torch.linalg.inv(colour))
 
     @property
-    def turns(self) -> tuple[bool, tuple[int, ...]]:
-        """Whether the axes of the shown picture are exchanged in the file, after the reversal of these axes."""
-        return TURNS[self.orientation]
+    def is_turned(self) -> bool:
+        """Whether rows of the shown picture are columns in the file."""
+        return TURNS[self.orientation][0]
+
+    def stored(self, x: Tensor) -> Tensor:
+        """Return a shown picture as it is stored in the file."""
+        turned = x.flip(self._reversed)
+        return turned.mT if self.is_turned else turned
+
+    @property
+    def _reversed(self) -> tuple[int, ...]:
+        return tuple(axis - 2 for axis in TURNS[self.orientation][1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the decompressed image, `(B, C, H, W)`."""
-        exchanged, reversed_axes = self.turns
-        stored = x.flip(reversed_axes)
-        stored = stored.mT if exchanged else stored
-        shown = self._compressed(stored)
-        shown = shown.mT if exchanged else shown
-        return shown.flip(reversed_axes)
+        y = self._compressed(self.stored(x))
+        return (y.mT if self.is_turned else y).flip(self._reversed)
 
     def _compressed(self, x: Tensor) -> Tensor:
         h, w = x.shape[-2:]

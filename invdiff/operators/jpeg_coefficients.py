@@ -38,7 +38,7 @@ class JPEGCoefficients(LinearOperator):
         self.in_shape = jpeg.in_shape
         self.jpeg = jpeg
         _, h, w = jpeg.in_shape
-        h, w = (w, h) if jpeg.turns[0] else (h, w)
+        h, w = (w, h) if jpeg.is_turned else (h, w)
         v, c = CELLS[jpeg.subsampling]
         sizes = [(h, w), (-(-h // v), -(-w // c)), (-(-h // v), -(-w // c))][: self.in_shape[0]]
         self.blocks = tuple(-(-a // 8) * -(-b // 8) for a, b in sizes)
@@ -78,10 +78,7 @@ class JPEGCoefficients(LinearOperator):
 
     def _planes(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return luma `(B, 1, H, W)`, and chroma `(B, 2, h, w)` after subsampling, in levels of 8 bits."""
-        exchanged, reversed_axes = self.jpeg.turns
-        x = x.flip(reversed_axes)
-        x = x.mT if exchanged else x
-        z = torch.einsum("ij,bjhw->bihw", self.jpeg._colour.like(x), x * 255)
+        z = torch.einsum("ij,bjhw->bihw", self.jpeg._colour.like(x), self.jpeg.stored(x) * 255)
         if z.shape[1] == 1:
             return z, None
         v, c = cell = CELLS[self.jpeg.subsampling]

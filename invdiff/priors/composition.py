@@ -89,6 +89,11 @@ class Guided(Prior):
         self.sigma_min, self.sigma_max = prior.sigma_min, prior.sigma_max
 
     @property
+    def training_images(self) -> frozenset[str]:  # type: ignore[override]
+        """Those of the prior."""
+        return self.prior.training_images
+
+    @property
     def units(self) -> str:  # type: ignore[override]
         """The units of the prior."""
         return self.prior.units
@@ -116,6 +121,11 @@ class _Composition(Prior):
         self.shape = _common_shape(name, [p.shape for p in priors])
         self.sigma_min = max(p.sigma_min for p in priors)
         self.sigma_max = min(p.sigma_max for p in priors)
+
+    @property
+    def training_images(self) -> frozenset[str]:  # type: ignore[override]
+        """Those of all priors."""
+        return frozenset().union(*(p.training_images for p in self.priors))
 
     @property
     def units(self) -> str:  # type: ignore[override]

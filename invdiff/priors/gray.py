@@ -61,8 +61,12 @@ class GrayPrior(Prior):
         self.colour, self.seed = colour, seed
         self.shape = (1, *colour.shape[1:])
         self.std = colour.std
-        self.training_images = colour.training_images
         self.sigma_min, self.sigma_max = (s / math.sqrt(3) for s in (colour.sigma_min, colour.sigma_max))
+
+    @property
+    def training_images(self) -> frozenset[str]:  # type: ignore[override]
+        """Those of the prior of colour images."""
+        return self.colour.training_images
 
     @property
     def units(self) -> str:  # type: ignore[override]

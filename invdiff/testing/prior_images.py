@@ -28,6 +28,7 @@ from ..images import load_image
 from ..phantoms import body
 from ..priors import Prior
 from ..samplers import Heun
+from ..spacing import evenly_spaced
 from ..streams import generator
 from .prior_kind import fits_better
 
@@ -177,9 +178,7 @@ def folder_images(folder: Path, prior: Prior, shape: Sequence[int] | None = None
             f"--images: expected at least {FEWEST} images in {str(folder)!r}, to tell a fault from chance, "
             f"got {len(files)}; add some"
         )
-    if len(files) > MOST:
-        files = [files[int(i)] for i in np.linspace(0, len(files) - 1, MOST).round()]
-    read = [load_image(f) for f in files]
+    read = [load_image(f) for f in evenly_spaced(files, MOST)]
     channels = prior.shape[0] if shape is None else shape[0]
     if channels is None:
         channels = 3 if all(x.shape[1] == 3 for x in read) else 1

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..priors.network import NetworkPrior
+from ..spacing import evenly_spaced
 from .config import TrainConfig
 from .data import Pack
 
@@ -23,14 +24,13 @@ def held_out_batch(pack: Pack, config: TrainConfig) -> Tensor:
     `S` is the side of the crops for a prior of whole images, else the largest multiple of the network's stride, up to
     256 pixels, that fits all images.
     """
-    count = min(config.run.evaluate_images, len(pack))
-    chosen = np.linspace(0, len(pack) - 1, count).round().astype(int)
+    chosen = evenly_spaced(range(len(pack)), config.run.evaluate_images)
     smallest = int(min(pack.sizes[chosen].min(), 256))
     stride = config.network.stride
     side = config.data.crop if config.run.whole_image else max(stride, smallest // stride * stride)
     crops = []
     for i in chosen:
-        image = pack[int(i)]
+        image = pack[i]
         top, left = (max(0, (n - side) // 2) for n in image.shape[:2])
         crop = np.zeros((side, side, image.shape[2]), np.uint8)
         part = image[top : top + side, left : left + side]

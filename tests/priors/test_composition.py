@@ -44,6 +44,13 @@ def test_a_mixture_of_gaussians_is_the_mixture_prior() -> None:
     assert made.std == pytest.approx(math.sqrt(0.75 * 0.01 + 0.25 * 0.04))
 
 
+def test_images_of_the_training_are_those_of_all_parts() -> None:
+    one, two = ScoreOnly(gaussian(0.2, 0.01)), ScoreOnly(gaussian(0.6, 0.02))
+    one.training_images, two.training_images = frozenset({"a", "b"}), frozenset({"b", "c"})
+    assert ProductOf([one, two]).training_images == frozenset({"a", "b", "c"})
+    assert Guided(one, lambda x, sigma: x).training_images == one.training_images
+
+
 def test_mixtures_nest() -> None:
     a, b, c = gaussian(0.1, 0.01), gaussian(0.5, 0.02), gaussian(0.9, 0.01)
     flat = MixtureOf([a, b, c], [0.2, 0.3, 0.5])

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +25,7 @@ from ...operators.builders.factory import make_operator
 from ...priors import load_prior
 from ...problem import Problem, simulate
 from ...registry import solvers
+from ...spacing import evenly_spaced
 from ...specs import parse_spec
 from ..results.markdown import markdown_page, markdown_table, write_page
 
@@ -147,8 +147,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     EMBEDDED.mkdir(exist_ok=True)
     study = Study(given.prior, given.work)
     every = [f for f in sorted(given.photos.glob("*.jpg")) if min(load_image(f).shape[-2:]) >= 4 * given.size]
-    test = spaced(every[::3], given.tested)
-    rest = spaced([f for i, f in enumerate(every) if i % 3], given.images)
+    test = evenly_spaced(every[::3], given.tested)
+    rest = evenly_spaced([f for i, f in enumerate(every) if i % 3], given.images)
     rows = [HEAD]
     for case in CASES:
         used = study.misses(f"{case.name}--calibration", case.operator, case.noise, rest, given.size)
@@ -166,8 +166,3 @@ def main(argv: Sequence[str] | None = None) -> None:
         )  # fmt: skip
     facts = f"Calibrated on {len(rest)} and tested on {len(test)} photographs of {given.size} x {given.size} pixels."
     write_page(given.out, markdown_page("Coverage of the intervals", TEXT, facts, markdown_table(rows)))
-
-
-def spaced(files: Sequence[Path], count: int) -> list[Path]:
-    """Return evenly spaced files."""
-    return [files[i] for i in np.linspace(0, len(files) - 1, count).round().astype(int)]

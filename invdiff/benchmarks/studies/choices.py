@@ -3,9 +3,9 @@
     python -m invdiff.benchmarks.studies choices --photos FOLDER --ct FOLDER --work DIR [--images 6] [--size 96]
 
 With `--kinds` only these kinds are measured, and their rows of the table replaced. For each problem and candidate, the
-images' errors and figures are kept in DIR, so the same command continues after an
-interruption. `tuning.choosing` has the rule by which the table follows from them. Evaluations are those of one of four
-samples; an estimate that is the same for all samples is computed once.
+images' errors and figures are kept in DIR, so the same command continues after an interruption. `tuning.choosing` has
+the rule by which the table follows from them. Evaluations are those of one of four samples; an estimate that is the
+same for all samples is computed once.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from ...solvers.choice.kinds import Kind, kind_of
 from ...solvers.choice.table import Choice, solver_of
 from ...solvers.common.noise_models import solve_white, white_problems
 from ...solvers.common.progress import Progress
+from ...spacing import evenly_spaced
 from ..images import load_pictures
 from ..results.markdown import markdown_page, markdown_table, write_page
 from ..tuning.choosing import DRAWN, Cell, choose, coverage, psnr
@@ -69,8 +70,7 @@ MGPS = ("mgps:steps=12", "mgps:steps=23")
 RMPS = ("rmps:steps=10", "rmps:steps=40", "rmps:steps=150")
 SAMPLERS: dict[Kind, tuple[str, ...]] = {
     Kind.DENOISING: (*PIXELWISE, "sda:steps=23"),
-    Kind.SCATTERED: (*PIXELWISE, *SDA, *DAPS[:2], *MGPS, "dps:steps=45"),
-    Kind.FEW: (*PIXELWISE, *SDA, *DAPS[:2], *MGPS, "dps:steps=45"),
+    **dict.fromkeys((Kind.SCATTERED, Kind.FEW), (*PIXELWISE, *SDA, *DAPS[:2], *MGPS, "dps:steps=45")),
     Kind.UNEVEN: (*PIXELWISE, *SDA, *DAPS[:2], "mgps:steps=23"),
     Kind.HOLES: (*PIXELWISE, *SDA, *DAPS, *MGPS, "dps:steps=45"),
     Kind.SPECTRAL: (*RMPS, "daps:steps=23"),
@@ -83,10 +83,11 @@ SAMPLERS: dict[Kind, tuple[str, ...]] = {
 
 ESTIMATES: dict[Kind, tuple[str, ...]] = {
     Kind.DENOISING: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "ddrm:steps=10", "ddrm:steps=20"),
-    Kind.SCATTERED: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=20"),
-    Kind.FEW: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=20"),
+    **dict.fromkeys(
+        (Kind.SCATTERED, Kind.FEW, Kind.HOLES),
+        ("pixelwise:steps=1", "pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=20"),
+    ),
     Kind.UNEVEN: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "ddrm:steps=20"),
-    Kind.HOLES: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=20"),
     Kind.SPECTRAL: ("pnp", "pnp:steps=24", "ddrm:steps=5", "ddrm:steps=10", "ddrm:steps=20", "pigdm:steps=20"),
     Kind.ORTHOGONAL: ("pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=10", "ddrm:steps=20"),
     Kind.LINEAR: ("pnp", "pnp:steps=24", "pnp:steps=49"),
@@ -223,7 +224,7 @@ def spaced(source: str, count: int, size: int, channels: int, prior: Prior) -> T
     whole = load_pictures(source, None, size=size, channels=channels, prior=prior)
     large = load_pictures(source, None, size=None, channels=channels, prior=prior)
     out = []
-    for k, i in enumerate(np.linspace(0, len(whole) - 1, count).round().astype(int)):
+    for k, i in enumerate(evenly_spaced(range(len(whole)), count)):
         h, w = large[i].pixels.shape[-2:]
         top, left = max(0, (h - size) // 2), max(0, (w - size) // 2)
         middle = large[i].pixels[:, top : top + size, left : left + size]
@@ -243,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--prior", default="photo")
     parser.add_argument("--prior-ct", default="ct")
-    parser.add_argument("--kinds", help="kinds of problems, separated by commas; other rows of the table are kept")
+    parser.add_argument("--kinds", nargs="+", choices=[str(k) for k in Kind], help="other rows of the table are kept")
     parser.add_argument("--with-maps", action="store_true", help="leave out the rows of priors without noise maps")
     parser.add_argument("--only", help="problems whose name holds this text are measured, and no table is written")
     parser.add_argument("--page", type=Path, default=Path("docs/auto.md"))
@@ -255,7 +256,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     photos = spaced(given.photos, given.images, given.size, 3, priors[given.prior])
     slices = spaced(given.ct, given.images, given.size, 1, priors[given.prior_ct])
     groups: dict[tuple[Kind, bool | None], list[dict[str, Cell]]] = {}
-    kinds = [Kind(k) for k in given.kinds.split(",")] if given.kinds else list(Kind)
+    kinds = [Kind(k) for k in given.kinds or Kind]
     for setting in settings(given.size, given.prior, given.prior_ct):
         if (given.only and given.only not in setting.name) or (given.with_maps and setting.maps is False):
             continue

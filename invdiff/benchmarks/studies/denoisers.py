@@ -28,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...priors import Prior, embedded, load_prior
 from ...priors.network import NetworkPrior
+from ...spacing import evenly_spaced
 from ..results.markdown import markdown_table
 
 LEVELS = (15, 25, 50)
@@ -69,10 +70,8 @@ def folder_photographs(folder: Path, limit: int | None, side: int = 256, *, gray
     files = sorted(f for f in folder.glob("*") if f.suffix.lower() in {".jpg", ".jpeg", ".png"})
     if not files:
         raise FileNotFoundError(f"photos: expected a folder of JPEG or PNG images, found none in {folder}")
-    if limit is not None and limit < len(files):
-        files = [files[int(i)] for i in np.linspace(0, len(files) - 1, limit).round()]
     images = []
-    for file in files:
+    for file in evenly_spaced(files, limit):
         with Image.open(file) as image:
             images.append(_pixels(image, gray, side))
     return images

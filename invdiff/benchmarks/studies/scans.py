@@ -24,6 +24,7 @@ from ...errors import UserError
 from ...noise import Gaussian, Noise, Poisson
 from ...operators import MRI, Downsample, Identity, LinearOperator, cartesian_mask, gaussian_kernel
 from ...problem import Problem, simulate
+from ...spacing import evenly_spaced
 from .denoisers import classical_methods, find_prior, folder_photographs
 from .sparse_view import compare, markdown, solver_row
 
@@ -49,9 +50,7 @@ def images_of(folder: Path, limit: int | None) -> Tensor:
     found = [x for x in folder_photographs(folder, None, SIDE, gray=True) if x.shape[:2] == (SIDE, SIDE)]
     if not found:
         raise UserError(f"images: expected some of at least {SIDE} x {SIDE} pixels in {folder}, found none")
-    if limit is not None and limit < len(found):
-        found = [found[int(i)] for i in np.linspace(0, len(found) - 1, limit).round()]
-    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).float()
+    return torch.from_numpy(np.stack(evenly_spaced(found, limit))).permute(0, 3, 1, 2).float()
 
 
 def linear_estimate(problem: Problem) -> Tensor:

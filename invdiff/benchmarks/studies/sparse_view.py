@@ -33,6 +33,7 @@ from ...priors import Prior
 from ...problem import Problem, simulate
 from ...registry import solvers
 from ...solvers import make_solver
+from ...spacing import evenly_spaced
 from ...specs import parse_spec
 from ..results.markdown import markdown_table
 from .denoisers import find_prior
@@ -59,10 +60,8 @@ def folder_slices(folder: Path, limit: int | None, pattern: str = "*.png") -> Te
     files = sorted(folder.glob(pattern))
     if not files:
         raise FileNotFoundError(f"slices: expected images {pattern!r} in {folder}, found none")
-    if limit is not None and limit < len(files):
-        files = [files[int(i)] for i in np.linspace(0, len(files) - 1, limit).round()]
     images = []
-    for file in files:
+    for file in evenly_spaced(files, limit):
         with Image.open(file) as image:
             images.append(torch.from_numpy(np.asarray(image.convert("L"), dtype=np.float32) / 255)[None])
     return torch.stack(images)

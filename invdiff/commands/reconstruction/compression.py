@@ -7,9 +7,6 @@ import dataclasses
 from ...errors import UserError
 from .request import Request
 
-ROUNDING = "0.00113"
-"""Standard deviation of rounding to 8 bits, `1 / (255 sqrt(12))`: all that a JPEG file adds to its own compression."""
-
 
 def is_own_file(request: Request) -> bool:
     """Return whether the compression is read from the file."""
@@ -29,6 +26,7 @@ def with_compression(request: Request) -> tuple[Request, str]:
             "jpeg:auto: reads the compression of a measured JPEG file, got --simulate; give a quality and the "
             "subsampling, as in jpeg:quality=10,subsampling=4:2:0"
         )
+    from ...noise.estimate import ROUNDING
     from ...operators.builders.compression import read_compression
 
     found = read_compression(request.image)
@@ -36,4 +34,5 @@ def with_compression(request: Request) -> tuple[Request, str]:
     if "quality" in stated or "tables" in stated:
         raise UserError("jpeg:auto: reads the tables from the file, got them too; leave auto out")
     operator = dataclasses.replace(request.operator, options={**found.options(), **stated})
-    return dataclasses.replace(request, operator=operator, noise=request.noise or ROUNDING), found.describe()
+    noise = request.noise or f"{ROUNDING:.3g}"  # all that a JPEG file adds to its own compression
+    return dataclasses.replace(request, operator=operator, noise=noise), found.describe()

@@ -2,6 +2,7 @@
 
 auto                    white Gaussian noise, one level for all
 auto:poisson_gaussian   photon counts and Gaussian readout noise, by the growth of the variance with the value
+auto:columns, auto:rows Gaussian noise with a level for each column or row
 """
 
 from __future__ import annotations

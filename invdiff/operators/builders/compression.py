@@ -10,13 +10,13 @@ from PIL import Image, JpegImagePlugin
 from torch import Tensor
 
 from ...errors import UserError, first_line
+from ...images.conversions import ORIENTATION
 from ...images.parts import split_part
 from ..base import Operator
 from ..chroma import CELLS
 from ..jpeg import JPEG, standard_tables
 from .base import Shape
 
-_ORIENTATION = 0x0112
 _NAMES = {cell: name for name, cell in CELLS.items()}
 
 
@@ -90,7 +90,7 @@ def _compression(picture: Image.Image, path: Path) -> Compression:
             f"{path}: jpeg: expected one of the subsamplings {', '.join(_NAMES.values())}, got the factors {factors}"
         )
     tables = tuple(tuple(picture.quantization[table]) for *_, table in layers)
-    turn = picture.getexif().get(_ORIENTATION, 1)
+    turn = picture.getexif().get(ORIENTATION, 1)
     name = found.pop()
     assert name is not None
     return Compression(tables, name, turn if turn in range(1, 9) else 1, _quality(tables))

@@ -42,6 +42,7 @@ from ...operators import Gain, Identity, Inpainting
 from ...operators.base import LinearOperator
 from ...operators.numerics.linalg import least_squares
 from ...problem import Problem
+from ...transitions import langevin_log_acceptance
 from .guidance import image_scale
 from .run import Run
 
@@ -154,11 +155,6 @@ def log_target(problem: Problem, v: Tensor, tau: float | Tensor, *, pixelwise: b
 def langevin_chain(run: Run, chain: Chain, target: Target, moves: int) -> Tensor:
     """Return the end of a chain of Langevin steps with a test for each image, `(N, C, H, W)`."""
     x, metric = chain.start, chain.metric
-    ones = [1] * (x.ndim - 1)
-
-    def summed(d: Tensor) -> Tensor:
-        return (d.double().square() / metric.double()).flatten(1).sum(1).reshape(-1, *ones)
-
     value, score = target(x)
     log_gamma = chain.gamma.log()
     for k in range(moves):
@@ -166,8 +162,9 @@ def langevin_chain(run: Run, chain: Chain, target: Target, moves: int) -> Tensor
         wide = (gamma * metric).to(x)
         trial = x + wide * score + (2 * wide).sqrt() * run.randn(x)
         new, new_score = target(trial)
-        back, ahead = summed(x - trial - wide * new_score), summed(trial - x - wide * score)
-        ratio = torch.nan_to_num(new - value + (ahead - back) / (4 * gamma), nan=-torch.inf)
+        change = (new - value).flatten()
+        ratio = langevin_log_acceptance(x, score, trial, new_score, change, gamma.flatten(), metric)
+        ratio = torch.nan_to_num(ratio, nan=-torch.inf).reshape(value.shape)
         u = run.streams.rand(torch.empty((len(x), 1), dtype=torch.float64)).reshape(ratio.shape).to(x.device)
         accept = u.log() < ratio
         x, score, value = (torch.where(accept, a, b) for a, b in ((trial, x), (new_score, score), (new, value)))
