@@ -58,6 +58,7 @@ def train(
     from ..priors.network import Preconditioning
     from ..training.config import TrainConfig
     from ..training.process_group import ProcessGroup
+    from ..training.run_lock import run_lock
     from ..training.state import TrainState
     from .devices import select_device
 
@@ -77,17 +78,20 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     threads = threads or torch.get_num_threads()
     plan = _Plan(settings, data, out, held_out, init, target, max(1, threads // workers), progress, workers)
-    try:
-        plan.packs()  # decoded here, once; the workers map the files
-    except (ValueError, OSError):
-        if new:
-            shutil.rmtree(out, ignore_errors=True)
-        raise
-    if workers == 1:
-        _work(0, plan)
-    else:
-        plan.rendezvous_file.unlink(missing_ok=True)
-        spawn(_work, (plan,), nprocs=workers)
+    with run_lock(out) as former:
+        if former:
+            terminal.warning(f"--out: {out} is taken over from {former}: that training was killed")
+        try:
+            plan.packs()  # decoded here, once; the workers map the files
+        except (ValueError, OSError):
+            if new:
+                shutil.rmtree(out, ignore_errors=True)
+            raise
+        if workers == 1:
+            _work(0, plan)
+        else:
+            plan.rendezvous_file.unlink(missing_ok=True)
+            spawn(_work, (plan,), nprocs=workers)
     weights = (out / settings.run.name).with_suffix(".safetensors")
     terminal.line(f"Prior: {weights}")
     return weights
