@@ -14,6 +14,7 @@ from .arrays import content_of
 from .content import Content, Format
 from .conversions import Ask
 from .extras import library
+from .parts import named
 
 
 class Store(Format):
@@ -79,10 +80,5 @@ def _walk(group: Any, prefix: str = "") -> Any:
 
 
 def _named(part: str, arrays: dict[str, Any], path: Path) -> tuple[str, str]:
-    name, _, rest = part.strip("/").partition("#")
-    if name in arrays:
-        return name, rest
-    if len(arrays) == 1 and (not name or name.isdigit()):
-        return next(iter(arrays)), name
-    known = ", ".join(f"{k} {tuple(v.shape)}" for k, v in sorted(arrays.items())[:8]) or "none"
-    raise UserError(f"{path}: expected the name of an array, as in {path.name}#NAME, got {name!r}; it has {known}")
+    shown = ", ".join(f"{k} {tuple(v.shape)}" for k, v in sorted(arrays.items())[:8])
+    return named(part, list(arrays), path, shown=shown)

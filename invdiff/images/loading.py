@@ -18,19 +18,16 @@ from PIL import ImageColor
 from torch import Tensor
 
 from ..errors import UserError
-from .arrays import ARRAYS, read_array
 from .content import Content, Kept, format_of
 from .conversions import GRAY, Array, Ask, check_finite, check_is_file, scaled, split_alpha
-from .hdf import STORES, read_store
 from .masks import grow_mask
-from .parts import number_of, split_part
+from .numbers import read_numbers
+from .parts import split_part
 from .photographs import read_photograph
 
 Mode = Literal["gray", "rgb"]
 # Measurements are noisy and may leave [0, 1]; beyond this bound an image was certainly not scaled to [0, 1].
 _PLAUSIBLE = 2.0
-MEASUREMENTS = (*ARRAYS, *STORES)
-"""Ends of names of files whose arrays are taken in any shape, for an operator whose measurement is no photograph."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +63,8 @@ def load_array(
     """Read a numeric array of any shape, such as a measurement that is no image; 8- and 16-bit integers become [0, 1].
 
     Args:
-        path: `.npy`, `.npz`, HDF5 or Zarr; `FILE#3` is one along the first axis. An `.npz` must hold one array, or one
-            called `measurement` or `image`.
+        path: `.npy`, `.npz`, HDF5 or Zarr, with `#PART` as in `images.numbers`. An `.npz` of several arrays has one
+            called `measurement` or `image`, or the name is given.
         complex_valued: whether complex numbers are read, too, as two channels `(2, ...)`, real and imaginary part.
         white: the value of white, for integers of other types.
         black: the value of black.
@@ -79,16 +76,10 @@ def load_array(
         FileNotFoundError: no such file.
         ValueError: a damaged file, or an array that is not real and numeric.
     """
-    file, part = split_part(path)
-    if file.name.lower().endswith(STORES):
-        array, part = read_store(file, part)
-    else:
-        array = read_array(file)
-    if part:
-        array = np.asarray(array[number_of(part, len(array), path)])
+    array = read_numbers(path, pairs=complex_valued)
     if complex_valued and array.dtype.kind == "c":
         return np.stack([array.real, array.imag]).astype(np.float32)
-    return scaled(array, file, Ask(white=white, black=black))
+    return scaled(array, split_part(path)[0], Ask(white=white, black=black))
 
 
 def load_image(path: str | Path, *, mode: Mode | None = None, white: float | None = None, black: float = 0.0) -> Tensor:

@@ -5,6 +5,7 @@ No picture is chosen in silence. A file of several without a number is an error 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,40 @@ def chosen(stack: NDArray[Any], part: str, path: str | Path, *, image_axes: int 
     """Return one picture of `(..., H, W)`; the axes in front are numbered in the order of the file."""
     flat = stack.reshape(-1, *stack.shape[stack.ndim - image_axes :])
     return np.asarray(flat[number_of(part, len(flat), path)])
+
+
+def named(
+    part: str, names: Sequence[str], path: str | Path, *, usual: Sequence[str] = (), shown: str = ""
+) -> tuple[str, str]:
+    """Return the name of an array in a file of several, and what of the part stands behind it.
+
+    Args:
+        part: `NAME`, `NAME#3`, `3`, or "".
+        names: of the arrays in the file.
+        path: the file, for messages.
+        usual: names of which the first that is there needs no naming.
+        shown: the names for messages, by default themselves.
+
+    Raises:
+        ValueError: several arrays and no name, or one that is not there.
+
+    Example:
+        >>> named("entry/data#3", ["entry/data", "entry/dark"], "scan.h5")
+        ('entry/data', '3')
+    """
+    name, _, rest = part.strip("/").partition("#")
+    if name in names:
+        return name, rest
+    if not name or name.isdigit():
+        if len(names) == 1:
+            return names[0], name
+        for one in usual:
+            if one in names:
+                return one, name
+    alone = (
+        f"one array, or one called {' or '.join(map(repr, usual))}, or its name" if usual else "the name of an array"
+    )
+    raise UserError(
+        f"{path}: expected {alone}, as in {Path(path).name}#NAME, got {repr(name) if name else 'none'}; it has "
+        f"{shown or ', '.join(names) or 'none'}"
+    )

@@ -5,6 +5,7 @@ Axes other than height, width and colour samples are counted in the order of the
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Tiff(Format):
                     return read_photograph(path, ask)
                 _check_colors(tif.pages[0], path)
                 array, page = _page(tif, ask.part, path)
+                notes = _plane_note(tif, ask.part, path)
                 tags = {code: page.tags[code].value for code in (_ICC, ORIENTATION) if code in page.tags}
                 dpi = _dpi(page)
                 inverted = int(page.photometric) == 0
@@ -45,7 +47,8 @@ class Tiff(Format):
         except Exception as error:  # its errors have no common base class
             extra = "; install invdiff[science], or save it without compression" if "imagecodecs" in str(error) else ""
             raise UserError(f"{path}: not a TIFF that can be read: {first_line(error)}{extra}") from error
-        return _content(upright(array, tags.get(ORIENTATION, 1)), path, ask, tags.get(_ICC), dpi, inverted)
+        found = _content(upright(array, tags.get(ORIENTATION, 1)), path, ask, tags.get(_ICC), dpi, inverted)
+        return dataclasses.replace(found, notes=(*notes, *found.notes))
 
     def write(self, pixels: Array, path: Path, kept: Kept) -> None:
         """Write pixels at the depth of the read file, with its profile and resolution."""
@@ -109,6 +112,8 @@ def _page(tif: Any, part: str, path: Path) -> tuple[NDArray[Any], Any]:
     if len(tif.series) > 1:  # pictures of several sizes, such as a thumbnail
         number = number_of(part, len(tif.pages), path, "pictures")
         return _samples_last(tif.pages[number].asarray(), tif.pages[number].axes), tif.pages[number]
+    if part and _planes(tif):
+        return series.asarray()[number_of(part, shape[0], path, "planes")], tif.pages[0]
     number = number_of(part, count, path)
     single = _single_page(series, number, count)
     if single is not None:
@@ -118,6 +123,23 @@ def _page(tif: Any, part: str, path: Path) -> tuple[NDArray[Any], Any]:
     order += [axes.index(axis) for axis in "YXS" if axis in axes]
     array = array.transpose(order)
     return array.reshape(-1, *array.shape[array.ndim - (3 if "S" in axes else 2) :])[number], tif.pages[0]
+
+
+def _planes(tif: Any) -> int:
+    """Return the number of planes of a picture whose colours stand behind each other, 0 if there are none.
+
+    Many programs write a stack of three or four slices so, without saying that they are none of colours.
+    """
+    series = tif.series[0]
+    return int(series.shape[0]) if len(tif.series) == 1 and series.axes == "SYX" else 0
+
+
+def _plane_note(tif: Any, part: str, path: Path) -> tuple[str, ...]:
+    planes = _planes(tif)
+    if part or planes < 2:
+        return ()
+    colors = {2: "gray and opacity", 3: "red, green and blue"}.get(planes, "red, green, blue and opacity")
+    return (f"{planes} planes are taken as {colors}, as the file says; {path}#0 to #{planes - 1} take one as a slice",)
 
 
 def _single_page(series: Any, number: int, count: int) -> NDArray[Any] | None:

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from ...errors import UserError
 from ...images import Kept, check_finite, grow_mask, load_array, load_mask, open_image
-from ...images.loading import MEASUREMENTS
-from ...images.parts import split_part
+from ...images.numbers import is_array_file
 from ...registry import operators
 from .found_noise import FoundNoise
 from .request import Request
@@ -44,7 +43,7 @@ def read_input(request: Request) -> Input:
     """
     kind = operators.facts(request.operator.name)
     image_like = request.simulate or kind.photographic
-    if not image_like and split_part(request.image)[0].name.lower().endswith(MEASUREMENTS):
+    if not image_like and is_array_file(request.image):
         array = _read_array(request, complex_valued=kind.complex_valued) * request.measurement_scale
         return Input(array.mT if is_transposed(request) else array)
     painted = None if request.mask is None else load_mask(request.mask, invert=request.mask_invert)

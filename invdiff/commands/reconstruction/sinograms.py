@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from ...errors import UserError, first_line
+from ...images.numbers import read_numbers
+from ...images.parts import split_part
 from ...memory import check_fits
 from ...operators.tomography.conventions import find_convention, looks_transposed
 from ...registry import operators
@@ -78,7 +79,7 @@ def read_angles(text: str) -> tuple[float, ...]:
 
     Args:
         text: a count, for angles equally spaced over [0, 180); `start:stop:step`, without the stop; or a file of
-            degrees, `.npy` or text.
+            degrees, an array or text, `FILE#PART` for one of several.
 
     Raises:
         ValueError: anything else, no angles, or NaN or infinite ones.
@@ -101,20 +102,15 @@ def read_angles(text: str) -> tuple[float, ...]:
         check_fits("--angles", (math.ceil((stop - start) / step), 1024), "choose a larger step")
         # The tolerance avoids an additional angle of 0:180:0.1 by rounding.
         return tuple(start + step * i for i in range(math.ceil((stop - start) / step - 1e-9)))
-    path = Path(text)
+    path, _ = split_part(text)
     if not path.exists():
         raise UserError(
             f"--angles: expected a count, start:stop:step in degrees, or a file, got {text!r}; no such file"
         )
     check_exists(path)
     try:
-        values = (
-            np.load(path, allow_pickle=False)
-            if path.suffix.lower() == ".npy"
-            else np.loadtxt(path, delimiter=_comma(path))
-        )
-        angles = np.asarray(values, dtype=np.float64).ravel()
-    except (ValueError, OSError, EOFError, UnicodeDecodeError) as error:
+        angles = np.asarray(read_numbers(text), dtype=np.float64).ravel()
+    except (ValueError, TypeError, OSError) as error:
         raise UserError(f"{path}: --angles: expected numbers in degrees: {first_line(error)}") from error
     if angles.size == 0 or not np.isfinite(angles).all():
         raise UserError(
@@ -129,8 +125,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _comma(path: Path) -> str | None:
-    """Return the separator of a text file of numbers."""
-    return "," if "," in path.read_text(errors="replace")[:4096] else None

@@ -8,18 +8,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import UserError, first_line
-from ...images.arrays import ARRAYS
-from ...images.arrays import read_array as read_numpy
 from ...images.conversions import GRAY, Ask, split_alpha
-from ...images.hdf import STORES, read_store
 from ...images.loading import load_mask, read_content
-from ...images.parts import chosen, split_part
+from ...images.numbers import TEXT, is_array_file, read_numbers
+from ...images.parts import split_part
 
 T = TypeVar("T")
-TEXT = (".txt", ".csv")
 
 
 def kernel_from_file(path: str, *, normalize: bool = True) -> tuple[Tensor, tuple[str, ...]]:
@@ -32,24 +30,25 @@ def kernel_from_file(path: str, *, normalize: bool = True) -> tuple[Tensor, tupl
     Raises:
         ValueError: no such file, or no kernel in it.
     """
-    k = torch.from_numpy(_attempted("blur: kernel", path, lambda: _picture_values(path)))
+    values, notes = _attempted("blur: kernel", path, lambda: _picture_values(path))
+    k = torch.from_numpy(values)
     if k.ndim != 2:
-        several = f"; choose one of a stack with {path}#0" if k.ndim == 3 else ""
+        several = f"; choose one of a stack with {path}#0" if k.ndim > 2 else ""
         raise UserError(f"blur: kernel: expected an array (h, w) in {path}, got shape {tuple(k.shape)}{several}")
     if not bool(torch.isfinite(k).all()):
         bad = int((~torch.isfinite(k)).sum())
         raise UserError(f"blur: kernel: expected finite values in {path}, got {bad} NaN or infinite; replace them by 0")
     total = float(k.sum())
     if not normalize:
-        return k, ()
+        return k, notes
     if not total > 0:
         raise UserError(
             f"blur: kernel: expected an image that is not black in {path}, it cannot be normalised; its sum is "
             f"{total:.4g}; normalize=false keeps it"
         )
     if abs(total - 1) < 1e-6:
-        return k / total, ()
-    return k / total, (f"the kernel in {path} is divided by its sum, {total:.6g}; normalize=false keeps it",)
+        return k / total, notes
+    return k / total, (*notes, f"the kernel in {path} is divided by its sum, {total:.6g}; normalize=false keeps it")
 
 
 def mask_from_file(path: str) -> Tensor:
@@ -58,14 +57,14 @@ def mask_from_file(path: str) -> Tensor:
     Raises:
         ValueError: no such file, or no mask in it.
     """
-    if split_part(path)[0].name.lower().endswith((*ARRAYS, *STORES)):
+    if is_array_file(path):
         return torch.from_numpy(read_array("inpainting: mask", path))
     return _attempted("inpainting: mask", path, lambda: load_mask(path))
 
 
 def read_array(what: str, path: str) -> Any:
     """Return the numbers in an array or a text file, of any shape, float64."""
-    return _attempted(what, path, lambda: _numbers(path))
+    return _attempted(what, path, lambda: _real(path))
 
 
 def _attempted(what: str, path: str, read: Callable[[], T]) -> T:
@@ -79,25 +78,19 @@ def _attempted(what: str, path: str, read: Callable[[], T]) -> T:
         raise UserError(f"{what}: {path!r} cannot be read: {first_line(error)}") from error
 
 
-def _numbers(path: str) -> Any:
-    file, part = split_part(path)
-    name = file.name.lower()
-    if name.endswith(TEXT):
-        return np.loadtxt(file, delimiter="," if name.endswith("csv") else None, dtype=np.float64)
-    if name.endswith(STORES):
-        array, part = read_store(file, part)
-    else:
-        array = read_numpy(file)
-    if part:
-        array = chosen(array, part, file, image_axes=min(2, array.ndim - 1))
+def _real(path: str) -> NDArray[np.float64]:
+    array = read_numbers(path)
+    if array.dtype.kind not in "buif":
+        raise UserError(f"expected real numbers, got {array.dtype}")
     return array.astype(np.float64)
 
 
-def _picture_values(path: str) -> Any:
-    """Return the values of an array or an image `(h, w)`; colours become gray, and levels stay those of the file."""
-    file = split_part(path)[0]
-    if file.name.lower().endswith((*ARRAYS, *STORES, *TEXT)):
-        return _numbers(path)
-    pixels, _ = split_alpha(read_content(Path(path), Ask(raw=True)).pixels)
-    gray = pixels[..., 0] if pixels.shape[2] == 1 else pixels @ GRAY
-    return gray.astype(np.float64)
+def _picture_values(path: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return the values of an array or an image `(h, w)`, at the levels of the file, colours made gray, and notes."""
+    if is_array_file(path) or split_part(path)[0].suffix.lower() in TEXT:
+        return _real(path), ()
+    content = read_content(Path(path), Ask(raw=True))
+    pixels, _ = split_alpha(content.pixels)
+    if pixels.shape[2] == 1:
+        return pixels[..., 0].astype(np.float64), ()
+    return (pixels @ GRAY).astype(np.float64), (*content.notes, f"the kernel in {path} is made gray from its colours")
