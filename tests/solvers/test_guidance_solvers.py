@@ -10,7 +10,7 @@ from torch import Tensor
 
 from invdiff import Problem, load_prior, registry, simulate
 from invdiff.noise import Gaussian
-from invdiff.operators import Blur, Identity, Inpainting, LinearOperator
+from invdiff.operators import Blur, Identity, Inpainting, LinearOperator, random_mask
 from invdiff.posterior import ExactPosterior
 from invdiff.priors import GaussianPrior, Prior
 from invdiff.solvers import MMPS, SDA, SNIPS, ConvolvedLikelihood, PiGDM, Run, ScoreALD, Solver
@@ -101,6 +101,14 @@ def test_mmps_keeps_the_variance_at_the_end_of_its_levels(noise: float, gain: fl
     problem = Problem(gain * Identity(shape), Gaussian(noise * gain), y)
     x = MMPS(steps=60)(problem, prior, samples=16).samples
     assert abs(float(x.var()) * (1 + 1 / noise**2) - 1) < 0.05 + 4.5 * math.sqrt(2 / n)
+
+
+def test_mmps_fits_the_data_with_a_network_whose_jacobian_is_not_symmetric() -> None:
+    x = torch.full((1, 3, 48, 48), 0.5)
+    x[..., 10:30, 16:40], x[:, 0, 20:, :] = 0.9, 0.2
+    problem = simulate(Inpainting(random_mask((48, 48), missing=0.7, seed=1), channels=3), x, 0.025)
+    result = MMPS(steps=10)(problem, load_prior("photo"))
+    assert float(problem.residual(result.mean).square().mean().sqrt()) < 2 * 0.025
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.3, 5.0, 100.0])

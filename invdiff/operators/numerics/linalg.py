@@ -9,6 +9,7 @@ A function that returns only the solutions, such as `operator.pinv`, reports how
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,7 +28,7 @@ class Outcome:
         residual: relative residual `||M x - b|| / ||b||` of each image, `(B,)`, as the iteration carries it along; of
             the normal equations for least squares.
         status: "converged" if every image reached the tolerance, "limit" if the iterations ran out, "breakdown" if the
-            map is not positive, "diverged" if a residual is not finite.
+            map is not positive or not symmetric, "diverged" if a residual is not finite.
         tolerance: requested relative residual.
         max_iterations: largest allowed number of iterations.
         truncates: whether stopping early, at that limit or at a breakdown, is part of the calling method.
@@ -95,6 +96,8 @@ def conjugate_gradients(
     max_iterations: int = 1000,
     preconditioner: Callable[[Tensor], Tensor] | None = None,
     truncates: bool = False,
+    least: float = 0.0,
+    asymmetry: float = math.inf,
 ) -> Solution:
     """Solve `M x = b` for each image of a batch.
 
@@ -105,6 +108,9 @@ def conjugate_gradients(
         max_iterations: largest number of iterations.
         preconditioner: an approximation of `M^{-1}`, symmetric and positive definite; default: the identity.
         truncates: whether stopping early is part of the method.
+        least: a lower bound of the eigenvalues of `M`; at a smaller Rayleigh quotient the iteration stops for an image.
+        asymmetry: largest cosine between consecutive residuals, without a preconditioner. It is 0 for a symmetric map;
+            above this limit the iteration stops for an image, as further steps would diverge.
 
     Returns:
         The solutions and how the iteration ended.
@@ -127,13 +133,20 @@ def conjugate_gradients(
             break
         q = matvec(p)
         curvature = _dot(p, q)
-        if bool((active & (curvature <= 0)).any()):
-            active = active & (curvature > 0)
+        positive = curvature > 0.99 * least * _dot(p, p) if least > 0 else curvature > 0
+        if bool((active & ~positive).any()):
+            active = active & positive
             status = "breakdown"
         alpha = torch.where(active, rz / torch.where(active, curvature, 1), 0).to(b.dtype).reshape(shape)
         x = x + alpha * p
+        last, last_rr = r, rr
         r = r - alpha * q
         rr = _dot(r, r)
+        if asymmetry < math.inf:
+            symmetric = _dot(r, last).abs() <= asymmetry * (rr * last_rr).sqrt()
+            if bool((active & ~symmetric).any()):
+                status = "breakdown"
+            active = active & symmetric
         z = preconditioner(r) if preconditioner else r
         new = _dot(r, z) if preconditioner else rr
         beta = torch.where(active, new / torch.where(active, rz, 1), 0).to(b.dtype).reshape(shape)

@@ -65,6 +65,19 @@ def test_they_say_how_they_ended() -> None:
     torch.testing.assert_close(residual.residual, true)
 
 
+def test_it_stops_where_the_map_is_not_symmetric() -> None:
+    turn = torch.eye(12, dtype=torch.float64) + 0.1 * (M[:12] - M[:12].T)
+    b = random(1, 12, seed=2)
+    free = conjugate_gradients(lambda x: x @ turn.T, b, max_iterations=8)
+    found = conjugate_gradients(lambda x: x @ turn.T, b, max_iterations=8, asymmetry=0.05)
+    assert found.status == "breakdown" and found.iterations < free.iterations == 8
+    assert found.residual < 0.5 * free.residual
+    symmetric = M.T @ M
+    whole = conjugate_gradients(lambda x: x @ symmetric, b, tolerance=1e-6)
+    limited = conjugate_gradients(lambda x: x @ symmetric, b, tolerance=1e-6, asymmetry=0.05)
+    torch.testing.assert_close(limited.x, whole.x, rtol=0, atol=0)
+
+
 def test_bad_functions_and_matrices() -> None:
     with pytest.raises(TypeError, match="expected a function"):
         Operator.from_function(3, (1, 2, 2))  # type: ignore[arg-type]
