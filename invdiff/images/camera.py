@@ -60,7 +60,7 @@ class Raw(Format):
 
 
 class Heif(Format):
-    """HEIC and AVIF of phones, 8 to 12 bits, read only."""
+    """HEIC of phones, 8 to 12 bits, read only."""
 
     suffixes = (".heic", ".heif", ".hif")
     needs = "pillow_heif"
@@ -72,9 +72,11 @@ class Heif(Format):
             opened = heif.open_heif(path, convert_hdr_to_8bit=False, bgr_mode=False)
             array = np.asarray(opened)
             icc = opened.info.get("icc_profile") or None
+            bits = int(opened.info.get("bit_depth") or 8)
         except Exception as error:  # the errors of libheif have no common base class
             raise UserError(f"{path}: not a HEIC file that can be read: {first_line(error)}") from error
-        white = 255.0 if array.dtype == np.uint8 else 65535.0
+        # The library shifts 10 and 12 bits to the top of 16.
+        white = 255.0 if array.dtype == np.uint8 else float((2**bits - 1) << (16 - bits))
         pixels = scaled(array, path, ask, white=white)
         pixels = pixels if pixels.ndim == 3 else pixels[..., None]
         profile, notes = described(icc, pixels.shape[2])

@@ -61,7 +61,8 @@ def read_store(path: Path, part: str) -> tuple[NDArray[Any], str]:
                 file.visititems(lambda n, item: found.update({n: item} if isinstance(item, h5py.Dataset) else {}))
                 name, rest = _named(part, {k: v for k, v in found.items() if v.ndim >= 2}, path)
                 return np.asarray(found[name][()]), rest
-        opened = library("zarr", path).open(str(path), mode="r")
+        zarr = library("zarr", path)
+        opened = zarr.open(zarr.storage.ZipStore(path, mode="r") if path.is_file() else str(path), mode="r")
         arrays = {"": opened} if hasattr(opened, "shape") else dict(_walk(opened))
         name, rest = _named(part, {k: v for k, v in arrays.items() if v.ndim >= 2}, path)
         return np.asarray(arrays[name][...]), rest

@@ -11,19 +11,33 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from ..errors import UserError, first_line
 from .content import Content, Kept
 from .conversions import ORIENTATION, Array, Ask, check_is_file, natural_white, scaled, upright
+from .deep import read_deep
 from .parts import number_of
-from .png import is_deep_color, read_png16
 from .profiles import described
+
+REMEDIES = {
+    ".czi .nd2 .lif .oib .oif .vsi .ims .dv .sld": "save it as OME-TIFF, as Fiji with Bio-Formats does",
+    ".svs .ndpi .scn .mrxs": "save a part of the slide as TIFF, as QuPath does",
+    ".exr .hdr .rgbe": "save it as TIFF with floating-point values",
+    ".mat .cfl .rec .par .img .raw .bin .dat .seq": "save its array as .npy, with numpy.save",
+    ".nrrd .nhdr .mha .mhd .mgz": "save it as NIfTI (.nii.gz)",
+    ".mrc .map .st .ali .dm3 .dm4 .ser": "save it as TIFF with floating-point values, or its array as .npy",
+    ".jxl .jxr .wdp": "save it as PNG or TIFF with 16 bits",
+    ".xcf .kra .psb .ai .svg .pdf .eps": "export it as PNG",
+}
+"""What to do with files that are not read, by the ends of their names."""
 
 
 def read_photograph(path: Path, ask: Ask) -> Content:
     """Return one picture of a file that Pillow reads."""
-    deep = is_deep_color(path)
-    picture = _open(path, ask.part, turned=not deep)
+    check_is_file(path)
+    deep = read_deep(path)
+    picture = _open(path, ask.part, turned=deep is None)
     notes: list[str] = []
-    if deep:
-        array = upright(read_png16(path), picture.getexif().get(ORIENTATION, 1))
-        pixels, white, bits = scaled(array, path, ask), natural_white(array, path, ask), 16
+    if deep is not None:
+        array = upright(deep[0], picture.getexif().get(ORIENTATION, 1))
+        white, bits = deep[1], 16
+        pixels = scaled(array, path, ask, white=white)
     else:
         picture, note = _from_print(picture)
         notes += note
@@ -39,7 +53,6 @@ def read_photograph(path: Path, ask: Ask) -> Content:
 
 
 def _open(path: Path, part: str, *, turned: bool) -> Image.Image:
-    check_is_file(path)
     try:
         with warnings.catch_warnings():
             # Pillow warns from 90 megapixels on and refuses twice that; photographs of such size are legitimate.
@@ -55,8 +68,10 @@ def _open(path: Path, part: str, *, turned: bool) -> Image.Image:
     except UserError:
         raise
     except UnidentifiedImageError as error:
+        remedy = next((r for ends, r in REMEDIES.items() if path.name.lower().endswith(tuple(ends.split()))), "")
         raise UserError(
             f"{path}: not an image that can be read; expected PNG, JPEG, TIFF, WebP, BMP, .npy or the like"
+            f"{remedy and '; '}{remedy}"
         ) from error
     except Image.DecompressionBombError as error:
         raise UserError(
@@ -72,7 +87,8 @@ def _from_print(picture: Image.Image) -> tuple[Image.Image, list[str]]:
     """Return an image in the colours of print as sRGB, by its profile if it has one."""
     icc = picture.info.pop("icc_profile", None) if picture.mode in ("CMYK", "LAB") else None
     if icc is None:
-        return picture, []
+        plain = f"converted from {picture.mode} to RGB without a profile, of which it has none; results are RGB"
+        return picture, [plain] if picture.mode in ("CMYK", "LAB") else []
     import io
 
     source = ImageCms.ImageCmsProfile(io.BytesIO(icc))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from invdiff import Problem, simulate
 from invdiff.cli import main
 from invdiff.fit import level_causes, likely_causes
 from invdiff.images import save_image
-from invdiff.noise import Gaussian, Poisson
+from invdiff.noise import Gaussian, Poisson, measure_noise
+from invdiff.noise.estimate import NoiseEstimate
 from invdiff.operators import Demosaic, Identity, Inpainting, random_mask
 
 
@@ -75,3 +77,27 @@ def test_likely_causes_in_the_values() -> None:
     tinted = x * torch.tensor([1.1, 1.0, 0.8])[:, None, None]
     assert likely_causes(Problem(a, Gaussian(0.05), tinted), x[:, None])[0].startswith("the channels are 1.1, 1, 0.8")
     assert likely_causes(simulate(a, x, 0.05), x[:, None]) == []
+
+
+def test_a_result_that_is_the_measurement_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    fit = run(tmp_path, 0.1, "0.1", "--solver", "pinv", "--prior", "gaussian")["fit"]
+    assert isinstance(fit, dict) and fit["samples"] < 0.02
+    said = " ".join(capfd.readouterr().out.split())
+    assert "so the noise of the measurement was not removed: the result reproduces it" in said
+    assert "reproduces" not in str(run(tmp_path, 0.1, "0.1", "--overwrite")["fit"])
+    low = run(tmp_path, 0.0, "0.002", "--solver", "pinv", "--prior", "gaussian", "--overwrite")["fit"]
+    assert "reproduces" not in str(low)  # nothing that one could see
+
+
+def test_noise_that_is_estimated_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    def counted(*given: Any, **options: Any) -> NoiseEstimate:
+        nonlocal calls
+        calls += 1
+        return measure_noise(*given, **options)
+
+    for place in ("invdiff.noise.measure_noise", "invdiff.fit.measure_noise"):
+        monkeypatch.setattr(place, counted)
+    run(tmp_path, 0.05, "auto")
+    assert calls == 1

@@ -37,3 +37,18 @@ def test_masks_with_channels(channels: int, tmp_path: Path, capfd: pytest.Captur
     np.save(tmp_path / "m.npy", np.stack([mask] * channels))
     assert run(tmp_path / "k.npy", operator=f"mri:mask={tmp_path / 'm.npy'}") == 0
     capfd.readouterr()
+
+
+def test_a_drawn_mask_of_a_measurement_is_said_to_be_the_files(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    k, mask = _kspace()
+    np.save(tmp_path / "k.npy", k * mask)
+    assert run(tmp_path / "k.npy", operator="mri:acceleration=3") == 0
+    said = " ".join(capfd.readouterr().err.split())
+    assert "the mask is that of the file, its frequencies that are not zero; acceleration=3 draws one" in said
+    assert f"{((k * mask) == 0).mean():.1%} of the pixels missing" in said
+    assert run(tmp_path / "k.npy") == 0
+    assert "draws one" not in " ".join(capfd.readouterr().err.split())
+    np.save(tmp_path / "k.npy", k + 1e-6)
+    assert run(tmp_path / "k.npy", operator="mri:acceleration=3") == 2

@@ -6,8 +6,14 @@ import math
 from dataclasses import dataclass
 
 from ...fit import level_causes, measure_fit
+from ...noise import Gaussian
 from ...problem import Problem
 from ...reconstruction import Reconstruction
+
+UNCHANGED = 0.1
+"""Residual of the samples in units of the noise, below which the result has the noise of the measurement."""
+VISIBLE = 2 / 255
+"""Noise level in [0, 1] from which this is worth a note."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +44,34 @@ class FitLine:
         return {"mean": self.mean, "samples": self.samples, "limit": self.limit, "note": self.note}
 
 
-def find_fit(problem: Problem, result: Reconstruction, *, simulated: bool) -> FitLine | None:
+def find_fit(problem: Problem, result: Reconstruction, *, level_known: bool) -> FitLine | None:
     """Return the fit of a result; `None` for noiseless data or a result that is not finite.
 
     Args:
         problem: as it was given to the solver.
         result: the result.
-        simulated: whether the noise level is that of the simulation, and needs no note.
+        level_known: whether the noise was simulated or estimated, so that its level needs no comparison.
     """
     found, drawn = measure_fit(problem, result.mean[:, None]), result.trace.get("chi_square")
     if found is None or not bool(found.mean.isfinite().all()):
         return None
     mean = float(found.mean.mean())
     samples = mean if drawn is None else float(drawn.mean())
-    too_small = 2.0 if result.status == "misfit" else 3.0
-    note = "" if simulated or result.status == "diverged" else "; ".join(level_causes(problem, too_small=too_small))
-    return FitLine(_root(mean), _root(samples), _root(found.limit), note)
+    notes = _unchanged(problem, _root(samples))
+    if not level_known and result.status != "diverged":
+        notes += level_causes(problem, too_small=2.0 if result.status == "misfit" else 3.0)
+    return FitLine(_root(mean), _root(samples), _root(found.limit), "; ".join(notes))
+
+
+def _unchanged(problem: Problem, figure: float) -> list[str]:
+    """Return a sentence if the result meets the measurement far more closely than its noise allows."""
+    noise = problem.noise
+    if not isinstance(noise, Gaussian) or noise.std < VISIBLE or figure >= UNCHANGED:
+        return []
+    return [
+        f"the residual is {figure:.2g} times the noise, so the noise of the measurement was not removed: the result "
+        "reproduces it; take a solver that weighs it, such as auto, or a longer run"
+    ]
 
 
 def _root(figure: float) -> float:

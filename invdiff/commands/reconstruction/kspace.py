@@ -33,6 +33,19 @@ def check_centre(request: Request, y: Tensor) -> None:
         )
 
 
+DRAWN = ("acceleration", "center_fraction")
+"""Options that draw a mask."""
+
+
+def mask_note(request: Request) -> tuple[str, ...]:
+    """Return a note if a mask is asked for that is not drawn, because that of the measurement counts."""
+    stated = request.operator.options
+    given = ", ".join(f"{key}={stated[key]}" for key in DRAWN if key in stated)
+    if request.operator.name != "mri" or request.simulate or "mask" in stated or not given:
+        return ()
+    return (f"the mask is that of the file, its frequencies that are not zero; {given} draws one for --simulate",)
+
+
 def with_measured_mask(request: Request, options: dict[str, object], y: Tensor) -> dict[str, object]:
     """Return the options with the mask of measured frequencies, those that are not zero, instead of a random one."""
     measured = (y[0] != 0).flatten(0, -3).any(0)
@@ -41,5 +54,4 @@ def with_measured_mask(request: Request, options: dict[str, object], y: Tensor) 
             f"{request.image}: mri: expected to know which frequencies were measured, got none that is zero; give "
             "mri:mask=FILE, true where measured; acceleration draws a mask, for a clean image with --simulate"
         )
-    drawn = ("acceleration", "center_fraction")
-    return {**{k: v for k, v in options.items() if k not in drawn}, "mask": measured}
+    return {**{k: v for k, v in options.items() if k not in DRAWN}, "mask": measured}

@@ -41,7 +41,7 @@ from .fits import find_fit
 from .found_noise import FoundNoise, find_noise, is_found
 from .inputs import Input, read_input
 from .intervals import LEVEL, find_interval, setting_of
-from .kspace import check_centre, with_measured_mask
+from .kspace import check_centre, mask_note, with_measured_mask
 from .noises import check_level, is_approximate, make_noise, noise_record
 from .panels import panels
 from .request import Request
@@ -103,6 +103,7 @@ def run(request: Request) -> int:
         batch_size=request.batch_size,
         setting=setting,
         calibration=calibration,
+        level_known=request.simulate or given.noise is not None,
     )
     answer = dataclasses.replace(answer, units=units, stated=stated)
     record = build_record(request, answer, given, started, device) | units_record(request, units, prior)
@@ -194,7 +195,7 @@ def describe(
         ("device", f"{device}, {threads}"),
     ]
     found = [given.noise.note] if given.noise is not None and given.noise.note else []
-    notes = [*given.notes, *found, *problem.operator.notes, *units_notes(request, problem, prior)]
+    notes = [*given.notes, *found, *mask_note(request), *problem.operator.notes, *units_notes(request, problem, prior)]
     if is_approximate(request.noise or "auto"):
         notes.append(f"{request.noise}: the Gaussian noise nearest to it, by the variance of what was measured")
     elif solver.approximates and not solver.posed(problem).noise.is_gaussian:
@@ -213,12 +214,13 @@ def solve(
     batch_size: int | None = None,
     setting: Setting | None = None,
     calibration: Calibration | None = None,
+    level_known: bool = True,
 ) -> Answer:
     """Run the solver with a progress bar and, if the truth is known, compute its metrics."""
     result = solver(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=True)
     baseline = find_baseline(problem, quick=truth is None)
     interval = None if setting is None else find_interval(result, setting, calibration)
-    fit = find_fit(solver.posed(problem), result, simulated=truth is not None)
+    fit = find_fit(solver.posed(problem), result, level_known=level_known)
     if truth is None:
         return Answer(problem, solver, result, baseline, interval=interval, fit=fit)
     truth = truth.to(result.samples)
