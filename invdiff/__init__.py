@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .priors import load_prior
     from .problem import Problem, simulate
     from .reconstruction import Reconstruction
+    from .unknowns import Unknown
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,7 @@ _HOME = {
     "Calibration": "calibration",
     "Problem": "problem",
     "Reconstruction": "reconstruction",
+    "Unknown": "unknowns",
     "simulate": "problem",
     "reconstruct": "interface",
     "load_prior": "priors",
@@ -43,6 +45,7 @@ __all__ = [
     "Calibration",
     "Problem",
     "Reconstruction",
+    "Unknown",
     "load_image",
     "load_prior",
     "reconstruct",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from .errors import UserError, UserTypeError
-from .noise import Gaussian, Independent, Noise, StackedNoise
+from .noise import Gaussian, Independent, Noise, NoiseFamily, StackedNoise
 from .operators.base import LinearOperator, Operator
 from .operators.composed.stack import NonlinearStack, Stack
+from .operators.family import OperatorFamily
 from .operators.numerics.norms import derivative_norm, largest_singular_value
 from .streams import generator
+from .unknowns import Unknown
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Problem:
     """A batch of measurements with their operator and noise model.
 
     Attributes:
-        operator: the forward operator `A`.
-        noise: the distribution of `y` given `A(x)`.
+        operator: the forward operator `A`, or a family of them with unknown parameters.
+        noise: the distribution of `y` given `A(x)`, or a family of them.
         measurement: `y`, `(B, *operator.out_shape)`. Entries that the operator does not observe are set to zero.
         image_index: index of each image, for its random streams; by default 0 to B - 1.
 
@@ -84,6 +86,44 @@ class Problem:
         object.__setattr__(part, "measurement", self.measurement[selected])
         object.__setattr__(part, "image_index", tuple(self.image_index[i] for i in selected))
         return part
+
+    @cached_property
+    def unknowns(self) -> dict[str, Unknown]:
+        """The unknown parameters of the operator and of the noise, by name; none for a problem of known ones."""
+        families = (f for f in (self.operator, self.noise) if isinstance(f, OperatorFamily | NoiseFamily))
+        return {name: unknown for family in families for name, unknown in family.unknowns.items()}
+
+    def at(self, values: Mapping[str, float]) -> Problem:
+        """Return the problem at a value for each unknown parameter.
+
+        Args:
+            values: by name; none for a problem without unknowns.
+
+        Raises:
+            ValueError: a value that is missing, of no unknown, or out of range.
+        """
+        for name in values:
+            if name not in self.unknowns:
+                raise UserError(f"Problem.at: {name}: expected a value of {', '.join(self.unknowns) or 'no parameter'}")
+        operator, noise = self.operator, self.noise
+        if isinstance(operator, OperatorFamily):
+            operator = operator.at({k: v for k, v in values.items() if k in operator.unknowns})
+        if isinstance(noise, NoiseFamily):
+            noise = noise.at({k: v for k, v in values.items() if k in noise.unknowns})
+        return Problem(operator, noise, self.measurement, self.image_index)
+
+    @cached_property
+    def typical(self) -> Problem:
+        """The problem in the middle of the ranges of its unknown parameters; itself if it has none."""
+        if not self.unknowns:
+            return self
+        operator, noise = self.operator, self.noise
+        return Problem(
+            operator.typical if isinstance(operator, OperatorFamily) else operator,
+            noise.typical if isinstance(noise, NoiseFamily) else noise,
+            self.measurement,
+            self.image_index,
+        )
 
     @cached_property
     def observations(self) -> int:
@@ -149,7 +189,14 @@ class Problem:
         return dataclasses.replace(self, noise=self.noise.gaussian(self.measurement))
 
 
-def simulate(operator: Operator, x: Tensor, noise: Noise | float | Sequence[Noise | float], seed: int = 0) -> Problem:
+def simulate(
+    operator: Operator,
+    x: Tensor,
+    noise: Noise | float | Sequence[Noise | float],
+    seed: int = 0,
+    *,
+    parameters: Mapping[str, float] | None = None,
+) -> Problem:
     """Corrupt clean images: `y = A(x) + noise`.
 
     Image `i` draws its noise from its own stream, derived from `(seed, i)`, so a measurement does not depend on the
@@ -160,12 +207,15 @@ def simulate(operator: Operator, x: Tensor, noise: Noise | float | Sequence[Nois
         x: clean images in [0, 1], `(B, *operator.in_shape)`.
         noise: a `Noise`, or the standard deviation of Gaussian noise; for a stack of operators also one for each.
         seed: non-negative integer.
+        parameters: the true value of each unknown parameter of the operator and of the noise; the problem that is
+            returned does not hold them.
 
     Returns:
         The problem, with its measurement.
 
     Raises:
-        ValueError: the number of noises is not the number of operators of the stack.
+        ValueError: the number of noises is not the number of operators of the stack; an unknown parameter without a
+            value.
 
     Example:
         >>> import torch
@@ -174,6 +224,10 @@ def simulate(operator: Operator, x: Tensor, noise: Noise | float | Sequence[Nois
         torch.Size([1, 1, 4, 4])
     """
     law = noise_for(operator, noise)
+    if isinstance(operator, OperatorFamily) or isinstance(law, NoiseFamily) or parameters:
+        blank = Problem(operator, law, x.new_zeros((0, *operator.out_shape)))
+        true = blank.at(parameters or {})
+        return Problem(operator, law, simulate(true.operator, x, true.noise, seed).measurement)
     clean = operator(x)
     law.check(tuple(operator.out_shape))
     rows = [law.sample(clean[i : i + 1], generator(seed, i)) for i in range(clean.shape[0])]

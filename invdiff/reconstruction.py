@@ -12,6 +12,23 @@ from .errors import UserError
 
 
 @dataclass(frozen=True)
+class Inferred:
+    """The posterior of an unknown parameter of the operator or of the noise.
+
+    Attributes:
+        samples: one for each sample of the image, `(B, S)`, or `(B, S, ...)` for a parameter that is an array.
+        mean: posterior mean, `(B, ...)`.
+        std: posterior standard deviation, `(B, ...)`.
+        note: what the user should know about it: how little the measurement says, for one; or "".
+    """
+
+    samples: Tensor
+    mean: Tensor
+    std: Tensor
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Reconstruction:
     """The result of a solver: samples of the posterior, and a record of the run.
 
@@ -31,6 +48,7 @@ class Reconstruction:
         vjps: products with the transposed Jacobian of the prior's network, for one sample.
         method: what was run and why, in one line, for a solver that chooses others.
         units: of the images, where they are not the values of the prior.
+        parameters: posteriors of the unknown parameters, by name; sample `s` of each belongs to image sample `s`.
     """
 
     samples: Tensor
@@ -44,6 +62,7 @@ class Reconstruction:
     vjps: int = 0
     method: str = ""
     units: str = ""
+    parameters: dict[str, Inferred] = field(default_factory=dict)
 
     @property
     def mean(self) -> Tensor:

@@ -4,7 +4,8 @@
     name:key=value,key=value              blur:sigma=3,border=circular
     path/to/file.py:Name[:key=value,...]  my_operator.py:Foveate:radius=12
 
-Values are integers, floats, `true`, `false`, `none`, lists in brackets, and otherwise text.
+Values are integers, floats, `true`, `false`, `none`, lists in brackets, unknown numbers (`?`, `?1..5`, `?0.01..1:log`),
+and otherwise text.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 
 from .errors import UserError
 from .registry import operators, unknown
+from .unknowns import Unknown
 
 T = TypeVar("T")
 
@@ -104,7 +106,7 @@ def parse_operator(text: str) -> Spec:
 
 
 def parse_value(text: str) -> object:
-    """Parse an integer, float, truth value, `None`, tuple or text.
+    """Parse an integer, float, truth value, `None`, tuple, unknown number or text.
 
     Example:
         >>> [parse_value(t) for t in ("3", "1e-2", "true", "[1, 2]", "circular")]
@@ -113,6 +115,8 @@ def parse_value(text: str) -> object:
     word = text.strip()
     if word[:1] + word[-1:] in ("[]", "()") and len(word) > 1:
         return tuple(parse_value(part) for part in _split(word[1:-1]) if part.strip())
+    if word.startswith("?"):
+        return Unknown.parse(word)
     if word.lower() in ("true", "false", "none"):
         return {"true": True, "false": False, "none": None}[word.lower()]
     for kind in (int, float):

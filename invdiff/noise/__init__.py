@@ -5,6 +5,7 @@
 - `photons`: Poisson and Poisson-Gaussian noise of cameras, transmission noise of X-rays.
 - `quantized`: quantisation to the levels of a file or a converter.
 - `stacked`: several measurements, each with its own noise.
+- `family`: noise with unknown parameters.
 - `estimate`: the noise in a measurement: its level, its spectrum, and whether it is white, from `blocks`.
 - `fits`: photon and read noise in a measurement; `stripes`: the noise of each of its columns or rows.
 
@@ -13,6 +14,7 @@ Levels are in the units of the measurement. A published "sigma = 0.05" on [-1, 1
 
 from .base import GaussianMap, Independent, Noise
 from .estimate import estimate_noise, measure_noise
+from .family import NoiseFamily
 from .fits import fit_photons
 from .gaussian import Gaussian
 from .photons import Poisson, PoissonGaussian, TransmissionPoisson
@@ -25,6 +27,7 @@ __all__ = [
     "GaussianMap",
     "Independent",
     "Noise",
+    "NoiseFamily",
     "Poisson",
     "PoissonGaussian",
     "Quantized",

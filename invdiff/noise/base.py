@@ -21,9 +21,10 @@ from torch import Tensor
 
 from ..checks import is_number, number
 from ..errors import NotApplicable, UserError, UserTypeError
+from ..unknowns import FamilyType, Unknowns
 
 
-class Noise(abc.ABC):
+class Noise(metaclass=FamilyType):
     """The distribution of a measurement given the clean one.
 
     A subclass defines `sample` and `log_likelihood`; noise with independent entries derives from `Independent`.
@@ -31,10 +32,12 @@ class Noise(abc.ABC):
     Attributes:
         name: under which the registry lists the class; "" for one that is not listed.
         summary: one line for listings.
+        ranges: where an argument of the class lies when it is unknown and no range is given, by name.
     """
 
     name: ClassVar[str] = ""
     summary: ClassVar[str] = ""
+    ranges: ClassVar[Unknowns] = {}
 
     @abc.abstractmethod
     def sample(self, clean: Tensor, generator: torch.Generator) -> Tensor:
@@ -63,7 +66,7 @@ class Noise(abc.ABC):
             "needs no Gaussian noise"
         )
 
-    def check(self, shape: tuple[int, ...]) -> None:  # noqa: B027  most models fit any shape
+    def check(self, shape: tuple[int, ...]) -> None:
         """Raise a ValueError unless this noise fits measurements of that shape, without the batch axis."""
 
     def to(self, device: torch.device | str) -> Self:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import NotApplicable
+from ..unknowns import Unknown, Unknowns
 from .base import Independent, finite, normal
 
 
@@ -29,6 +30,7 @@ class Gaussian(Independent):
 
     name: ClassVar[str] = "gaussian"
     summary: ClassVar[str] = "white Gaussian noise of one standard deviation, or a map of them in a file"
+    ranges: ClassVar[Unknowns] = {"std": Unknown(1e-3, 0.25, "log_uniform")}
 
     def __post_init__(self) -> None:
         finite("Gaussian", "std", self.std, positive=False)

@@ -55,6 +55,7 @@ from .composed import (
 )
 from .deepinv.adapters import from_deepinv, to_deepinv
 from .downsample import Downsample
+from .family import OperatorFamily
 from .gain import Gain
 from .identity import Identity
 from .inpainting import Inpainting, box_mask, random_mask
@@ -90,6 +91,7 @@ __all__ = [
     "NonlinearBlur",
     "NonlinearStack",
     "Operator",
+    "OperatorFamily",
     "Outcome",
     "PhaseRetrieval",
     "Projection",

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserTypeError
+from ..unknowns import FamilyType, Unknowns
 from .numerics.constants import Movable, device_of, followed, linear
 from .numerics.linalg import conjugate_gradients, least_squares
 from .numerics.norms import derivative_norm, largest_singular_value
@@ -37,7 +38,7 @@ def _moved(value: Any, device: torch.device | str) -> Any:
     return value
 
 
-class Operator(abc.ABC):
+class Operator(metaclass=FamilyType):
     """A deterministic, immutable map from images to measurements; it holds no noise.
 
     A subclass sets `in_shape` and `out_shape` (without the batch axis) and defines `forward`. A call checks the input.
@@ -53,6 +54,7 @@ class Operator(abc.ABC):
             takes the arguments `angles`, degrees or how many, and `pixel_size`.
         complex_valued: whether a measurement is complex, its first axis real and imaginary part.
         takes_mask: whether the class takes an argument `mask`, `(H, W)`, True where pixels of the picture are known.
+        ranges: of arguments that are unknown and state none, by name.
         notes: what the user should know about how this operator was built from options and files, one line each.
 
     Example:
@@ -73,6 +75,7 @@ class Operator(abc.ABC):
     sinogram: ClassVar[bool] = False
     complex_valued: ClassVar[bool] = False
     takes_mask: ClassVar[bool] = False
+    ranges: ClassVar[Unknowns] = {}
     notes: tuple[str, ...] = ()
 
     @abc.abstractmethod
@@ -86,8 +89,7 @@ class Operator(abc.ABC):
         """Return the operator defined by a function.
 
         Args:
-            f: maps batches of images `(B, *in_shape)` to measurements, differentiable by autograd; a lambda works, but
-                a function at the top of a module can be pickled, too.
+            f: maps images `(B, *in_shape)` to measurements, differentiable by autograd; a lambda cannot be pickled.
             in_shape: shape of one image.
             out_shape: shape of one measurement; default: found by calling `f` on zeros.
 
@@ -126,10 +128,7 @@ class Operator(abc.ABC):
 
     @property
     def observed(self) -> Tensor | None:
-        """Which entries of a measurement carry information: boolean, broadcasts to `out_shape`; `None` for all.
-
-        Entries that are not observed hold no noise and never enter a likelihood.
-        """
+        """Which entries are measured, and enter a likelihood: boolean, broadcasts to `out_shape`; `None` for all."""
         return None
 
     def to(self, device: torch.device | str) -> Self:

@@ -8,10 +8,13 @@ NonlinearBlur       y = g^-1(k * g(x)), g a gamma curve          blur in linear 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from ..checks import number
+from ..unknowns import Unknown, Unknowns
 from .base import Operator
 from .blurs.blur import Blur
 from .blurs.borders import Border
@@ -115,6 +118,7 @@ class GammaCurve(Operator):
     name = "gamma_curve"
     summary = "a tone curve"
     photographic = True
+    ranges: ClassVar[Unknowns] = {"gamma": Unknown(0.4, 3.0, "log_uniform")}
 
     def __init__(self, in_shape: tuple[int, ...], *, gamma: float = 2.2) -> None:
         self.in_shape = self.out_shape = image_shape("GammaCurve", in_shape)

@@ -47,6 +47,7 @@ NEEDS = {
     "gaussian": "Gaussian noise",
     "vjp": "an operator whose output has a gradient in its input",
     "pixelwise": "an operator that acts on each pixel by itself, alike in all channels",
+    "known": "an operator and noise without unknown parameters",
 }
 
 APPROXIMATE = (
@@ -106,6 +107,7 @@ class Solver(metaclass=SolverType):
         point: whether the solver gives one estimate, so all samples are equal.
         approximates: whether noise that is not Gaussian is replaced by its Gaussian approximation, for a solver that
             uses the data only in a sum of squares; see `noise_models`.
+        takes_unknowns: whether the solver infers unknown parameters of the operator and of the noise.
         search: ranges of the parameters that `invdiff tune` searches.
     """
 
@@ -117,6 +119,7 @@ class Solver(metaclass=SolverType):
     limit: ClassVar[str] = ""
     point: ClassVar[bool] = False
     approximates: ClassVar[bool] = False
+    takes_unknowns: ClassVar[bool] = False
     search: ClassVar[Ranges] = {}
 
     @property
@@ -271,7 +274,11 @@ class Solver(metaclass=SolverType):
 
     @classmethod
     def unmet(cls, problem: Problem) -> list[str]:
-        """Return the solver's needs that a problem does not meet, sorted."""
+        """Return the solver's needs that a problem does not meet, sorted; with unknowns, those in the middle."""
+        if problem.unknowns:
+            if not cls.takes_unknowns:
+                return ["known"]
+            problem = problem.typical
         if problem.noise.is_gaussian:
             problem = whitened(problem).problem
         op = problem.operator

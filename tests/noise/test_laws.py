@@ -20,6 +20,7 @@ from invdiff.noise import (
     GaussianMap,
     Independent,
     Noise,
+    NoiseFamily,
     Poisson,
     PoissonGaussian,
     Quantized,
@@ -45,7 +46,7 @@ LAWS: dict[str, Callable[[], Independent]] = {
 def test_every_law_is_tested() -> None:
     made = {type(make()) for make in LAWS.values()}
     named = {getattr(invdiff.noise, n) for n in invdiff.noise.__all__ if n[0].isupper()}
-    assert named - made == {Noise, Independent}
+    assert named - made == {Noise, Independent, NoiseFamily}
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -246,7 +247,7 @@ def test_every_public_law_is_registered() -> None:
     named = {noises[name] for name in noises if noises.facts(name).source == "built in"}
     assert named <= public
     # A map comes from a file, and a stack from several laws; the others are bases.
-    assert {c.__name__ for c in public - named} == {"GaussianMap", "StackedNoise", "Independent", "Noise"}
+    assert {c.__name__ for c in public - named} == {"GaussianMap", "StackedNoise", "Independent", "Noise", "NoiseFamily"}
 
 
 def test_a_law_in_a_file_is_noise_of_the_command_line(

@@ -16,7 +16,7 @@ from invdiff.operators import Identity, LinearOperator, Operator, Projection, To
 from invdiff.operators.numerics.norms import largest_singular_value
 from invdiff.testing.operator import check_operator
 
-CONTRACTS = {"Operator", "LinearOperator"}
+CONTRACTS = {"Operator", "LinearOperator", "OperatorFamily"}
 
 
 def test_every_public_class_has_an_example() -> None:

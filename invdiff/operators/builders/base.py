@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from ...unknowns import Unknowns
 from ..base import Operator
 
 Shape = tuple[int, int, int]
@@ -42,6 +43,7 @@ class Builder:
         inferred: default options from the shape of a measurement.
         takes_shape: whether the first argument of `build` is the image's shape.
         implicit: further arguments of `build`.
+        ranges: where an option lies when it is unknown and no range is given, by name.
     """
 
     build: Callable[..., Operator]
@@ -49,6 +51,7 @@ class Builder:
     inferred: Callable[[Shape], Mapping[str, Any]] = lambda shape: {}
     takes_shape: bool = True
     implicit: frozenset[str] = frozenset({"seed"})
+    ranges: Unknowns = field(default_factory=dict)
 
     @classmethod
     def of(cls, target: Callable[..., Any]) -> Builder:
@@ -62,7 +65,8 @@ class Builder:
         first = next(iter(inspect.signature(target).parameters), None)
         usual = square_shape if getattr(target, "sinogram", False) else same_shape
         image_shape = getattr(target, "image_shape", usual)
-        return cls(target, image_shape, takes_shape=first in SHAPE_NAMES, implicit=frozenset())
+        ranges = getattr(target, "ranges", {})
+        return cls(target, image_shape, takes_shape=first in SHAPE_NAMES, implicit=frozenset(), ranges=ranges)
 
     def options(self) -> dict[str, inspect.Parameter]:
         """Return the options by name."""

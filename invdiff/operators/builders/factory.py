@@ -4,21 +4,27 @@
     downsample:factor=4,kernel=average  inpainting:box=true                        inpainting:random=0.7
     tomography:angles=60                tomography:angles=[0,10,25],detectors=128  my_operator.py:Vignette:strength=2
 
+An option that is an `Unknown`, on the command line `sigma=?` or `sigma=?1..5`, makes the family of these operators.
+
 `builders` has the options of the built-in operators. Other names, registered by a package or `path/to/file.py:Name`,
 are called with the image's shape first, if they take one, and the options as keyword arguments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from ...memory import check_fits
+from ...recipe import check_real
 from ...registry import operators
 from ...specs import Where, build
+from ...unknowns import Unknown
 from ..base import Operator
+from ..family import OperatorFamily
 from ..shapes import image_shape as _shape
 from . import BUILDERS, Builder, Shape
 from .checks import Named, check_images, check_measurements, check_operator, check_options
@@ -43,7 +49,7 @@ def make_operator(
         seed: seed of random numbers: a random mask, the path of a motion blur.
 
     Returns:
-        An operator with that `in_shape`.
+        An operator with that `in_shape`, or the family of them if an option is unknown.
 
     Raises:
         ValueError: an unknown name or option (with the nearest known one), or a value that does not fit.
@@ -56,6 +62,8 @@ def make_operator(
     where, shape = Named(name), _shape("make_operator", image_shape)
     builder = find_builder(name)
     check_options(where, builder, options or {}, mask)
+    if _unknown(options):
+        return _family(make_operator, where, builder, shape, options or {}, mask, seed)
     built = _build(where, builder, shape, _with_drawn(builder, options, mask, seed))
     check_images(where, built, shape)
     return built
@@ -83,7 +91,7 @@ def make_operator_for_measurement(
         seed: seed of random numbers.
 
     Returns:
-        An operator with that `out_shape`.
+        An operator with that `out_shape`, or the family of them if an option is unknown.
 
     Raises:
         ValueError: as in `make_operator`; also if no image has a measurement of that shape.
@@ -98,6 +106,8 @@ def make_operator_for_measurement(
     free = dict(options or {})
     size = free.pop("image_size", None)
     check_options(where, builder, free, mask)
+    if _unknown(options):
+        return _family(make_operator_for_measurement, where, builder, shape, options or {}, mask, seed)
     chosen = {**builder.inferred(shape), **_with_drawn(builder, free, mask, seed)}
     image = builder.image_shape(shape, chosen)
     if size is not None:
@@ -133,3 +143,42 @@ def _with_drawn(builder: Builder, options: Mapping[str, Any] | None, mask: Tenso
 def _build(where: Where, builder: Builder, shape: Shape, options: Mapping[str, Any]) -> Operator:
     first = (shape,) if builder.takes_shape else ()
     return check_operator(where, build(builder.build, options, where, first=first))
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """A call of `make_operator` or `make_operator_for_measurement` that waits for values of the unknown options."""
+
+    make: Callable[..., Operator]
+    name: str
+    shape: Shape
+    options: Mapping[str, Any]
+    mask: Tensor | None
+    seed: int
+
+    def __call__(self, **values: float) -> Operator:
+        return self.make(self.name, self.shape, {**self.options, **values}, mask=self.mask, seed=self.seed)
+
+
+def _unknown(options: Mapping[str, Any] | None) -> bool:
+    return any(isinstance(value, Unknown) for value in (options or {}).values())
+
+
+def _family(
+    make: Callable[..., Operator],
+    where: Named,
+    builder: Builder,
+    shape: Shape,
+    options: Mapping[str, Any],
+    mask: Tensor | None,
+    seed: int,
+) -> OperatorFamily:
+    """Return the family of operators for the unknown options."""
+    unknowns = {name: value for name, value in options.items() if isinstance(value, Unknown)}
+    parameters = builder.options()
+    for name in unknowns:
+        if name in parameters:
+            check_real(where.owner, name, parameters[name].annotation)
+    known = {name: value for name, value in options.items() if name not in unknowns}
+    maker = _Maker(make, where.name, shape, known, mask, seed)
+    return OperatorFamily(maker, ranges=builder.ranges, owner=where.owner, **unknowns)
