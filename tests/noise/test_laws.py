@@ -247,7 +247,8 @@ def test_every_public_law_is_registered() -> None:
     named = {noises[name] for name in noises if noises.facts(name).source == "built in"}
     assert named <= public
     # A map comes from a file, and a stack from several laws; the others are bases.
-    assert {c.__name__ for c in public - named} == {"GaussianMap", "StackedNoise", "Independent", "Noise", "NoiseFamily"}
+    bases = {"GaussianMap", "StackedNoise", "Independent", "Noise", "NoiseFamily"}
+    assert {c.__name__ for c in public - named} == bases
 
 
 def test_a_law_in_a_file_is_noise_of_the_command_line(
