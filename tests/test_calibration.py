@@ -13,6 +13,7 @@ import torch
 
 from invdiff import Calibration, Reconstruction
 from invdiff.calibration import Setting, half_width, images_needed, upper_bound
+from invdiff.calibration.entrywise import fit_widening
 
 SETTING = Setting("blur:sigma=2", "gaussian:std=0.02", "photo 956b1d5b6fea", "daps:steps=25", 4, (3, 64, 64))
 
@@ -129,3 +130,56 @@ def test_intervals_of_honest_samples_cover_their_level() -> None:
         Reconstruction(draws[:, :1]).interval()
     with pytest.raises(ValueError, match="level"):
         Reconstruction(draws).interval(1.5)
+
+
+def uneven(count: int, seed: int) -> tuple[list[Reconstruction], list[torch.Tensor]]:
+    """Return reconstructions whose small half-widths are far too small, and whose large ones are right."""
+    g = torch.Generator().manual_seed(seed)
+    results, truths = [], []
+    for _ in range(count):
+        small = torch.rand(1, 1, 16, 16, generator=g) < 0.5
+        samples = torch.where(small, 0.02, 0.5)[:, None] * torch.randn(1, 8, 1, 16, 16, generator=g)
+        results.append(Reconstruction(samples, estimate=torch.zeros(1, 1, 16, 16)))
+        truths.append(torch.where(small, 0.06, 0.5) * torch.randn(1, 1, 16, 16, generator=g))
+    return results, truths
+
+
+def test_factors_of_groups_keep_the_guarantee_with_narrower_intervals(tmp_path: Path) -> None:
+    new = uneven(300, seed=1)
+    one = [Calibration.fit(*uneven(120, seed=10 + k)) for k in range(20)]
+    two = [Calibration.fit(*uneven(120, seed=10 + k), groups=2) for k in range(20)]
+    missed = np.array([outside(c, *new) for c in two])
+    assert (missed > 0.1).sum() <= 6  # at most 10 % may miss: 7 or more of 20 has probability 0.2 %
+    assert missed.mean() > 0.05
+
+    def width(calibrations: list[Calibration]) -> float:
+        return float(np.mean([c.width for c in calibrations]))
+
+    assert width(two) < 0.8 * width(one)
+    assert two[0].images == 90 and two[0].widening is not None
+    assert two[0].widening.factors[0] > 1.5 * two[0].widening.factors[1]
+    two[0].save(tmp_path / "c.json")
+    assert Calibration.load(tmp_path / "c.json") == two[0]
+
+
+def test_groups_need_images_of_their_own() -> None:
+    with pytest.raises(
+        ValueError, match=r"at least 34 images for level 0\.9 with confidence 0\.9 and 3 groups, got 25"
+    ):
+        Calibration.fit(*uneven(25, seed=0), groups=3)
+    with pytest.raises(ValueError, match="groups: expected a number of at least 1, got 0"):
+        Calibration.fit(*uneven(40, seed=0), groups=0)
+
+
+def test_the_factors_of_groups_are_the_best_ones() -> None:
+    """Two groups with errors of known laws: no pair of factors on a grid is narrower on average."""
+    g = np.random.default_rng(0)
+    half = np.repeat([0.1, 1.0], 20000)
+    error = np.abs(g.standard_normal(40000)) * np.repeat([0.3, 0.8], 20000)
+    found = fit_widening(np.stack([half, error]).astype(np.float32), 0.9, 2)
+    a, b = np.meshgrid(np.linspace(0, 12, 241), np.linspace(0, 3, 241))
+    missed = [np.searchsorted(np.sort(e / h), f, side="right") / 20000 for e, h, f in
+              ((error[:20000], 0.1, a), (error[20000:], 1.0, b))]  # fmt: skip
+    enough = (missed[0] + missed[1]) / 2 >= 0.9
+    least = float(np.where(enough, 0.1 * a + b, np.inf).min())
+    assert found.factors[0] * 0.1 + found.factors[1] < 1.01 * least

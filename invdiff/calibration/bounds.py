@@ -67,14 +67,31 @@ def images_needed(level: float, confidence: float | None) -> int:
     return n
 
 
-def check_images(count: int, level: float, confidence: float | None) -> None:
+def images_for_groups(count: int) -> int:
+    """Return the number of images, of `count`, on which the factors of groups of pixels are found: a quarter."""
+    return math.ceil(count / 4)
+
+
+def check_images(count: int, level: float, confidence: float | None, groups: int = 1) -> None:
     """Raise unless there are enough images for a level.
+
+    Args:
+        count: number of images.
+        level: `1 - alpha`.
+        confidence: `1 - delta`, or `None` for control on average.
+        groups: number of groups of pixels with a factor of their own, 1 or more.
 
     Raises:
         ValueError: too few (the message gives the least number), or probabilities outside (0, 1).
     """
-    if count < (needed := images_needed(level, confidence)):
+    if groups < 1:
+        raise UserError(f"calibration: groups: expected a number of at least 1, got {groups}; 1 is one factor for all")
+    needed = images_needed(level, confidence)
+    if groups > 1:
+        needed = next(n for n in range(needed, 2 * needed + 2) if n - images_for_groups(n) >= needed)
+    if count < needed:
         how = "on average" if confidence is None else f"with confidence {confidence:g}"
+        how += f" and {groups} groups" if groups > 1 else ""
         raise UserError(
             f"calibration: expected at least {needed} images for level {level:g} {how}, got {count}; give more "
             "images, or ask for less"

@@ -14,7 +14,7 @@ decreases with `lambda`. Two rules choose `lambda` for a level `1 - alpha`:
 The first rule guarantees: with probability `1 - delta` over the images of the calibration, the expected fraction of
 pixels outside for a new image is at most `alpha`. The second rule: this fraction is at most `alpha` on average over
 calibrations. Both hold for every solver, prior and distribution of images, if the new image is drawn from the
-distribution of the calibration images.
+distribution of the calibration images. `entrywise` has factors for groups of pixels, found on other images.
 
 The bound is that of Waudby-Smith and Ramdas (`bounds`).
 
@@ -43,8 +43,9 @@ from torch import Tensor
 from ..atomic import atomic_path
 from ..errors import UserError
 from ..reconstruction import Reconstruction
-from .bounds import check_images, images_needed, upper_bound
-from .misses import Misses, half_width, misses
+from .bounds import check_images, images_for_groups, images_needed, upper_bound
+from .entrywise import Widening, fit_widening
+from .misses import Misses, half_width, misses, pixels_of
 from .settings import Setting
 
 FORMAT = "invdiff.calibration/1"
@@ -63,6 +64,7 @@ class Calibration:
         covered: fraction of their pixels inside the calibrated intervals, on average.
         width: mean half-width of those intervals, in units of the images.
         setting: the setting for which it is valid; `None` if unknown.
+        widening: factors of groups of pixels, by which half-widths are multiplied first; `None` for one group.
 
     Example:
         >>> losses = np.array([[0.3, 0.1, 0.02, 0.0]] * 40)  # of 40 images, at factors 1 to 4
@@ -77,6 +79,7 @@ class Calibration:
     covered: float
     width: float = math.nan
     setting: Setting | None = None
+    widening: Widening | None = None
 
     @classmethod
     def fit(
@@ -87,6 +90,7 @@ class Calibration:
         level: float = 0.9,
         confidence: float | None = 0.9,
         setting: Setting | None = None,
+        groups: int = 1,
     ) -> Calibration:
         """Return the calibration of reconstructions whose truth is known.
 
@@ -96,13 +100,24 @@ class Calibration:
             level: fraction of the pixels to be inside, in (0, 1).
             confidence: probability of the guarantee, in (0, 1); `None` for control on average.
             setting: of the reconstructions.
+            groups: number of groups of pixels with a factor of their own; with more than one, the first quarter of
+                the images serves to find these factors and has no part in the guarantee, see `entrywise`.
 
         Raises:
             ValueError: too few images (the message gives the least number), or numbers out of range.
         """
-        check_images(sum(len(t) for t in truths), level, confidence)
-        parts = [misses(r, x, level) for r, x in zip(results, truths, strict=True)]
-        return cls.from_misses([m for part in parts for m in part], level=level, confidence=confidence, setting=setting)
+        count = sum(len(t) for t in truths)
+        check_images(count, level, confidence, groups)
+        pairs = list(zip(results, truths, strict=True))
+        widening, rest = None, 0
+        if groups > 1:
+            kept: list[NDArray[np.float32]] = []
+            while len(kept) < images_for_groups(count):
+                kept += pixels_of(*pairs[rest], level)
+                rest += 1
+            widening = fit_widening(np.concatenate(kept, 1), level, groups)
+        found = [m for r, x in pairs[rest:] for m in misses(r, x, level, widening)]
+        return cls.from_misses(found, level=level, confidence=confidence, setting=setting, widening=widening)
 
     @classmethod
     def from_misses(
@@ -112,6 +127,7 @@ class Calibration:
         level: float = 0.9,
         confidence: float | None = 0.9,
         setting: Setting | None = None,
+        widening: Widening | None = None,
     ) -> Calibration:
         """Return the calibration of images of which `misses` were kept; see `fit` for the arguments."""
         check_images(len(found), level, confidence)
@@ -121,7 +137,7 @@ class Calibration:
         losses = np.stack([1 - np.maximum(k, 0) / (len(m.factors) - 1) for k, m in zip(inside, found, strict=True)])
         made = cls.from_losses(losses, grid, level=level, confidence=confidence)
         width = made.factor * float(np.mean([m.width for m in found]))
-        return dataclasses.replace(made, width=width, setting=setting)
+        return dataclasses.replace(made, width=width, setting=setting, widening=widening)
 
     @classmethod
     def from_losses(
@@ -159,7 +175,8 @@ class Calibration:
 
     def interval(self, result: Reconstruction) -> tuple[Tensor, Tensor]:
         """Return the calibrated interval of a reconstruction, lower and upper ends, `(B, C, H, W)` each."""
-        half = self.factor * half_width(result, self.level)
+        half = half_width(result, self.level)
+        half = self.factor * (half if self.widening is None else self.widening(half))
         return result.mean - half, result.mean + half
 
     def check(self, setting: Setting) -> None:
@@ -207,7 +224,9 @@ class Calibration:
             setting = record.pop("setting")
             if setting is not None:
                 setting = Setting(**{**setting, "shape": tuple(setting["shape"])})
-            return cls(**record, setting=setting)
+            if widening := record.pop("widening", None):
+                widening = Widening(tuple(widening["edges"]), tuple(widening["factors"]))
+            return cls(**record, setting=setting, widening=widening)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             why = " ".join(str(error).split())[:120]
             raise UserError(f"calibration: {file.name}: expected what invdiff calibrate writes: {why}") from error

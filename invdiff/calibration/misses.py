@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..reconstruction import Reconstruction
+from .entrywise import Widening, kept_pixels
 
 QUANTILES = 2001
 FLOOR = 1e-6
@@ -32,19 +33,27 @@ class Misses:
     width: float
 
 
-def misses(result: Reconstruction, truth: Tensor, level: float) -> list[Misses]:
+def misses(result: Reconstruction, truth: Tensor, level: float, widening: Widening | None = None) -> list[Misses]:
     """Return what a calibration keeps of each image.
 
     Args:
         result: of the images, with two samples or more.
         truth: clean images, `(B, C, H, W)`.
         level: fraction of the pixels to be inside.
+        widening: factors of groups of pixels that the half-widths have already.
     """
     half = half_width(result, level)
+    half = half if widening is None else widening(half)
     ratios = ((truth.to(half) - result.mean).abs() / half).flatten(1).double().cpu().numpy()
     widths = half.flatten(1).mean(1, dtype=torch.float64).tolist()
     shares = np.linspace(0, 1, QUANTILES)
     return [Misses(np.quantile(r, shares, method="higher"), width) for r, width in zip(ratios, widths, strict=True)]
+
+
+def pixels_of(result: Reconstruction, truth: Tensor, level: float) -> list[NDArray[np.float32]]:
+    """Return half-widths and absolute errors of pixels of each image, for `fit_widening`; see `misses`."""
+    half = half_width(result, level)
+    return [kept_pixels(h, e) for h, e in zip(half, (truth.to(half) - result.mean).abs(), strict=True)]
 
 
 def inside(found: Sequence[Misses], factor: float) -> float:
