@@ -41,6 +41,7 @@ def bench(
     size: Annotated[int | None, text("Side in pixels to which images are cropped and resized.")] = None,
     samples: Annotated[int | None, text("Samples of the posterior for each cell.")] = None,
     seeds: Annotated[int | None, text("Measurements of each image.")] = None,
+    gray: Annotated[bool, typer.Option("--gray", help="Read the images as gray ones.")] = False,
     prior: Annotated[str | None, text("NAME, weights (a file or folder), or file.py:function.")] = None,
     out: Annotated[Path | None, text("Folder for the results, continued if it has some; bench-SUITE.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run failed cells again.")] = False,
@@ -59,8 +60,8 @@ def bench(
     return run(
         Options(
             suite=suite, solvers=solvers, tasks=tasks, images=images, size=size, samples=samples, seeds=seeds,
-            prior=prior, out=out, retry=retry, export=export, workers=workers, scheduler=scheduler, device=device,
-            threads=threads,
+            gray=gray, prior=prior, out=out, retry=retry, export=export, workers=workers, scheduler=scheduler,
+            device=device, threads=threads,
         )
     )  # fmt: skip
 
@@ -76,6 +77,7 @@ class Options:
     size: int | None = None
     samples: int | None = None
     seeds: int | None = None
+    gray: bool = False
     prior: str | None = None
     out: Path | None = None
     workers: int = 1
@@ -154,7 +156,7 @@ def chosen(options: Options) -> Suite:
         solvers=None if options.solvers is None else tuple(split_specs(options.solvers)),
         tasks=None if options.tasks is None else tuple(split_specs(options.tasks)),
         images=count, source=folder, size=options.size, samples=options.samples, seeds=options.seeds,
-        prior=options.prior,
+        prior=options.prior, channels=1 if options.gray else None,
     )  # fmt: skip
     return changed if folder is None else changed.all_of_folder()
 

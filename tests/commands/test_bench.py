@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -84,6 +85,17 @@ def test_a_folder_of_ones_own(tiny: str, tmp_path: Path, capsys: pytest.CaptureF
     assert "3 of 3 cells done now" in capsys.readouterr().out
     with Store.open(tmp_path / "out") as store:
         assert [r.image.split("@")[0] for r in store.rows()] == ["0.png", "1.png", "2.png"]
+
+
+def test_photographs_are_read_gray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bench", "quick", "--prior", "photo-gray", "--images", "1", "--solvers", "pinv", "--tasks", "denoising"]
+    command += ["--out", str(tmp_path / "out"), "--threads", "1", "--size", "32"]
+    assert main(command) == 2
+    assert "photo-gray" in (said := capsys.readouterr().err) and "--gray" in said
+    assert main([*command, "--gray"]) == 0
+    (row,) = rows_of(tmp_path / "out")
+    with np.load(tmp_path / "out" / row.pictures) as pictures:
+        assert {p.shape[-3:] for p in pictures.values() if p.ndim >= 3} == {(1, 32, 32)}
 
 
 def test_a_cell_that_fails_is_told_and_done_again(

@@ -105,7 +105,7 @@ def check_fit(prior: Prior, name: str, image: Picture) -> None:
         want = " x ".join("any" if p is None else str(p) for p in prior.shape)
         raise UserError(
             f"prior {name!r}: takes images of {want}, got {image.name!r} of {' x '.join(map(str, shape))}; "
-            "set size and channels in [data], or choose another prior"
+            "set size and channels in [data] (--size, --gray), or choose another prior"
         )
 
 
