@@ -23,7 +23,8 @@ from PIL import Image as PillowImage
 from torch import Tensor
 
 from ..errors import UserError
-from ..images import ARRAYS, load_image
+from ..images import load_image, middle_square
+from ..images.folders import picture_files
 from ..phantoms import body
 from ..priors import GaussianPrior, MixturePrior, Prior, StationaryGaussianPrior
 from ..registry import unknown
@@ -33,7 +34,6 @@ from ..streams import generator
 PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")
 VALIDATION = ("motorcycle_left", "hubble_deep_field", "ihc", "retina")
 BUILT_IN = ("photographs", "validation", "phantoms", "prior")
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", *ARRAYS})
 _BOXES = ((0.0, 0.0, 1.0), (0.0, 0.0, 0.5), (0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.5))  # top, left, side
 
 
@@ -98,9 +98,9 @@ def _wheel(name: str, box: int, number: int, size: int, channels: int) -> Pictur
     import skimage.data
 
     folder = Path(skimage.data.__file__).parent
-    file = next(f for f in sorted(folder.glob(f"{name}.*")) if f.suffix in SUFFIXES)
+    file = next(f for f in picture_files(folder) if f.stem == name)
     image = load_image(file, mode="gray" if channels == 1 else "rgb")[0]
-    square = _square(image)
+    square = middle_square(image)
     top, left, side = (round(v * square.shape[1]) for v in _BOXES[box])
     if side < size:
         raise UserError(f"data: size: expected at most {side}, the pixels of {name!r} there, got {size}; choose fewer")
@@ -109,7 +109,7 @@ def _wheel(name: str, box: int, number: int, size: int, channels: int) -> Pictur
 
 
 def _folder(folder: Path, count: int | None, size: int | None, channels: int) -> list[Picture]:
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+    files = picture_files(folder)
     if not files:
         raise FileNotFoundError(f"{folder}: expected image files such as .png or .jpg, found none")
     if count is not None and count > len(files):
@@ -118,20 +118,11 @@ def _folder(folder: Path, count: int | None, size: int | None, channels: int) ->
     for file in files[:count]:
         image = load_image(file, mode="gray" if channels == 1 else "rgb")[0].float()
         if size is not None:
-            square = _square(image)
-            image = _resized(square, size)
+            image = _resized(middle_square(image), size)
         digest = hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()[:8]
         name = f"{file.name}@{digest}"
         out.append(Picture(name, zlib.crc32(name.encode()), image))
     return out
-
-
-def _square(image: Tensor) -> Tensor:
-    """Return the largest square in the middle of `(C, H, W)`."""
-    _, h, w = image.shape
-    side = min(h, w)
-    top, left = (h - side) // 2, (w - side) // 2
-    return image[:, top : top + side, left : left + side]
 
 
 def _resized(image: Tensor, size: int) -> Tensor:

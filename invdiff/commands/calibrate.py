@@ -24,7 +24,13 @@ def calibrate(
     count: Annotated[int | None, text("Number of images; by default all of the folder.")] = None,
     gray: Annotated[bool, typer.Option("--gray", help="Read the images as gray ones.")] = False,
     mask: Annotated[Path | None, text("For inpainting: bright pixels of this image are known.")] = None,
+    mask_invert: Annotated[
+        bool, typer.Option("--mask-invert", help="Bright pixels of the mask are the missing ones.")
+    ] = False,
     mask_grow: Annotated[int, text("Pixels by which missing regions of the mask grow.")] = 0,
+    units: Annotated[
+        str | None, text("For --prior ct: the units of the images, as for invdiff reconstruct: 1/cm, 1/mm, 1/m or HU.")
+    ] = None,
     solver: Annotated[str | None, text("NAME:key=value,... See: invdiff list solvers --options")] = None,
     prior: Annotated[str | None, text("NAME or weights, as for invdiff reconstruct.")] = None,
     samples: Annotated[int, text("Number of samples of each posterior.")] = 4,
@@ -49,7 +55,7 @@ def calibrate(
     order = Order(
         images=images, operator=parse_operator(operator), noise=noise, out=out, level=level,
         confidence=confidence or None, size=size, count=count, gray=gray, mask=mask,
-        mask_grow=mask_grow,
+        mask_invert=mask_invert, mask_grow=mask_grow, units=units,
         solver=None if solver is None else parse_spec(solver), prior=prior, samples=samples, seed=seed, device=device,
         threads=threads, overwrite=overwrite,
     )  # fmt: skip

@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..benchmarks.images import SUFFIXES
 from ..calibration import Calibration, Misses, Setting, misses
 from ..calibration.bounds import check_images, check_probabilities
 from ..calibration.misses import append_misses, inside, read_misses
 from ..checks import integer
 from ..errors import UserError
-from ..images import load_image, load_mask
+from ..images import load_mask, middle_square, open_image
+from ..images.folders import picture_files
 from ..images.parts import split_part
 from ..interface import DEFAULT_SOLVER, default_prior
 from ..operators.builders.factory import make_operator
@@ -25,16 +25,20 @@ from ..priors import Prior, load_prior
 from ..priors.training_images import trained_on
 from ..problem import Problem, simulate
 from ..registry import operators, solvers
+from ..rescaling import in_values
 from ..spacing import evenly_spaced
 from ..specs import Spec
+from ..units import Units, find_units
 from . import terminal
 from .bench import INTERRUPTED
 from .checks import check_at_least, check_exists, check_name, check_writable
 from .devices import select_device
+from .reconstruction.checks import check_units
 from .reconstruction.found_noise import is_found
 from .reconstruction.intervals import setting_of
 from .reconstruction.noises import check_noise, make_noise
 from .reconstruction.run import DIVERGED, build_solver
+from .reconstruction.units import check_hounsfield
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +55,9 @@ class Order:
     count: int | None
     gray: bool
     mask: Path | None
+    mask_invert: bool = False
     mask_grow: int = 0
+    units: str | None = None
     solver: Spec | None
     prior: str | None
     samples: int
@@ -74,8 +80,10 @@ def check_order(order: Order) -> None:
         if not operators.facts(order.operator.name).takes_mask:
             raise UserError(f"--mask: goes with --operator inpainting, got --operator {order.operator.name}")
         check_exists(split_part(order.mask)[0])
-    elif order.mask_grow:
-        raise UserError("--mask-grow: goes with --mask, got none; add --mask or leave it out")
+    elif order.mask_grow or order.mask_invert:
+        option = "--mask-grow" if order.mask_grow else "--mask-invert"
+        raise UserError(f"{option}: goes with --mask, got none; add --mask or leave it out")
+    check_units(order.units, order.operator)
     check_at_least("--mask-grow", order.mask_grow, 0)
     check_at_least("--samples", order.samples, 2)
     check_at_least("--seed", order.seed, 0)
@@ -103,24 +111,20 @@ def run(order: Order) -> int:
     prior = load_prior(prior_name).to(device)
     files = _files(order)
     _check_unseen(files, prior_name, prior)
+    units = None if order.units is None else find_units(order.units, prior.units, prior_name)
+    known = None if order.mask is None else load_mask(order.mask, invert=order.mask_invert, grow=order.mask_grow)
     partial = order.out.with_name(order.out.name + ".partial")
     kept: dict[str, Misses] = {}
     setting: Setting | None = None
     try:
         for number, (file, image) in enumerate(_images(files, order)):
-            problem = _posed(order, image, number).to(device)
+            problem = _posed(order, image, known, units, number).to(device)
+            truth = image if units is None else units.to_values(image)
             if setting is None:
                 setting = setting_of(
-                    str(order.operator),
-                    order.mask,
-                    order.noise,
-                    problem,
-                    prior_name,
-                    prior,
-                    solver,
-                    order.samples,
-                    grow=order.mask_grow,
-                )
+                    str(order.operator), order.mask, order.noise, problem, prior_name, prior, solver, order.samples,
+                    grow=order.mask_grow, invert=order.mask_invert, units=units,
+                )  # fmt: skip
                 terminal.facts([("note", note) for note in problem.operator.notes])
                 kept = _resumed(partial, setting, order)
                 if kept:
@@ -131,7 +135,7 @@ def run(order: Order) -> int:
             if result.status == "diverged":
                 terminal.error(f"{file.name}: {result.message}; no calibration was written")
                 return DIVERGED
-            kept[file.name] = misses(result, image.to(device), order.level)[0]
+            kept[file.name] = misses(result, truth.to(device), order.level)[0]
             append_misses(partial, file.name, kept[file.name])
             terminal.facts([(f"{number + 1}/{len(files)}", f"{file.name}  {result.seconds:.1f} s")])
     except KeyboardInterrupt:
@@ -160,19 +164,19 @@ def _check_unseen(files: list[Path], name: str, prior: Prior) -> None:
         )
 
 
-def _posed(order: Order, image: Tensor, number: int) -> Problem:
+def _posed(order: Order, image: Tensor, known: Tensor | None, units: Units | None, number: int) -> Problem:
     """Return the problem of an image; random parts of operator and noise have a seed of their own."""
-    known = None if order.mask is None else load_mask(order.mask, grow=order.mask_grow)
     seed, shape = order.seed + number, tuple(image.shape[1:])
     operator = make_operator(order.operator.name, shape, dict(order.operator.options), mask=known, seed=seed)
-    return simulate(operator, image, make_noise(order.noise, image), seed)
+    problem = simulate(operator, image, make_noise(order.noise, image), seed)
+    return problem if units is None else in_values(problem, units)
 
 
 def _files(order: Order) -> list[Path]:
     """Return the image files, evenly spaced if a count is given."""
     if not order.images.is_dir():
         raise NotADirectoryError(f"--images: expected a folder of images, got {str(order.images)!r}")
-    files = sorted(f for f in order.images.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+    files = picture_files(order.images)
     if order.count is not None and order.count > len(files):
         raise UserError(f"--count: expected at most {len(files)}, the images in {order.images}, got {order.count}")
     return evenly_spaced(files, order.count)
@@ -181,15 +185,15 @@ def _files(order: Order) -> list[Path]:
 def _images(files: list[Path], order: Order) -> Iterator[tuple[Path, Tensor]]:
     """Yield each file with the square in the middle of its image, `(1, C, size, size)`."""
     for file in files:
-        image = load_image(file, mode="gray" if order.gray else "rgb").float()
+        image = open_image(file, mode="gray" if order.gray else "rgb", bounded=order.units is None).image.float()
+        check_hounsfield(order.units, image, file)
         h, w = image.shape[-2:]
         if min(h, w) < order.size:
             raise UserError(
                 f"{file}: expected at least {order.size} x {order.size} pixels, got {w} x {h}; choose a smaller "
                 "--size, or remove it"
             )
-        top, left = (h - order.size) // 2, (w - order.size) // 2
-        yield file, image[..., top : top + order.size, left : left + order.size]
+        yield file, middle_square(image, order.size)
 
 
 def _resumed(partial: Path, setting: Setting, order: Order) -> dict[str, Misses]:

@@ -6,6 +6,7 @@ from .conversions import Ask, check_finite
 from .loading import Loaded, Mode, load_array, load_image, load_image_and_mask, load_mask, open_image
 from .masks import grow_mask
 from .saving import save_image, write_picture
+from .squares import middle_square
 
 __all__ = [
     "ARRAYS",
@@ -22,6 +23,7 @@ __all__ = [
     "load_image",
     "load_image_and_mask",
     "load_mask",
+    "middle_square",
     "open_image",
     "save_image",
     "write_picture",

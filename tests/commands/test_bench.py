@@ -94,6 +94,7 @@ def test_photographs_are_read_gray(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "photo-gray" in (said := capsys.readouterr().err) and "--gray" in said
     assert main([*command, "--gray"]) == 0
     (row,) = rows_of(tmp_path / "out")
+    assert row.pictures is not None
     with np.load(tmp_path / "out" / row.pictures) as pictures:
         assert {p.shape[-3:] for p in pictures.values() if p.ndim >= 3} == {(1, 32, 32)}
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from invdiff import Reconstruction
 from invdiff.calibration import Misses, misses
 from invdiff.cli import main
-from invdiff.images import load_image, save_image
+from invdiff.images import load_image, load_mask, save_image
 from invdiff.priors import photograph_gaussian, training_images
 from invdiff.priors.network import NetworkPrior, Preconditioning
 from invdiff.priors.unet import UNet, UNetConfig
@@ -194,3 +196,96 @@ def test_goal_and_effort_go_with_the_default_solver(
 ) -> None:
     assert main(["reconstruct", str(clean / "03.png"), *TASK, "--out", str(tmp_path / "o"), *more]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_calibration_in_hounsfield_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    for i in range(25):
+        values = 2000 * photograph_gaussian().sample(1, (1, 16, 16), generator(i))[0, 0].float().numpy() - 1000
+        np.save(folder / f"{i:02d}.npy", values)
+    units = "units=(HU + 1000) / 2000"
+    GaussianPriorFile.write(tmp_path / "g.py", units)
+    prior = ["--prior", f"{tmp_path / 'g.py'}:prior", "--solver", "ddrm:steps=5", "--samples", "3", "--gray"]
+    fixed = ["--operator", "identity", *prior]
+    command = ["calibrate", "--images", str(folder), *fixed, "--size", "16", "--out"]
+    assert main([*command, str(tmp_path / "hu.json"), "--noise", "200", "--units", "HU"]) == 0
+    made = json.loads((tmp_path / "hu.json").read_text())
+    assert made["setting"]["noise"] == "gaussian:std=0.1"
+    # The same images in the prior's values, and their noise, give the same factor.
+    for file in folder.glob("*.npy"):
+        np.save(file, (np.load(file) + 1000) / 2000)
+    assert main([*command, str(tmp_path / "values.json"), "--noise", "0.1"]) == 0
+    same = json.loads((tmp_path / "values.json").read_text())
+    assert same["factor"] == pytest.approx(made["factor"], rel=0.01) and same["setting"] == made["setting"]
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "no.json"), "--noise", "200", "--units", "HU"]) == 2
+    assert "expected Hounsfield units" in " ".join(capsys.readouterr().err.split())
+    assert main([*command, str(tmp_path / "no.json"), "--noise", "200", "--units", "inch"]) == 2
+
+
+class GaussianPriorFile:
+    """A prior of gray slices in a file of one's own."""
+
+    @staticmethod
+    def write(path: Path, units: str) -> None:
+        stated = units.partition("=")[2]
+        path.write_text(
+            "from invdiff.priors import photograph_gaussian\nfrom invdiff.priors.gray import GrayPrior\n"
+            f"def prior():\n    p = photograph_gaussian()\n    p.units = {stated!r}\n    return GrayPrior(p)\n"
+        )
+
+
+def test_the_mask_is_read_once(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from invdiff.commands import calibration as module
+
+    mask = np.full((16, 16), 255, np.uint8)
+    mask[4:8] = 0
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    calls = 0
+
+    def counted(*given: Any, **options: Any) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return load_mask(*given, **options)
+
+    monkeypatch.setattr(module, "load_mask", counted)
+    masked = ["--operator", "inpainting", "--mask", str(tmp_path / "m.png")]
+    out = tmp_path / "c.json"
+    assert main([*order(clean, out), *masked, "--mask-invert"]) == 0 and calls == 1
+    base = ["reconstruct", str(clean / "03.png"), "--simulate", *TASK, *SOLVER, *masked, "--out", str(tmp_path / "o")]
+    assert main([*base, "--calibration", str(out)]) == 2  # another mask
+    assert main([*base, "--mask-invert", "--calibration", str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("stated", "holds"),
+    [
+        (["--operator", "ct:angles=[0,60,120],pixel_size=0.1"], True),
+        (["--operator", "ct", "--angles", "0:180:60", "--pixel-size", "0.1"], True),
+        (["--operator", "ct:angle_unit=degrees", "--angles", "0:180:60", "--pixel-size", "0.1"], False),
+        (["--operator", "ct", "--angles", "0:180:60", "--pixel-size", "0.2"], False),
+        (["--operator", "ct", "--angles", "0:180:60"], False),
+        (["--operator", "ct", "--angles", "0:90:30", "--pixel-size", "0.1"], False),
+        (["--operator", "ct", "--angles", "0:180:60", "--pixel-size", "0.1", "--convention", "skimage"], False),
+    ],
+)
+def test_the_geometry_of_a_calibration_counts(
+    stated: list[str], holds: bool, geometry: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, made = geometry
+    fixed = ["--noise", "0.1", "--prior", "gaussian", "--solver", "mmps:steps=2", "--samples", "2", "--gray"]
+    base = ["reconstruct", str(folder / "03.png"), "--simulate", *stated, *fixed, "--out", str(tmp_path / "o")]
+    assert main([*base, "--calibration", str(made)]) == (0 if holds else 2)
+    assert holds or "operator tomography:angles=" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.fixture(scope="module")
+def geometry(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the clean images and a calibration of three projections of them, with angles from a file."""
+    folder = tmp_path_factory.mktemp("geometry")
+    np.save(folder / "angles.npy", np.array([0.0, 60.0, 120.0]))
+    command = ["calibrate", "--images", str(clean), "--operator", f"ct:angles={folder / 'angles.npy'},pixel_size=0.1"]
+    command += ["--noise", "0.1", "--prior", "gaussian", "--solver", "mmps:steps=2", "--samples", "2", "--gray"]
+    assert main([*command, "--size", "16", "--out", str(folder / "c.json")]) == 0
+    return clean, folder / "c.json"

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...calibration import Calibration, Misses, Setting, describe_setting, misses
 from ...calibration.misses import append_misses, inside, read_misses
-from ...images import load_image
+from ...images import load_image, middle_square
 from ...interface import DEFAULT_SOLVER
 from ...operators.builders.factory import make_operator
 from ...priors import load_prior
@@ -111,9 +111,7 @@ def posed(operator: str, noise: float, file: Path, size: int, number: int) -> tu
 def square(file: Path, size: int) -> Tensor:
     """Return the square in the middle of a photograph at half its resolution, `(1, 3, size, size)`."""
     image = torch.nn.functional.avg_pool2d(load_image(file, mode="rgb").float(), 2)
-    h, w = image.shape[-2:]
-    top, left = (h - size) // 2, (w - size) // 2
-    return image[..., top : top + size, left : left + size]
+    return middle_square(image, size)
 
 
 def ends(study: Study, case: Case, test: Sequence[Path], size: int) -> dict[str, list[Misses]]:

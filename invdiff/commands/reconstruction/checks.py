@@ -6,7 +6,7 @@ from ...checks import number
 from ...errors import UserError
 from ...images.parts import split_part
 from ...registry import is_weights, operators, priors, solvers, unknown
-from ...specs import parse_spec
+from ...specs import Spec, parse_spec
 from ...units import parse_units
 from ..checks import check_at_least, check_exists, check_name, check_out
 from .compression import is_own_file
@@ -44,7 +44,7 @@ def check_request(request: Request) -> None:
         )
     _check_simulation(request)
     _check_operator(request)
-    _check_units(request)
+    check_units(request.units, request.operator, request.pixel_size)
     check_out(request.out, overwrite=request.overwrite)
 
 
@@ -112,16 +112,16 @@ def _check_operator(request: Request) -> None:
         number("--pixel-size", request.pixel_size, positive=True)
 
 
-def _check_units(request: Request) -> None:
+def check_units(text: str | None, operator: Spec, pixel_size: float | None = None) -> None:
     """Raise for unknown units, and for a sinogram in them without the side of a pixel."""
-    if request.units is None:
+    if text is None:
         return
-    units = parse_units(request.units)
-    sized = request.pixel_size is not None or "pixel_size" in request.operator.options
-    if _is(request, "tomography") and not sized:
+    units = parse_units(text)
+    sized = pixel_size is not None or "pixel_size" in operator.options
+    if operators.facts(operator.name).sinogram and not sized:
         unit = f" in {units.length}" if units.length else ""
         raise UserError(
-            f"--units {request.units}: a sinogram is in these units times a length, expected the side of a pixel{unit}"
+            f"--units {text}: a sinogram is in these units times a length, expected the side of a pixel{unit}"
             ", got none; give --pixel-size"
         )
 

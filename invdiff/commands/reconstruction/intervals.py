@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from ...priors.base import Prior
 from ...problem import Problem
 from ...reconstruction import Reconstruction, share_inside
 from ...solvers import Solver
-from ...specs import canonical, parse_operator
+from ...specs import Spec, canonical, parse_operator, parse_spec
+from ...units import Units
+from .sinograms import read_angles
 
 LEVEL = 0.9
 
@@ -60,7 +63,8 @@ class Interval:
 
 def setting_of(
     operator: str, mask: Path | None, noise: str, problem: Problem, prior_name: str, prior: Prior, solver: Solver,
-    samples: int, grow: int = 0,
+    samples: int, grow: int = 0, invert: bool = False, geometry: Mapping[str, object] | None = None,
+    units: Units | None = None,
 ) -> Setting:  # fmt: skip
     """Return what a calibration must have in common with a reconstruction; see `describe_setting`.
 
@@ -74,12 +78,35 @@ def setting_of(
         solver: the solver.
         samples: number of samples.
         grow: pixels by which the missing regions of the mask were enlarged.
+        invert: whether bright pixels of the mask are the missing ones.
+        geometry: options of the operator that stand in options of the command, as the angles of `--angles`.
+        units: in which the problem was stated. Gaussian noise and the measurement are converted from them, so they
+            count only for other noise, which keeps them.
     """
-    operator = canonical(parse_operator(operator))
+    spec = parse_operator(operator)
+    options = {k: _content(k, v) for k, v in {**spec.options, **(geometry or {})}.items()}
     if mask is not None:
-        digest = _digest(mask)
-        operator += f"{',' if ':' in operator else ':'}mask={digest}" + (f",mask_grow={grow}" if grow else "")
-    return describe_setting(operator, noise, problem, prior_name, prior, solver, samples)
+        options |= {"mask": _digest(mask)} | ({"mask_grow": grow} if grow else {})
+        options |= {"mask_invert": True} if invert else {}
+    if units is not None and not problem.noise.is_gaussian:
+        options["unit"] = units.slope
+    law = parse_spec(noise or "none")
+    if any(isinstance(v, str) for v in law.options.values()):
+        noise = canonical(Spec(law.name, {k: _content(k, v) for k, v in law.options.items()}))
+    made = canonical(Spec(spec.name, options))
+    return describe_setting(made, noise, problem, prior_name, prior, solver, samples)
+
+
+def _content(key: str, value: object) -> object:
+    """Return an option's value as it counts: a file by its content, a list of angles by its values."""
+    if key == "angles" and isinstance(value, str):
+        value = read_angles(value)
+    if key == "angles" and isinstance(value, list | tuple):
+        listed = ",".join(f"{float(v):.9g}" for v in value)
+        return f"{len(value)}-{hashlib.sha256(listed.encode()).hexdigest()[:12]}"
+    if isinstance(value, str) and (file := split_part(value)[0]).suffix and file.exists():
+        return _digest(Path(value))
+    return value
 
 
 def _digest(mask: Path) -> str:

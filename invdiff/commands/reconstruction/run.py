@@ -46,7 +46,7 @@ from .noises import check_level, is_approximate, make_noise, noise_record
 from .panels import panels
 from .request import Request
 from .results import environment, fields, staged, write_arrays, write_json
-from .sinograms import sinogram_options
+from .sinograms import sinogram_options, stated_geometry
 from .units import check_range, units_notes, units_record
 
 DIVERGED = 3
@@ -87,7 +87,7 @@ def run(request: Request) -> int:
         )
     setting = setting_of(
         str(request.operator), request.mask, request.noise or "", problem, prior_name, prior, solver, request.samples,
-        grow=request.mask_grow,
+        grow=request.mask_grow, invert=request.mask_invert, geometry=stated_geometry(request), units=units,
     )  # fmt: skip
     calibration = None if request.calibration is None else Calibration.load(request.calibration)
     if calibration is not None:

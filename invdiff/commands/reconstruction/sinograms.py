@@ -25,6 +25,21 @@ def is_transposed(request: Request) -> bool:
     return request.transpose != find_convention(str(name)).detectors_first
 
 
+def stated_geometry(request: Request) -> dict[str, object]:
+    """Return the options of an operator of sinograms that stand in options of the command."""
+    angles = request.angles
+    given = {
+        "angles": angles if angles is None else int(angles) if _is_count(angles) else read_angles(angles),
+        "pixel_size": request.pixel_size,
+        "convention": request.convention,
+    }
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _is_count(text: str) -> bool:
+    return text.strip().isdigit()
+
+
 def sinogram_options(request: Request, options: dict[str, object], image: Tensor) -> dict[str, object]:
     """Return the operator's options together with those of the command line.
 
@@ -71,7 +86,7 @@ def _angles(request: Request, rows: int, columns: int) -> int | tuple[float, ...
             f"{request.image}: sinogram: expected {len(angles)} rows, one for each angle, "
             f"got {rows} rows of {columns} detectors; {hint}"
         )
-    return int(request.angles) if request.angles.strip().isdigit() else angles
+    return int(request.angles) if _is_count(request.angles) else angles
 
 
 def read_angles(text: str) -> tuple[float, ...]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from ...errors import UserError
 from ...priors.base import Prior
@@ -17,13 +20,18 @@ LEAST_RANGE = 2.0  # of a picture in Hounsfield units: air and fat differ by 900
 
 def check_range(request: Request, given: Input) -> None:
     """Raise a ValueError for a picture that is said to be in Hounsfield units, with values from 0 to 1."""
-    if request.units is None or parse_units(request.units).name != "HU":
+    if request.simulate or operators.facts(request.operator.name).photographic:
+        check_hounsfield(request.units, given.image, request.image)
+
+
+def check_hounsfield(units: str | None, image: Tensor, path: Path) -> None:
+    """Raise a ValueError for an image that is said to be in Hounsfield units, with values from 0 to 1."""
+    if units is None or parse_units(units).name != "HU":
         return
-    image_like = request.simulate or operators.facts(request.operator.name).photographic
-    low, high = float(given.image.min()), float(given.image.max())
-    if image_like and high - low <= LEAST_RANGE:
+    low, high = float(image.min()), float(image.max())
+    if high - low <= LEAST_RANGE:
         raise UserError(
-            f"{request.image}: --units HU: expected Hounsfield units, from -1000 for air to 0 for water and above, got "
+            f"{path}: --units HU: expected Hounsfield units, from -1000 for air to 0 for water and above, got "
             f"values from {low:.4g} to {high:.4g}; for a window of a scan leave --units out, and state the window with "
             "--black-level and --white-level"
         )
