@@ -22,33 +22,14 @@ from ..downsample import Downsample
 from ..nonlinear import NonlinearBlur
 from .base import Shape, noted
 from .files import kernel_from_file
-from .kernels import blur_kernel
+from .kernels import blur_kernel, with_kernel
 from .values import pair
 
 
-def blur(
-    shape: Shape,
-    *,
-    sigma: float | Sequence[float] | None = None,
-    kernel: str | Tensor | None = None,
-    size: int | None = None,
-    length: float | None = None,
-    angle: float | None = None,
-    intensity: float | None = None,
-    radius: float | None = None,
-    fwhm: float | None = None,
-    beta: float | None = None,
-    normalize: bool = True,
-    center: str | Sequence[float] | None = None,
-    border: Border = "reflect",
-    seed: int = 0,
-) -> Operator:
+@with_kernel
+def blur(shape: Shape, kernel: Tensor, *, border: Border = "reflect") -> Operator:
     """Build a blur; the options are those of `blur_kernel`, and the border."""
-    k = blur_kernel(
-        sigma=sigma, kernel=kernel, size=size, length=length, angle=angle, intensity=intensity, radius=radius,
-        fwhm=fwhm, beta=beta, normalize=normalize, center=center, seed=seed,
-    )  # fmt: skip
-    return noted(Blur(shape, kernel=k.values, border=border), k.notes)
+    return Blur(shape, kernel=kernel, border=border)
 
 
 def blurred_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
@@ -103,27 +84,7 @@ def space_varying_blur(
     return SpaceVaryingBlur(shape, kernels=kernels, weights=tile_weights(shape[1:], (1, tiles)), border=border)
 
 
-def nonlinear_blur(
-    shape: Shape,
-    *,
-    sigma: float | Sequence[float] | None = None,
-    kernel: str | Tensor | None = None,
-    size: int | None = None,
-    length: float | None = None,
-    angle: float | None = None,
-    intensity: float | None = None,
-    radius: float | None = None,
-    fwhm: float | None = None,
-    beta: float | None = None,
-    normalize: bool = True,
-    center: str | Sequence[float] | None = None,
-    gamma: float = 2.2,
-    border: Border = "reflect",
-    seed: int = 0,
-) -> Operator:
+@with_kernel
+def nonlinear_blur(shape: Shape, kernel: Tensor, *, gamma: float = 2.2, border: Border = "reflect") -> Operator:
     """Build a blur in linear light; the options are those of `blur_kernel`, the tone curve, and the border."""
-    k = blur_kernel(
-        sigma=sigma, kernel=kernel, size=size, length=length, angle=angle, intensity=intensity, radius=radius,
-        fwhm=fwhm, beta=beta, normalize=normalize, center=center, seed=seed,
-    )  # fmt: skip
-    return noted(NonlinearBlur(shape, kernel=k.values, gamma=gamma, border=border), k.notes)
+    return NonlinearBlur(shape, kernel=kernel, gamma=gamma, border=border)

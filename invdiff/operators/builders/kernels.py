@@ -7,6 +7,8 @@ kernel=psf.fits                       kernel=psf.tif#3,center=peak,normalize=fal
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +20,11 @@ from ...checks import integer, number
 from ...errors import UserError
 from ...images.parts import split_part
 from ...registry import unknown
+from ..base import Operator
 from ..blurs.centres import centered_kernel, even_note, is_even
 from ..blurs.kernels import gaussian_kernel, motion_kernel, uniform_kernel
 from ..blurs.optics import airy_kernel, disk_kernel, moffat_kernel
+from .base import Shape, noted
 from .files import kernel_from_file
 from .values import pair
 
@@ -101,6 +105,22 @@ def blur_kernel(
         where = "the kernel" if isinstance(kind, Tensor) else f"the kernel in {kind}"
         return Kernel(values, (*found.notes, even_note(values, where, remedy)))
     return found
+
+
+def with_kernel(make: Callable[..., Operator]) -> Callable[..., Operator]:
+    """Return a builder with the options of `blur_kernel` and those of `make(shape, kernel, *, ...)`."""
+    shape, _, *own = inspect.signature(make).parameters.values()
+    *kernels, seed = inspect.signature(blur_kernel).parameters.values()
+    named = {p.name for p in (*kernels, seed)}
+
+    @functools.wraps(make)
+    def build(shape: Shape, **options: Any) -> Operator:
+        made = blur_kernel(**{k: v for k, v in options.items() if k in named})
+        rest = {k: v for k, v in options.items() if k not in named}
+        return noted(make(shape, made.values, **rest), made.notes)
+
+    build.__signature__ = inspect.Signature([shape, *kernels, *own, seed])  # type: ignore[attr-defined]
+    return build
 
 
 def _is_file(name: str) -> bool:
