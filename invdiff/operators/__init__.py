@@ -35,7 +35,7 @@ if __name__ != "invdiff.operators":  # by the link of that name at the top of th
 from .base import LinearOperator, Operator, Spectrum
 from .blurs.blur import Blur
 from .blurs.centres import centered_kernel
-from .blurs.kernels import gaussian_kernel, motion_kernel, uniform_kernel
+from .blurs.kernels import gaussian_kernel, motion_kernel, shake_kernel, uniform_kernel
 from .blurs.optics import airy_kernel, disk_kernel, moffat_kernel
 from .blurs.space_varying import SpaceVaryingBlur, tile_weights
 from .color import Demosaic, Grayscale
@@ -112,6 +112,7 @@ __all__ = [
     "moffat_kernel",
     "motion_kernel",
     "random_mask",
+    "shake_kernel",
     "stack",
     "tile_weights",
     "to_deepinv",

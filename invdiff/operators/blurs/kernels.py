@@ -3,6 +3,7 @@
 Gaussian    k[i, j] ~ exp(-(i^2 + j^2) / (2 std^2)),       i, j from the centre
 uniform     k[i, j] ~ 1
 motion      the path of the light during the exposure, distributed bilinearly on the grid
+shake       the same of a camera that shakes: the path is a Gaussian process
 """
 
 from __future__ import annotations
@@ -115,6 +116,73 @@ def motion_kernel(
     heading = direction + intensity * (steps + jumps).cumsum(0)
     stride = max(extent - 1, 0.0) / (count - 1)
     row, column = (-heading.sin() * stride).cumsum(0), (heading.cos() * stride).cumsum(0)
+    return path_kernel(row, column, size)
+
+
+def shake_kernel(size: int, *, extent: float | None = None, smoothness: float = 0.3, seed: int = 0) -> Tensor:
+    """Return the blur of a camera that shakes: a smooth random path.
+
+    Both coordinates of the path are Gaussian processes in the time `t` of the exposure, from 0 to 1, with Matern's
+    covariance of exponent 3/2,
+
+        cov(t, t') = (1 + r) exp(-r),      r = sqrt(3) |t - t'| / smoothness.
+
+    The path is scaled to `extent`. The light is distributed bilinearly on the grid; its centroid lies in the centre.
+
+    Args:
+        size: side of the kernel in pixels.
+        extent: longer side of the box around the path, in pixels, the first and the last included; default: 0.7 `size`.
+        smoothness: correlation time of the path as a share of the exposure, positive.
+        seed: seed of the random numbers.
+
+    Returns:
+        Kernel `(size, size)` of sum one.
+
+    Raises:
+        ValueError: the size is not positive, the path does not fit into it, or the smoothness is not positive.
+
+    References:
+        Learning to Deblur (Schuler, Hirsch, Harmeling, Scholkopf, 2016), https://arxiv.org/abs/1406.7444, section 4.1.
+        Differs: the extent is given, where the paper draws it with the path.
+
+    Example:
+        >>> shake_kernel(15, seed=3).shape
+        torch.Size([15, 15])
+    """
+    _size("shake_kernel", size)
+    span = max(0.7 * size, 1.0) if extent is None else float(extent)
+    if not 0 < span <= size:
+        raise UserError(
+            f"shake_kernel: extent: expected pixels in (0, {size}], got {span:g}; enlarge size or shrink it"
+        )
+    number("shake_kernel: smoothness", smoothness, positive=True, expected="a positive share of the exposure")
+    generator = torch.Generator().manual_seed(seed)
+    t = torch.linspace(0, 1, 128, dtype=torch.float64)
+    r = math.sqrt(3) * (t[:, None] - t[None, :]).abs() / smoothness
+    root = torch.linalg.cholesky((1 + r) * torch.exp(-r) + 1e-8 * torch.eye(len(t), dtype=torch.float64))
+    knots = root @ torch.randn(len(t), 2, generator=generator, dtype=torch.float64)
+    path = torch.nn.functional.interpolate(knots.T[None], size=max(64 * size, 512), mode="linear", align_corners=True)[
+        0
+    ]
+    low, high = path.min(1).values, path.max(1).values
+    path = path * ((span - 1) / float((high - low).max())) if span > 1 else torch.zeros_like(path)
+    reach = (path - path.mean(1, keepdim=True)).abs().max()  # the centroid may be far from the middle of the box
+    if float(reach) > (size - 1) / 2:
+        path = path * ((size - 1) / 2 / float(reach))
+    return path_kernel(path[0], path[1], size)
+
+
+def path_kernel(row: Tensor, column: Tensor, size: int) -> Tensor:
+    """Return the kernel of light that moves along a path at equal times, with its centroid in the centre.
+
+    Args:
+        row: positions in pixels, `(T,)`; only differences count.
+        column: the same across.
+        size: side of the kernel; light that leaves it is lost.
+
+    Returns:
+        Kernel `(size, size)` of sum one.
+    """
     centre = (size - 1) / 2
     row, column = row - row.mean() + centre, column - column.mean() + centre
     kernel = torch.zeros(size + 2, size + 2, dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 sigma=3    kernel=gaussian,sigma=3    kernel=uniform,size=9      kernel=motion,length=15,angle=30
 kernel=disk,radius=3                  kernel=moffat,fwhm=3,beta=2.5    kernel=airy,radius=4
+kernel=shake,size=25
 kernel=psf.fits                       kernel=psf.tif#3,center=peak,normalize=false
 """
 
@@ -22,7 +23,7 @@ from ...images.parts import split_part
 from ...registry import unknown
 from ..base import Operator
 from ..blurs.centres import centered_kernel, even_note, is_even
-from ..blurs.kernels import gaussian_kernel, motion_kernel, uniform_kernel
+from ..blurs.kernels import gaussian_kernel, motion_kernel, shake_kernel, uniform_kernel
 from ..blurs.optics import airy_kernel, disk_kernel, moffat_kernel
 from .base import Shape, noted
 from .files import kernel_from_file
@@ -62,8 +63,8 @@ def blur_kernel(
     Args:
         sigma: standard deviation of a Gaussian in pixels.
         kernel: "gaussian" (with `sigma`, `size`), "uniform" (with `size`), "motion" (with `size`, `length`, `angle`,
-            `intensity`), "disk" (with `radius`, `size`), "moffat" (with `fwhm`, `beta`, `size`), "airy" (with `radius`,
-            `size`), or a file: an array, or an image, converted to gray.
+            `intensity`), "shake" (with `size`), "disk" (with `radius`, `size`), "moffat" (with `fwhm`, `beta`, `size`),
+            "airy" (with `radius`, `size`), or a file: an array, or an image, converted to gray.
         size: side in pixels; default: 4 sigma each way, the motion's length and a margin, or as `blurs.optics` says.
         length: length of the motion in pixels.
         angle: direction of the motion in degrees; default: random.
@@ -154,6 +155,10 @@ def _motion(given: Mapping[str, Any]) -> Tensor:
     return motion_kernel(side, length=length, angle=given.get("angle"), intensity=intensity, seed=given["seed"])
 
 
+def _shake(given: Mapping[str, Any]) -> Tensor:
+    return shake_kernel(integer("blur: size", given.get("size", 25), 1), seed=given["seed"])
+
+
 def _disk(given: Mapping[str, Any]) -> Tensor:
     return disk_kernel(_needed("disk", "radius", 3, given), given.get("size"))
 
@@ -177,6 +182,7 @@ KINDS: dict[str, tuple[Callable[[Mapping[str, Any]], Tensor], frozenset[str]]] =
     "gaussian": (_gaussian, frozenset({"sigma"})),
     "uniform": (_uniform, frozenset()),
     "motion": (_motion, frozenset({"length", "angle", "intensity"})),
+    "shake": (_shake, frozenset()),
     "disk": (_disk, frozenset({"radius"})),
     "moffat": (_moffat, frozenset({"fwhm", "beta"})),
     "airy": (_airy, frozenset({"radius"})),

@@ -6,8 +6,9 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
-from invdiff.operators import Blur, gaussian_kernel, motion_kernel, uniform_kernel
+from invdiff.operators import Blur, gaussian_kernel, motion_kernel, shake_kernel, uniform_kernel
 from invdiff.operators.blurs.borders import Border, convolution_matrix
+from invdiff.operators.builders.factory import make_operator
 
 MODES = {"circular": "wrap", "reflect": "reflect", "zero": "constant", "valid": "constant"}
 
@@ -120,3 +121,39 @@ def test_bad_types_and_sizes() -> None:
         motion_kernel(5, length=9)
     with pytest.raises(ValueError, match="intensity"):
         motion_kernel(5, intensity=2)
+
+
+@pytest.mark.parametrize(("size", "extent"), [(25, 20.0), (65, 40.0), (9, 9.0)])
+def test_a_shake_has_its_extent_and_its_centroid_in_the_middle(size: int, extent: float) -> None:
+    for seed in range(4):
+        k = shake_kernel(size, extent=extent, seed=seed)
+        assert float(k.sum()) == pytest.approx(1, abs=1e-12)
+        assert bool((k >= 0).all())
+        at = torch.arange(size, dtype=torch.float64)
+        for axis in (0, 1):
+            assert float(k.sum(axis) @ at) == pytest.approx((size - 1) / 2, abs=0.02)
+        sides = [int(k.sum(axis).nonzero().max() - k.sum(axis).nonzero().min()) + 1 for axis in (0, 1)]
+        assert max(sides) <= extent + 2
+        if extent < 0.7 * size:  # a longer path is shortened where its centroid is far from the middle
+            assert max(sides) >= extent - 1
+
+
+def test_a_shake_depends_on_its_seed_and_its_smoothness() -> None:
+    one, two, other = (shake_kernel(31, seed=s) for s in (4, 4, 5))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+    rough, smooth = (shake_kernel(31, extent=20, smoothness=s, seed=1) for s in (0.05, 1.0))
+    assert int((rough > 0).sum()) > 1.5 * int((smooth > 0).sum())  # it turns more often
+    assert shake_kernel(5, extent=1)[2, 2] == 1
+    with pytest.raises(ValueError, match="enlarge size"):
+        shake_kernel(5, extent=9)
+    with pytest.raises(ValueError, match="smoothness"):
+        shake_kernel(5, smoothness=0)
+
+
+def test_a_shake_by_name() -> None:
+    built = make_operator("blur", (1, 32, 32), {"kernel": "shake", "size": 15}, seed=3)
+    assert isinstance(built, Blur)
+    torch.testing.assert_close(built.kernel[0], shake_kernel(15, seed=3))
+    with pytest.raises(ValueError, match="does not go with kernel=shake"):
+        make_operator("blur", (1, 32, 32), {"kernel": "shake", "length": 15})
