@@ -68,16 +68,26 @@ def append_misses(path: Path, name: str, miss: Misses) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def read_misses(lines: Iterable[str]) -> dict[str, Misses]:
-    """Return the misses in lines that `append_misses` wrote, by the name of the image."""
+def append_pixels(path: Path, name: str, pixels: NDArray[np.float32]) -> None:
+    """Append the pixels of an image to a file, as a line of JSON."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"name": name, "pixels": pixels.tolist()}) + "\n")
+
+
+def read_rows(lines: Iterable[str]) -> tuple[dict[str, Misses], dict[str, NDArray[np.float32]]]:
+    """Return the misses, and the pixels, in lines that were appended, by the name of the image."""
     found: dict[str, Misses] = {}
+    pixels: dict[str, NDArray[np.float32]] = {}
     for text in lines:
         try:
             row = json.loads(text)
         except ValueError:  # the line that was being written at an interruption
             continue
-        found[row["name"]] = Misses(np.array(row["factors"]), row["width"])
-    return found
+        if "pixels" in row:
+            pixels[row["name"]] = np.array(row["pixels"], np.float32)
+        else:
+            found[row["name"]] = Misses(np.array(row["factors"]), row["width"])
+    return found, pixels
 
 
 def half_width(result: Reconstruction, level: float) -> Tensor:

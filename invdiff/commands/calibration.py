@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..calibration import Calibration, Misses, Setting, misses
-from ..calibration.bounds import check_images, check_probabilities
-from ..calibration.misses import append_misses, inside, read_misses
+from ..calibration.bounds import check_images, check_probabilities, images_for_groups
+from ..calibration.entrywise import Widening, fit_widening
+from ..calibration.misses import append_misses, append_pixels, inside, pixels_of, read_rows
 from ..checks import integer
 from ..errors import UserError
 from ..images import load_mask, middle_square, open_image
@@ -53,6 +56,7 @@ class Order:
     confidence: float | None
     size: int
     count: int | None
+    groups: int
     gray: bool
     mask: Path | None
     mask_invert: bool = False
@@ -90,7 +94,8 @@ def check_order(order: Order) -> None:
     check_at_least("--threads", order.threads, 1)
     check_at_least("--count", order.count, 1)
     integer("--size", order.size, 8)
-    check_images(len(_files(order)), order.level, order.confidence)
+    check_at_least("--groups", order.groups, 1)
+    check_images(len(_files(order)), order.level, order.confidence, order.groups)
     if order.out.exists() and not order.overwrite:
         raise FileExistsError(f"--out: {str(order.out)!r} is there already; add --overwrite, or choose another name")
     if not order.out.parent.is_dir():
@@ -115,6 +120,10 @@ def run(order: Order) -> int:
     known = None if order.mask is None else load_mask(order.mask, invert=order.mask_invert, grow=order.mask_grow)
     partial = order.out.with_name(order.out.name + ".partial")
     kept: dict[str, Misses] = {}
+    pixels: dict[str, NDArray[np.float32]] = {}
+    first = images_for_groups(len(files)) if order.groups > 1 else 0
+    files = files[::4] + [f for k, f in enumerate(files) if k % 4] if first else files
+    widening: Widening | None = None
     setting: Setting | None = None
     try:
         for number, (file, image) in enumerate(_images(files, order)):
@@ -126,26 +135,39 @@ def run(order: Order) -> int:
                     grow=order.mask_grow, invert=order.mask_invert, units=units,
                 )  # fmt: skip
                 terminal.facts([("note", note) for note in problem.operator.notes])
-                kept = _resumed(partial, setting, order)
-                if kept:
-                    terminal.facts([("resumed", f"{len(kept)} images of an earlier run")])
-            if file.name in kept:
+                kept, pixels = _resumed(partial, setting, order)
+                if done := len(kept) + len(pixels):
+                    terminal.facts([("resumed", f"{done} images of an earlier run")])
+            if number == first > 0:
+                widening = fit_widening(np.concatenate(list(pixels.values()), 1), order.level, order.groups)
+            if file.name in kept or file.name in pixels:
                 continue
             result = solver(problem, prior, samples=order.samples, seed=order.seed + number)
             if result.status == "diverged":
                 terminal.error(f"{file.name}: {result.message}; no calibration was written")
                 return DIVERGED
-            kept[file.name] = misses(result, truth.to(device), order.level)[0]
-            append_misses(partial, file.name, kept[file.name])
+            if number < first:
+                pixels[file.name] = pixels_of(result, truth.to(device), order.level)[0]
+                append_pixels(partial, file.name, pixels[file.name])
+            else:
+                kept[file.name] = misses(result, truth.to(device), order.level, widening)[0]
+                append_misses(partial, file.name, kept[file.name])
             terminal.facts([(f"{number + 1}/{len(files)}", f"{file.name}  {result.seconds:.1f} s")])
     except KeyboardInterrupt:
-        terminal.error(f"interrupted: {len(kept)} of {len(files)} images are in {partial}; the same command goes on")
+        terminal.error(
+            f"interrupted: {len(kept) + len(pixels)} of {len(files)} images are in {partial}; the same command goes on"
+        )
         raise SystemExit(INTERRUPTED) from None
     assert setting is not None
-    found = [kept[f.name] for f in files]
-    made = Calibration.from_misses(found, level=order.level, confidence=order.confidence, setting=setting)
+    found = [kept[f.name] for f in files[first:]]
+    made = Calibration.from_misses(
+        found, level=order.level, confidence=order.confidence, setting=setting, widening=widening
+    )
     made.save(order.out)
     partial.unlink(missing_ok=True)
+    if widening is not None:
+        parts = ", ".join(f"{f:.3f}" for f in widening.factors)
+        terminal.line(f"Factors of the groups, from small to large half-widths, on {first} images: {parts}.")
     terminal.line(
         f"Uncalibrated {order.level:g} intervals hold {100 * inside(found, 1.0):.1f} % of the pixels of these images."
     )
@@ -196,11 +218,11 @@ def _images(files: list[Path], order: Order) -> Iterator[tuple[Path, Tensor]]:
         yield file, middle_square(image, order.size)
 
 
-def _resumed(partial: Path, setting: Setting, order: Order) -> dict[str, Misses]:
+def _resumed(partial: Path, setting: Setting, order: Order) -> tuple[dict[str, Misses], dict[str, NDArray[np.float32]]]:
     """Return what an interrupted run of the same setting has kept; begin a new file otherwise."""
-    head = json.dumps({**dataclasses.asdict(setting), "level": order.level, "seed": order.seed})
+    head = json.dumps({**dataclasses.asdict(setting), "level": order.level, "seed": order.seed, "groups": order.groups})
     lines = partial.read_text(encoding="utf-8").splitlines() if partial.is_file() else []
     if not lines or lines[0] != head:
         partial.write_text(head + "\n", encoding="utf-8")
-        return {}
-    return read_misses(lines[1:])
+        return {}, {}
+    return read_rows(lines[1:])

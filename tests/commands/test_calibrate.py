@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from invdiff import Reconstruction
-from invdiff.calibration import Misses, misses
+from invdiff.calibration import Calibration, Misses, Widening, half_width, misses
 from invdiff.cli import main
 from invdiff.images import load_image, load_mask, save_image
 from invdiff.priors import photograph_gaussian, training_images
@@ -69,6 +69,38 @@ def test_the_intervals_are_widened_and_hold_the_truth(
     assert np.abs(shown - lower).max() < 1 / 255
 
 
+def test_groups_of_pixels_have_factors_and_an_interrupted_run_goes_on(
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, halted = tmp_path / "whole.json", tmp_path / "halted.json"
+    more = ["--groups", "2", "--confidence", "0"]
+    assert main(order(clean, whole, *more)) == 0
+    assert "Factors of the groups, from small to large half-widths, on 8 images" in capsys.readouterr().out
+    made = Calibration.load(whole)
+    assert made.images == 22 and made.widening is not None and len(made.widening.factors) == 2
+    called = 0
+
+    def halting(*arguments: Any, **options: Any) -> list[Misses]:
+        nonlocal called
+        called += 1
+        if called == 3:
+            raise KeyboardInterrupt
+        return misses(*arguments, **options)
+
+    monkeypatch.setattr("invdiff.commands.calibration.misses", halting)
+    with pytest.raises(SystemExit):
+        main(order(clean, halted, *more))
+    assert "10 of 30 images are in" in capsys.readouterr().err
+    assert main(order(clean, halted, *more)) == 0
+    assert Calibration.load(halted) == made
+    command = ["reconstruct", str(clean / "03.png"), "--simulate", *TASK, *SOLVER, "--out", str(tmp_path / "out")]
+    assert main([*command, "--calibration", str(whole)]) == 0
+    with np.load(tmp_path / "out" / "result.npz") as arrays:
+        half, samples = torch.as_tensor(arrays["upper"] - arrays["lower"]) / 2, torch.as_tensor(arrays["samples"])
+    ratio = (half / made.factor / half_width(Reconstruction(samples[None]), 0.9)[0]).flatten()
+    assert sorted({round(float(r), 2) for r in ratio}) == sorted({round(f, 2) for f in made.widening.factors})
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -98,12 +130,12 @@ def test_an_interrupted_calibration_is_continued(
 ) -> None:
     out, count, real = tmp_path / "again.json", 0, misses
 
-    def interrupted(result: Reconstruction, truth: Tensor, level: float) -> list[Misses]:
+    def interrupted(result: Reconstruction, truth: Tensor, level: float, widening: Widening | None) -> list[Misses]:
         nonlocal count
         count += 1
         if count == 12:
             raise KeyboardInterrupt
-        return real(result, truth, level)
+        return real(result, truth, level, widening)
 
     monkeypatch.setattr("invdiff.commands.calibration.misses", interrupted)
     with pytest.raises(SystemExit) as stop:

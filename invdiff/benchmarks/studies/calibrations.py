@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ...calibration import Calibration, Misses, Setting, describe_setting, misses
-from ...calibration.misses import append_misses, inside, read_misses
+from ...calibration.misses import append_misses, inside, read_rows
 from ...images import load_image, middle_square
 from ...interface import DEFAULT_SOLVER
 from ...operators.builders.factory import make_operator
@@ -82,7 +82,7 @@ class Study:
     def misses(self, name: str, operator: str, noise: float, files: Sequence[Path], size: int) -> list[Misses]:
         """Return the misses of photographs; those of an earlier run come from its file."""
         file_kept = self.work / f"{name}.jsonl"
-        found = read_misses(file_kept.read_text(encoding="utf-8").splitlines()) if file_kept.is_file() else {}
+        found = read_rows(file_kept.read_text(encoding="utf-8").splitlines())[0] if file_kept.is_file() else {}
         for number, file in enumerate(files):
             if file.name in found:
                 continue
