@@ -1,6 +1,6 @@
 """The table of `auto`: candidates measured on photographs, and what is best of them for each kind of problem.
 
-    python -m invdiff.benchmarks.studies choices --photos FOLDER --ct FOLDER --work DIR [--images 6] [--size 96]
+    python -m invdiff.benchmarks.studies choices --photos FOLDER --ct FOLDER --mri FOLDER --work DIR [--images 6]
 
 With `--kinds` only these kinds are measured, and their rows of the table replaced. For each problem and candidate, the
 images' errors and figures are kept in DIR, so the same command continues after an interruption. `tuning.choosing` has
@@ -28,7 +28,9 @@ from ...fingerprint import fingerprint
 from ...metrics import crps
 from ...noise import Gaussian, GaussianMap, Noise, Poisson
 from ...operators import (
+    MRI,
     Blur,
+    CompressedSensing,
     Demosaic,
     Downsample,
     HighDynamicRange,
@@ -37,6 +39,7 @@ from ...operators import (
     Operator,
     Tomography,
     box_mask,
+    cartesian_mask,
     gaussian_kernel,
     motion_kernel,
     random_mask,
@@ -56,10 +59,10 @@ from ..tuning.choosing import DRAWN, Cell, choose, coverage, psnr
 TEXT = """\
 `auto`, the default solver, runs what was measured to be best for the kind of problem, and says so in the terminal and
 in `result.json`. The kind follows from the operator and the noise. The mean is a weighted mean of several
-estimates. Samples come from a solver whose 90 % intervals around this mean hold 80 to 97 % of the true values (if none
-does, from the one that comes closest), and whose mean is at most 0.1 dB below the best; of these from the one with the
-least continuous ranked probability score. The figures are means over the problems of a kind:
-the share of the true values in the 90 % interval around that mean, its PSNR, and that of the best single
+estimates. Samples come from a solver whose 90 % intervals, around this mean and around that of the samples, hold 80 to
+97 % of the true values (if none does, from the one that comes closest), and whose mean is at most 0.1 dB below the
+best; of these from the one with the least continuous ranked probability score. The figures are means over the problems
+of a kind: the share of the true values in the 90 % interval around that mean, its PSNR, and that of the best single
 solver measured. Efforts are at most 15, 60 and 250 evaluations of the network for one of four samples, and
 twice as many with products of its transposed Jacobian."""
 
@@ -67,29 +70,38 @@ PIXELWISE = ("pixelwise:steps=10", "pixelwise:steps=30", "pixelwise:steps=100")
 SDA = ("sda:steps=6", "sda:steps=23")
 DAPS = ("daps:steps=6", "daps:steps=23", "daps:steps=80")
 MGPS = ("mgps:steps=12", "mgps:steps=23")
+DPS = ("dps:steps=20", "dps:steps=30", "dps:steps=45")
+PIGDM = ("pigdm:steps=20", "pigdm:steps=45")
 RMPS = ("rmps:steps=10", "rmps:steps=40", "rmps:steps=150")
 SAMPLERS: dict[Kind, tuple[str, ...]] = {
     Kind.DENOISING: (*PIXELWISE, "sda:steps=23"),
-    **dict.fromkeys((Kind.SCATTERED, Kind.FEW), (*PIXELWISE, *SDA, *DAPS[:2], *MGPS, "dps:steps=45")),
+    **dict.fromkeys((Kind.SCATTERED, Kind.FEW), (*PIXELWISE, *SDA, "sda:steps=19", *DAPS[:2], *MGPS, *DPS)),
     Kind.UNEVEN: (*PIXELWISE, *SDA, *DAPS[:2], "mgps:steps=23"),
-    Kind.HOLES: (*PIXELWISE, *SDA, *DAPS, *MGPS, "dps:steps=45"),
-    Kind.SPECTRAL: (*RMPS, "daps:steps=23"),
+    Kind.HOLES: (*SDA, "sda:steps=19", *DAPS[:2], *MGPS, *DPS, "dps:steps=10"),
+    Kind.SPECTRAL: (*RMPS, "rmps:steps=20", "daps:steps=23", *PIGDM),
     Kind.ORTHOGONAL: (*RMPS, *SDA, *DAPS[:2]),
-    Kind.LINEAR: (*DAPS, *SDA, "mmps:steps=13"),
+    Kind.TRANSFORM: (*RMPS, *SDA, *DAPS[:2], *PIGDM, "mmps:steps=13"),
+    Kind.LINEAR: (*DAPS, *SDA, *PIGDM, "mmps:steps=13"),
     Kind.NONLINEAR: (*DAPS, *SDA, "diffpir:steps=45"),
     Kind.LIKELIHOOD: (*DAPS, "mmps:steps=13", "sda:steps=23"),
 }
-"""Candidates for the samples."""
+"""Candidates for the samples.
+
+For holes, levels for each pixel are no candidates: the network was trained on crops of 64 pixels, and takes the mean
+colour of all photographs for a wide hole, so that a hole in a sky is gray (24 dB, where dps has 40).
+"""
 
 ESTIMATES: dict[Kind, tuple[str, ...]] = {
     Kind.DENOISING: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "ddrm:steps=10", "ddrm:steps=20"),
     **dict.fromkeys(
-        (Kind.SCATTERED, Kind.FEW, Kind.HOLES),
-        ("pixelwise:steps=1", "pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=20"),
+        (Kind.SCATTERED, Kind.FEW), ("pixelwise:steps=1", "pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=20")
     ),
+    Kind.HOLES: ("pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=10", "ddrm:steps=20"),
     Kind.UNEVEN: ("pixelwise:steps=1", "pnp", "pnp:steps=24", "ddrm:steps=20"),
-    Kind.SPECTRAL: ("pnp", "pnp:steps=24", "ddrm:steps=5", "ddrm:steps=10", "ddrm:steps=20", "pigdm:steps=20"),
-    Kind.ORTHOGONAL: ("pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=10", "ddrm:steps=20"),
+    Kind.SPECTRAL: ("pnp", "pnp:steps=24", "ddrm:steps=5", "ddrm:steps=10", "ddrm:steps=20"),
+    **dict.fromkeys(
+        (Kind.ORTHOGONAL, Kind.TRANSFORM), ("pnp", "pnp:steps=24", "pnp:steps=49", "ddrm:steps=10", "ddrm:steps=20")
+    ),
     Kind.LINEAR: ("pnp", "pnp:steps=24", "pnp:steps=49"),
     Kind.NONLINEAR: ("pnp", "pnp:steps=49"),
     Kind.LIKELIHOOD: ("pnp", "pnp:steps=24", "pnp:steps=49"),
@@ -107,6 +119,7 @@ class Setting:
         noise: its noise.
         prior: name of the prior.
         maps: whether this prior has a noise level for each pixel and the kind of problem has use for it.
+        flat: whether its images are flat parts of the photographs, such as skies.
     """
 
     name: str
@@ -114,15 +127,17 @@ class Setting:
     noise: Noise
     prior: str
     maps: bool | None = None
+    flat: bool = False
 
 
-def settings(size: int, prior: str, ct: str) -> list[Setting]:
+def settings(size: int, prior: str, ct: str, mri: str) -> list[Setting]:
     """Return the problems, for images of one size.
 
     Args:
         size: side of the images.
         prior: of the photographs, with a noise level for each pixel.
         ct: of CT slices.
+        mri: of MRI slices.
     """
     shape, slice_ = (3, size, size), (1, size, size)
     scattered = {
@@ -138,13 +153,17 @@ def settings(size: int, prior: str, ct: str) -> list[Setting]:
     for has in (False, True):
         out.append(Setting("uneven", Identity(shape), uneven, prior, has))
         out += [Setting(name, a, Gaussian(0.025), prior, has) for name, a in scattered.items()]
-        out += [Setting(name, a, Gaussian(0.025), prior, has) for name, a in (("box", box), ("wide box", wide))]
     out += [
+        Setting("box", box, Gaussian(0.025), prior),
+        Setting("wide box", wide, Gaussian(0.025), prior),
+        Setting("flat box", wide, Gaussian(0.025), prior, flat=True),
         Setting("x4", Downsample(shape, factor=4, kernel="bicubic"), Gaussian(0.025), prior),
         Setting("x2", Downsample(shape, factor=2, kernel="bicubic"), Gaussian(0.025), prior),
         Setting("blur", blur, Gaussian(0.025), prior),
         Setting("mosaic", Demosaic(shape), Gaussian(0.025), prior),
         Setting("x4 average", Downsample(shape, factor=4, kernel="average"), Gaussian(0.025), prior),
+        Setting("projections", CompressedSensing(shape, ratio=0.25), Gaussian(0.025), prior),
+        Setting("MRI", MRI(slice_, mask=cartesian_mask(slice_[1:], acceleration=4)), Gaussian(0.01), mri),
         Setting("motion", Blur(shape, kernel=motion_kernel(25, seed=3), border="reflect"), Gaussian(0.025), prior),
         Setting("sparse CT", Tomography(slice_, angles_deg=rays, pixel_size=1 / size), Gaussian(0.005), ct),
         Setting("high dynamic range", HighDynamicRange(shape), Gaussian(0.025), prior),
@@ -232,6 +251,22 @@ def spaced(source: str, count: int, size: int, channels: int, prior: Prior) -> T
     return torch.stack(out)
 
 
+def flat_parts(source: str, count: int, size: int, prior: Prior) -> Tensor:
+    """Return flat squares, such as skies, from the photographs of a folder, `(count, 3, size, size)`.
+
+    Each photograph has its flattest square, by the sum of absolute differences of neighbours, at steps of a quarter of
+    the side; the result is evenly spaced among the flattest tenth of these.
+    """
+    found: list[tuple[float, Tensor]] = []
+    for picture in load_pictures(source, None, size=None, channels=3, prior=prior):
+        if min(picture.pixels.shape[-2:]) >= size:
+            squares = picture.pixels.unfold(1, size, size // 4).unfold(2, size, size // 4).flatten(1, 2)
+            change = squares.diff(dim=-1).abs().mean((0, 2, 3)) + squares.diff(dim=-2).abs().mean((0, 2, 3))
+            found.append((float(change.min()), squares[:, change.argmin()]))
+    found.sort(key=lambda pair: pair[0])
+    return torch.stack([square for _, square in evenly_spaced(found[: max(count, len(found) // 10)], count)])
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure what is missing, and write the table."""
     parser = argparse.ArgumentParser(
@@ -239,11 +274,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--photos", type=str, required=True, help="folder of photographs")
     parser.add_argument("--ct", type=str, required=True, help="folder of CT slices")
+    parser.add_argument("--mri", type=str, required=True, help="folder of MRI slices")
     parser.add_argument("--work", type=Path, required=True, help="folder of what was measured; continued")
     parser.add_argument("--images", type=int, default=6)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--prior", default="photo")
     parser.add_argument("--prior-ct", default="ct")
+    parser.add_argument("--prior-mri", default="mri")
     parser.add_argument("--kinds", nargs="+", choices=[str(k) for k in Kind], help="other rows of the table are kept")
     parser.add_argument("--with-maps", action="store_true", help="leave out the rows of priors without noise maps")
     parser.add_argument("--only", help="problems whose name holds this text are measured, and no table is written")
@@ -252,15 +289,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     given.work.mkdir(parents=True, exist_ok=True)
     warnings.filterwarnings("ignore", category=UserWarning)
-    priors = {n: load_prior(n) for n in (given.prior, given.prior_ct)}
-    photos = spaced(given.photos, given.images, given.size, 3, priors[given.prior])
-    slices = spaced(given.ct, given.images, given.size, 1, priors[given.prior_ct])
+    sources = {given.prior: (given.photos, 3), given.prior_ct: (given.ct, 1), given.prior_mri: (given.mri, 1)}
+    priors = {name: load_prior(name) for name in sources}
+    pictures = {
+        name: spaced(folder, given.images, given.size, channels, priors[name])
+        for name, (folder, channels) in sources.items()
+    }
+    flat = flat_parts(given.photos, given.images, given.size, priors[given.prior])
     groups: dict[tuple[Kind, bool | None], list[dict[str, Cell]]] = {}
     kinds = [Kind(k) for k in given.kinds or Kind]
-    for setting in settings(given.size, given.prior, given.prior_ct):
+    for setting in settings(given.size, given.prior, given.prior_ct, given.prior_mri):
         if (given.only and given.only not in setting.name) or (given.with_maps and setting.maps is False):
             continue
-        images = photos if setting.operator.in_shape[0] == 3 else slices
+        images = flat if setting.flat else pictures[setting.prior]
         kind = kind_of(simulate(setting.operator, images[:1], setting.noise))
         if kind not in kinds:
             continue
@@ -292,7 +333,9 @@ def merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[st
         return row["kind"], row["effort"], row["maps"]
 
     by_key = {key(row): row for row in new}
-    return [by_key.pop(key(row), row) for row in old] + list(by_key.values())
+    whole = {(row["kind"], row["effort"]) for row in new if row["maps"] is None}
+    kept = [row for row in old if row["maps"] is None or (row["kind"], row["effort"]) not in whole]
+    return [by_key.pop(key(row), row) for row in kept] + list(by_key.values())
 
 
 def page(record: Mapping[str, Any]) -> str:

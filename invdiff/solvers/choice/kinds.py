@@ -24,6 +24,11 @@ HOLES = 0.25
 """Fraction of the missing pixels further away than `NEAR` from which on a mask has holes."""
 SPARSE = 0.8
 """Fraction of missing pixels from which on scattered ones leave only a few."""
+SIMILAR = 2.0
+"""Greatest ratio of singular values that count as similar; a frequency of a real image with its mirror image has
+sqrt(2) times the one without."""
+WIDE = 1 / 8
+"""Share of the measured values to which one pixel contributes, from which on rows are global."""
 
 
 class Kind(StrEnum):
@@ -34,7 +39,8 @@ class Kind(StrEnum):
     SCATTERED = "scattered pixels"  # missing pixels between observed ones
     FEW = "few pixels"  # most pixels missing, between observed ones
     HOLES = "holes"  # missing regions
-    ORTHOGONAL = "orthogonal rows"  # equal singular values: mosaics, partial transforms, averages
+    ORTHOGONAL = "orthogonal rows"  # equal singular values, data from a few pixels each: mosaics, averages
+    TRANSFORM = "partial transform"  # similar singular values, data from the whole image: frequencies, projections
     SPECTRAL = "spectral"  # different singular values, in closed form: blurs, antialiased downsampling
     LINEAR = "linear"  # linear without a closed form: tomography, motion blur
     NONLINEAR = "nonlinear"
@@ -60,7 +66,18 @@ def kind_of(problem: Problem) -> Kind:
     if operator.svd is None:
         return Kind.LINEAR
     s = operator.svd.s[operator.svd.s > SEEN * operator.svd.s.max()]
-    return Kind.ORTHOGONAL if s.numel() and float(s.max()) <= EQUAL * float(s.min()) else Kind.SPECTRAL
+    ratio = float(s.max() / s.min()) if s.numel() else float("inf")
+    if ratio <= SIMILAR and reach(operator, problem) >= WIDE * s.numel():
+        return Kind.TRANSFORM
+    return Kind.ORTHOGONAL if ratio <= EQUAL else Kind.SPECTRAL
+
+
+def reach(operator: LinearOperator, problem: Problem) -> int:
+    """Return the number of measured values that the pixel in the middle of the image has a part in."""
+    point = problem.measurement.new_zeros((1, *operator.in_shape))
+    point[:, 0, operator.in_shape[-2] // 2, operator.in_shape[-1] // 2] = 1.0
+    seen = operator.forward(point).abs()
+    return int((seen > SEEN * seen.max()).sum())
 
 
 def mask_kind(known: Tensor) -> Kind:

@@ -70,6 +70,20 @@ def test_a_sharp_sampler_may_cost_a_tenth_of_a_decibel() -> None:
     assert best_sampler([far], 60.0).sampler == "better"
 
 
+def test_a_sampler_must_be_honest_around_its_own_mean_too() -> None:
+    """The first one's samples lie far from the truth; around the good estimate its intervals hold it all the same."""
+    a, b = independent(0.1, 0.1)
+    estimate = cell(0.1 * a, point=True)
+    problem = {
+        "astray": cell(3 * a, width=0.017, crps=0.01),
+        "honest": cell(b, width=0.165, crps=0.05),
+        "estimate": estimate,
+    }
+    found = best_sampler([problem], 60.0)
+    assert found.sampler == "honest" and found.weights == {"estimate": 1.0}
+    assert coverage(problem, "astray", {"estimate": 1.0}) > 0.8
+
+
 def test_coverage_is_that_of_the_weighted_mean() -> None:
     a, b = independent(0.1, 0.1)
     problem = {"a": cell(a, width=0.1), "b": cell(b, point=True)}
