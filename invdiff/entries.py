@@ -141,6 +141,18 @@ SOLVERS: dict[str, SolverEntry] = {
         paper="Chung et al. 2023",
         needs="vjp",
     ),
+    "evidence": SolverEntry(
+        "invdiff.solvers:Evidence",
+        "unknown parameters by their evidence under a Gaussian of images, then the image",
+        paper="MacKay 1992",
+        needs="vjp",
+    ),
+    "fast_em": SolverEntry(
+        "invdiff.solvers:FastEM",
+        "unknown parameters by expectation-maximisation with posterior samples, then the image",
+        paper="Laroche et al. 2024",
+        needs="vjp",
+    ),
     "fps": SolverEntry(
         "invdiff.solvers:FPS",
         "particle filter along a noised measurement",

@@ -14,15 +14,19 @@ def reconstruct(
     context: typer.Context,
     image: Annotated[Path, typer.Argument(help="The corrupted image, a sinogram or an array; FILE#3: one of a stack.")],
     operator: Annotated[
-        str, text("The forward operator: NAME:key=value,... or file.py:Class. See: invdiff list operators --options")
+        str,
+        text(
+            "The forward operator: NAME:key=value,... or file.py:Class; key=? or key=?1..5 is inferred. See: "
+            "invdiff list operators --options"
+        ),
     ],
     out: Annotated[Path, text("Folder for the results; made if needed.")],
     noise: Annotated[
         str | None,
         text(
             "Standard deviation of the noise (image values are in [0, 1]), auto, auto:poisson_gaussian, auto:columns, "
-            "or a model: poisson:photons=100, poisson_gaussian, transmission, quantized, gaussian:std=map.npy; see "
-            "docs/noise.md. Needed, but for jpeg:auto."
+            "?, to infer it, or a model: poisson:photons=100, poisson_gaussian, transmission, quantized, "
+            "gaussian:std=map.npy; see docs/noise.md. Needed, but for jpeg:auto."
         ),
     ] = None,
     solver: Annotated[str | None, text("NAME:key=value,... See: invdiff list solvers --options")] = None,

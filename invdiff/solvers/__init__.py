@@ -15,6 +15,8 @@ from .ddrm import DDRM
 from .diffpir import DiffPIR
 from .dip import DeepImagePrior
 from .dps import DPS
+from .evidence import Evidence
+from .fast_em import FastEM
 from .fps import FPS
 from .ilvr import ILVR
 from .iterative import IterativeSolver
@@ -61,6 +63,8 @@ __all__ = [
     "ConvolvedLikelihood",
     "DeepImagePrior",
     "DiffPIR",
+    "Evidence",
+    "FastEM",
     "IterativeSolver",
     "Langevin",
     "MCGDiff",

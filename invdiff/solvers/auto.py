@@ -27,6 +27,7 @@ from .choice.kinds import Kind, kind_of
 from .choice.table import ANALYTIC, EFFORTS, EXACT_LIKELIHOOD, SAMPLES, Choice, choices, solver_of
 from .common.noise_models import solve_white, white_problems
 from .common.progress import Progress
+from .evidence import Evidence
 
 GOALS = ("samples", "estimate")
 
@@ -60,6 +61,7 @@ class Auto(Solver):
     paper: ClassVar[str] = "after Wolpert 1992"
     summary: ClassVar[str] = "the solvers measured to be best for this kind of problem"
     needs: ClassVar[frozenset[str]] = frozenset({"vjp"})
+    takes_unknowns: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, known in (("goal", GOALS), ("effort", EFFORTS)):
@@ -72,12 +74,12 @@ class Auto(Solver):
         return in_coefficients(problem)
 
     def choose(self, problem: Problem, prior: Prior) -> tuple[Kind, Choice]:
-        """Return the kind of a problem, and what is run for it.
+        """Return the kind of a problem, and what is run for it; with unknowns, for the middle of their ranges.
 
         Raises:
             ValueError: no solver of the table can do the problem.
         """
-        problem = self.posed(problem)
+        problem = self.posed(problem.typical)
         kind = kind_of(problem)
         if kind == Kind.LIKELIHOOD:
             near = approximation(problem)
@@ -96,15 +98,21 @@ class Auto(Solver):
 
     def describe(self, problem: Problem, prior: Prior) -> str:
         """Return one line that says what is run, and why."""
-        return self._describe(*self.choose(problem, prior))
+        images = self._describe(*self.choose(problem, prior))
+        return f"{self.inferring.name} for {', '.join(problem.unknowns)}, then {images}" if problem.unknowns else images
 
     def _describe(self, kind: Kind, choice: Choice) -> str:
         where = f"{kind} with an analytic prior" if choice is ANALYTIC[self.effort] else str(kind)
         return f"{choice.method(self.goal)} (best measured for {where}, effort {self.effort})"
 
+    @property
+    def inferring(self) -> Evidence:
+        """The solver of problems with unknown parameters, whose images this one solves."""
+        return Evidence(image_solver=f"{self.name}:goal={self.goal},effort={self.effort}")
+
     def declared_evaluations(self, problem: Problem, prior: Prior, samples: int) -> float:
         """Return the evaluations of all solvers that are run, for one of `samples` samples."""
-        problem = self.posed(problem)
+        problem = self.posed(problem.typical)
         _, choice = self.choose(problem, prior)
         names = set(choice.estimate) if self.point else {choice.sampler, *choice.mean} - {SAMPLES}
         total = 0.0
@@ -125,6 +133,9 @@ class Auto(Solver):
     ) -> Reconstruction:
         """Choose and run solvers; see `Solver.__call__`."""
         self._check(problem, prior, samples, seed, batch_size)
+        if problem.unknowns:
+            run = self.inferring
+            return run(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
         problem = self.posed(problem)
         kind, choice = self.choose(problem, prior)
 

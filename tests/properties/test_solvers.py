@@ -76,7 +76,7 @@ def test_the_mode_under_a_gaussian_prior_is_the_mean(drawn: Drawn) -> None:
     assert float(((found - exact.mean) / exact.std).abs().max()) < 0.05
 
 
-OWN_SIGN = {"daps", "pnpdm", "twisted", "auto"}
+OWN_SIGN = {"daps", "pnpdm", "twisted", "auto", "evidence", "fast_em"}
 """They draw noise like that of the measurement, which `-y` gives the other sign: other samples of the same law."""
 FEW = {
     **{name: {"particles": 4} for name in ("mcgdiff", "fps", "tds", "twisted")},

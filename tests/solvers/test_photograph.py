@@ -93,6 +93,8 @@ MARGINS: dict[str, tuple[float, ...]] = {
     "fps": (19.1, 3.7, 2.2),
     "rmps": (14.2, 1.5, 0.3),
     "auto": (17.0, 3.5, 2.0),
+    "evidence": (17.0, 3.5, 2.0),  # without unknowns it is auto
+    "fast_em": (17.0, 3.5, 2.0),
     "pixelwise": (15.0,),
 }
 """Decibels above `floor` for inpainting, deblurring and super-resolution: half a decibel less than was measured.

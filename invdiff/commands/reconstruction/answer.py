@@ -29,6 +29,7 @@ class Answer:
         interval: lower and upper ends; `None` for a single sample or estimate.
         units: in which arrays are written; `problem`, `result` and all else here have the prior's values.
         stated: the problem as it was stated, in these units.
+        true_values: of the unknown parameters, if the measurement is simulated.
         fit: the residual in units of the noise; `None` for noiseless data.
     """
 
@@ -41,4 +42,5 @@ class Answer:
     interval: Interval | None = None
     units: Units | None = None
     stated: Problem | None = None
+    true_values: dict[str, float] = dataclasses.field(default_factory=dict)
     fit: FitLine | None = None

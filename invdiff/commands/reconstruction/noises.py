@@ -1,6 +1,7 @@
 """Noise models in the notation of the command line.
 
     0.025                                   white Gaussian noise of that standard deviation
+    ?, ?0.005..0.1                          white Gaussian noise of an unknown level, which is inferred
     auto                                    white Gaussian noise with an estimated level, and other forms of it
     gaussian:std=map.npy                    Gaussian noise with a standard deviation for each entry, in a file
     poisson:photons=100                     photon counts, 100 for a value of 1
@@ -23,6 +24,7 @@ from ...checks import number
 from ...errors import UserError
 from ...registry import noises, unknown
 from ...specs import Spec, Where, build, parse_spec
+from ...unknowns import Unknown
 from .found_noise import FoundNoise, find_noise, is_found
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def parse_noise(text: str) -> Spec | None:
     """Return the noise model of a text, with all its parameters, or `None` for noise that is to be found.
 
     Args:
-        text: a standard deviation, "auto", or a name of `registry.noises` with its parameters.
+        text: a standard deviation, "auto", "?" or a range such as "?0.005..0.1", or a name of `registry.noises` with
+            its parameters.
 
     Raises:
         ValueError: anything else, or a negative standard deviation.
@@ -46,6 +49,8 @@ def parse_noise(text: str) -> Spec | None:
     """
     if is_found(text):
         return None
+    if text.strip().startswith("?"):
+        return Spec("gaussian", {"std": Unknown.parse(text)}, text)
     try:
         std = float(text)
     except ValueError:
@@ -129,6 +134,11 @@ def make_noise(text: str, y: Tensor, found: FoundNoise | None = None) -> Noise:
         return (found or find_noise(text, y, None)).noise
     if isinstance(file := spec.options.get("std"), str):
         return noise.GaussianMap(_read_map(Path(file), y))
+    if spec.options.get("std") == Unknown() and spec.name == "gaussian":
+        declared = Unknown().within(noise.Gaussian.ranges["std"])
+        scale = max(1.0, float(y.abs().max()))
+        low, high = declared.ends
+        spec = Spec("gaussian", {"std": Unknown(low * scale, high * scale, declared.prior)}, text)
     return _build(spec)
 
 

@@ -44,6 +44,7 @@ from .intervals import LEVEL, find_interval, setting_of
 from .kspace import check_centre, mask_note, with_measured_mask
 from .noises import check_level, is_approximate, make_noise, noise_record
 from .panels import panels
+from .parameters import drawn_parameters, fixed, parameter_caption, parameter_lines, parameter_record
 from .request import Request
 from .results import environment, fields, staged, write_arrays, write_json
 from .sinograms import sinogram_options, stated_geometry
@@ -77,7 +78,7 @@ def run(request: Request) -> int:
     request = dataclasses.replace(request, solver=chosen, prior=prior_name)
     if is_found(request.noise or ""):
         given = dataclasses.replace(given, noise=noise_in(request, given, operator))
-    stated = build_problem(request, operator, given)
+    stated, true_values = build_problem(request, operator, given)
     units = None if request.units is None else find_units(request.units, prior.units, prior_name)
     problem = stated if units is None else in_values(stated, units)
     truth = given.image if units is None else units.to_values(given.image)
@@ -105,7 +106,7 @@ def run(request: Request) -> int:
         calibration=calibration,
         level_known=request.simulate or given.noise is not None,
     )
-    answer = dataclasses.replace(answer, units=units, stated=stated)
+    answer = dataclasses.replace(answer, units=units, stated=stated, true_values=true_values)
     record = build_record(request, answer, given, started, device) | units_record(request, units, prior)
     write(request, answer, record, given.kept)
     report(request, answer)
@@ -158,17 +159,18 @@ def noise_in(request: Request, given: Input, operator: Operator) -> FoundNoise:
     return find_noise(request.noise or "", given.image, known, mosaic=isinstance(operator, Demosaic))
 
 
-def build_problem(request: Request, operator: Operator, given: Input) -> Problem:
-    """Return the problem: simulated from the clean image, or of the given measurement."""
+def build_problem(request: Request, operator: Operator, given: Input) -> tuple[Problem, dict[str, float]]:
+    """Return the problem, and the true values of its unknowns if it is simulated from the clean image."""
     assert request.noise is not None
     if operators.facts(request.operator.name).photographic and request.units is None:
         check_level(request.noise, request.command)
     noise: Noise = make_noise(request.noise, given.image, given.noise)
+    drawn = drawn_parameters(operator, noise, request.seed) if request.simulate else {}
     if request.simulate:
-        problem = simulate(operator, given.image, noise, request.seed)
+        problem = simulate(operator, given.image, noise, request.seed, parameters=drawn)
     else:
         problem = Problem(operator, noise, given.image)
-    return problem.gaussian() if is_approximate(request.noise) else problem
+    return problem.gaussian() if is_approximate(request.noise) else problem, drawn
 
 
 def describe(
@@ -218,9 +220,10 @@ def solve(
 ) -> Answer:
     """Run the solver with a progress bar and, if the truth is known, compute its metrics."""
     result = solver(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=True)
-    baseline = find_baseline(problem, quick=truth is None)
+    known = fixed(problem, result)
+    baseline = find_baseline(known, quick=truth is None)
     interval = None if setting is None else find_interval(result, setting, calibration)
-    fit = find_fit(solver.posed(problem), result, level_known=level_known)
+    fit = find_fit(solver.posed(known), result, level_known=level_known)
     if truth is None:
         return Answer(problem, solver, result, baseline, interval=interval, fit=fit)
     truth = truth.to(result.samples)
@@ -320,6 +323,7 @@ def build_record(
             "options": fields(answer.solver),
             "method": result.method,
         },
+        "parameters": parameter_record(result, answer.true_values),
         "fit": None if answer.fit is None else answer.fit.record(),
         "interval": None if answer.interval is None else answer.interval.record(),
         "samples": request.samples,
@@ -347,6 +351,7 @@ def write(request: Request, answer: Answer, record: dict[str, Any], kept: Kept |
     rows = [shown[i : i + _PANELS] for i in range(0, min(len(shown), 2 * _PANELS), _PANELS)]
     noise = (answer.stated or answer.problem).noise
     subtitle = f"{noise}   prior {request.prior}   {answer.result.nfe} evaluations per sample"
+    subtitle += f"   {caption}" if (caption := parameter_caption(answer.result)) else ""
     subtitle += "" if answer.fit is None else f"   fit {answer.fit.mean:.3g}, samples {answer.fit.samples:.3g}"
     figure = comparison(rows, title=f"{request.operator}  |  {request.solver}", subtitle=subtitle)
     with staged(request.out) as folder:
@@ -364,6 +369,8 @@ def report(request: Request, answer: Answer) -> None:
     result = answer.result
     if answer.metrics:
         terminal.scores({"": answer.metrics})
+    for line in parameter_lines(result, answer.true_values):
+        terminal.line(line)
     if answer.interval is not None:
         terminal.line(f"Intervals: {answer.interval.statement}.")
     if answer.fit is not None:

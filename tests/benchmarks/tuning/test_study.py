@@ -54,7 +54,7 @@ def test_every_declared_range_is_of_a_parameter_and_holds_its_default(name: str)
 
 def test_solvers_without_a_space_are_known() -> None:
     """A new solver declares its ranges, or stands here."""
-    assert set(NAMES) - set(SPACES) == {"pinv", "repaint", "pixelwise", "rmps", "auto"}
+    assert set(NAMES) - set(SPACES) == {"pinv", "repaint", "pixelwise", "rmps", "auto", "evidence", "fast_em"}
 
 
 def test_ranges_are_read_and_refused() -> None:
