@@ -200,7 +200,8 @@ def level_causes(problem: Problem, *, too_small: float = 3.0, too_large: float =
         found = [measure_noise(row[None].cpu(), known, mosaic=mosaic) for row in y]
     except UserError:
         return []
-    low, high = min(f.std for f in found), max(f.std for f in found)
+    low = min(f.std if f.certain else f.smallest for f in found)  # texture is no noise
+    high = max(f.std for f in found)
     if low > too_small * noise.std:
         how = f"about {low:.2g}, and {noise.std:.2g} is stated"
         return [f"the noise level is likely too small: the measurement has {how}; noise that is not stated is kept"]

@@ -13,6 +13,9 @@ remain, the noise is found from the share `f` of clipped pixels and the mean `m`
 the value `t std` above the level,
 
     f = Phi(-t),      m = std (t Phi(t) + phi(t))
+
+Blocks of noise give nearly the same `std`: their quartiles have a ratio of 1.2 to 1.5. Edges of clipped objects give
+ratios from 1.7 on, mostly above 3.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ LEAST = 64
 
 BLOCKS = 20_000
 """Most blocks of one plane."""
+
+SPREAD = 1.6
+"""Largest ratio of the quartiles of the levels that blocks with clipped pixels give, if it is noise that they show."""
 
 NEAR = 3.0
 """Blocks with a mean nearer to a clipped level, in standard deviations, are left out."""
@@ -123,7 +129,7 @@ def clipped_levels(plane: Tensor) -> list[tuple[float, float]]:
 
 
 def clipped_noise(blocks: Blocks, level: float, sign: float) -> float | None:
-    """Return the noise's standard deviation from blocks with clipped pixels, or `None` if there are too few.
+    """Return the noise's standard deviation from blocks with clipped pixels; `None` if they are too few, or no noise.
 
     Args:
         blocks: of one plane.
@@ -138,4 +144,5 @@ def clipped_noise(blocks: Blocks, level: float, sign: float) -> float | None:
     t = -math.sqrt(2) * torch.erfinv(2 * f[part] - 1)
     phi = torch.exp(-0.5 * t**2) / math.sqrt(2 * math.pi)
     std = above[part].mean(1) / (t * (1 - f[part]) + phi)
-    return float(std.median())
+    low, middle, high = (float(q) for q in std.quantile(std.new_tensor([0.25, 0.5, 0.75])))
+    return middle if high <= SPREAD * low else None

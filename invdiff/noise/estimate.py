@@ -7,13 +7,17 @@ frequencies, and its level is best seen at the finest ones, where images have le
 
 Processing that mixes neighbouring pixels (JPEG, demosaicing, enlarging, denoising) leaves little power at the finest
 frequencies. Noise counts as correlated if the ratio of the amplitudes at `i + j` of 7 or 8 and of 11 or more exceeds
-1.3. Its level is then the mean over all frequencies, `std^2 = mean V_ij`. A method that assumes white noise removes
-noise of low frequencies only if the assumed level is that of these frequencies, so `recommended` is the mean over
-`i + j <= 6`.
+1.3; up to 2.3 that may be fine texture, too, and is said so. Its level is then the mean over all frequencies,
+`std^2 = mean V_ij`. A method that assumes white noise removes noise of low frequencies only if the assumed level is
+that of these frequencies, so `recommended` is the mean over `i + j <= 6`.
 
 The spectrum of correlated noise is flat at low frequencies, that of texture grows. If the ratio of the amplitudes at
 `i + j` of 2 and 4 exceeds 1.9, the spectrum below 5 is replaced by that at 5, and the noise counts as correlated only
-if the first ratio exceeds 3, which texture does not reach.
+if the first ratio exceeds 2.3, which texture does not reach.
+
+Noise has the same power in all flat blocks. If the finest frequencies of the tenth of the blocks that is flattest have
+1.2 times the amplitude of those of the flattest hundredth, texture or a level that differs over the image may be the
+cause, and the level is no lower bound of the noise.
 
 Images that are too small for blocks have the level of white noise from their second differences
 
@@ -41,14 +45,17 @@ WEIGHTS = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
 ROUNDING = 1 / 255 / math.sqrt(12)
 """Standard deviation of quantisation to 8 bits."""
 
-STEEP, STEEPER = 1.3, 3.0
-"""Largest ratio of amplitudes at high frequencies that counts as white: usually, and where texture may explain it."""
+STEEP, STEEPER = 1.3, 2.3
+"""Largest ratio of amplitudes at high frequencies that counts as white, and that texture may explain."""
+
+UNEVEN = 1.2
+"""Largest ratio of the levels of many and of the flattest blocks that noise of one level has; texture has more."""
 
 TEXTURE = 1.9
 """Largest ratio of the amplitudes at `i + j` of 2 and 4 that noise has; texture of images has more."""
 
-FLAT, FLATTEST = 0.03, 0.01
-"""Shares of the blocks for the whole spectrum, and for its finest frequencies."""
+FLAT, FLATTEST, MANY = 0.03, 0.01, 0.1
+"""Shares of the blocks for the whole spectrum, for its finest frequencies, and to compare these with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +70,9 @@ class NoiseEstimate:
             correlated noise.
         largest: the level if all that the flattest blocks hold is noise; more than `std` where it may be fine texture.
         correlated: whether the noise of neighbouring pixels is correlated.
+        certain: whether the image tells this noise from fine texture.
+        finest: the level at the finest frequencies.
+        uneven: ratio of the levels of many and of the flattest blocks, 1 for noise of one level.
         spectrum: power of the noise at each frequency of the cosine transform of 8 x 8 pixels, the mean over the
             planes, `(8, 8)`; `None` if the image is too small for it.
     """
@@ -73,9 +83,24 @@ class NoiseEstimate:
     largest: float
     correlated: bool
     spectrum: Tensor | None
+    certain: bool = True
+    finest: float = 0.0
+    uneven: float = 1.0
+
+    @property
+    def smallest(self) -> float:
+        """The level that the noise has at least; 0 if all that was found may be texture."""
+        return self.finest if self.uneven <= UNEVEN else 0.0
 
     def describe(self) -> str:
         """Return a line about what a standard deviation alone does not say; "" for white noise of one level."""
+        if self.correlated and not self.certain:
+            return (
+                f"fine texture and noise that JPEG or another step correlated look alike here. As noise it has std "
+                f"{self.std:g}, {self.recommended:g} at low frequencies, which is taken, and after JPEG up to twice as "
+                f"much outside flat parts; as texture it leaves noise of at most {self.finest:g}. Give the level if "
+                "it is known"
+            )
         if self.correlated:
             return (
                 "the noise of neighbouring pixels is correlated, as after JPEG, demosaicing, enlarging or denoising: "
@@ -84,6 +109,11 @@ class NoiseEstimate:
             )
         if self.largest > 1.5 * self.std:
             return f"fine texture and noise look alike here: the noise's std may be up to {self.largest:g}"
+        if not self.certain and self.std > 2 * ROUNDING:
+            return (
+                f"flat parts differ, by a factor of {self.uneven:.2g}: fine texture may count as noise here, whose std "
+                f"is at most {self.std:g}, or the noise differs over the image"
+            )
         if max(self.planes) > 1.5 * min(self.planes):
             return f"the noise differs between planes: {', '.join(f'{p:g}' for p in self.planes)}"
         return ""
@@ -151,6 +181,7 @@ def measure_noise(y: Tensor, known: Tensor | None = None, *, mosaic: bool = Fals
         return _small(planes, masks)
     whole = torch.stack([f[0] for f in found if f is not None])
     finest = torch.stack([f[1] for f in found if f is not None])
+    many = torch.stack([f[2] for f in found if f is not None])
     mean, steep = whole.mean(0), steepness(whole.mean(0))
     largest = _rounded(mean.mean())
     texture = math.sqrt(float(mean[SUM == 2].mean() / mean[SUM == 4].mean().clamp(min=1e-30))) > TEXTURE
@@ -159,7 +190,8 @@ def measure_noise(y: Tensor, known: Tensor | None = None, *, mosaic: bool = Fals
         mean = whole.mean(0)
     correlated = steep > (STEEPER if texture else STEEP) and float(mean.mean().sqrt()) > 2 * ROUNDING
     levels = whole.mean((1, 2)) if correlated else finest
-    std = _rounded(levels.mean())
+    std, fine = _rounded(levels.mean()), _rounded(finest.mean())
+    uneven = math.sqrt(float((many / finest.clamp(min=ROUNDING**2)).mean()))
     return NoiseEstimate(
         std=std,
         planes=tuple(_rounded(v) for v in levels),
@@ -167,6 +199,9 @@ def measure_noise(y: Tensor, known: Tensor | None = None, *, mosaic: bool = Fals
         largest=largest if texture and steep > STEEP else std,
         correlated=correlated,
         spectrum=mean,
+        certain=uneven <= UNEVEN and (steep > STEEPER if correlated else steep <= STEEP),
+        finest=fine,
+        uneven=float(f"{uneven:.3g}"),
     )
 
 
@@ -202,8 +237,12 @@ def _quarters(x: Tensor) -> Tensor:
     return torch.cat([x[:, i:h:2, j:w:2] for i in (0, 1) for j in (0, 1)])
 
 
-def _plane_spectra(plane: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor] | None:
-    """Return the spectrum of a plane's noise, `(8, 8)`, and its power at the finest ones; `None` if too small."""
+Spectra = tuple[Tensor, Tensor, Tensor]
+"""The spectrum of a plane's noise, `(8, 8)`, its power at the finest frequencies, and that of many blocks there."""
+
+
+def _plane_spectra(plane: Tensor, known: Tensor | None) -> Spectra | None:
+    """Return the spectra of a plane; `None` if it is too small."""
     every = blocks = Blocks.of(plane, known).without_painted()
     if len(every) < LEAST:
         return None
@@ -219,17 +258,18 @@ def _plane_spectra(plane: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]
     found = _spectra(blocks) if len(blocks) >= LEAST else None
     if clipped and (found is None or min(clipped) < _level(found)):
         power = plane.new_tensor(min(clipped) ** 2)
-        return power.expand(SIDE, SIDE), power
+        return power.expand(SIDE, SIDE), power, power
     return found or _spectra(every)
 
 
-def _spectra(blocks: Blocks) -> tuple[Tensor, Tensor]:
+def _spectra(blocks: Blocks) -> Spectra:
     energies = blocks.energies()
-    return spectrum(energies, FLAT), spectrum(energies, FLATTEST)[FINEST].mean()
+    finest, many = (spectrum(energies, share)[FINEST].mean() for share in (FLATTEST, MANY))
+    return spectrum(energies, FLAT), finest, many
 
 
-def _level(spectra: tuple[Tensor, Tensor]) -> float:
-    whole, finest = spectra
+def _level(spectra: Spectra) -> float:
+    whole, finest, _ = spectra
     return math.sqrt(float(whole.mean() if steepness(whole) > STEEP else finest))
 
 
@@ -244,7 +284,7 @@ def _small(planes: Tensor, masks: Tensor | None) -> NoiseEstimate:
         )
     std = _median(joined)
     planes_std = tuple(_median(r) if r.numel() else std for r in each)
-    return NoiseEstimate(std, planes_std, recommended=std, largest=std, correlated=False, spectrum=None)
+    return NoiseEstimate(std, planes_std, std, largest=std, correlated=False, spectrum=None, finest=std)
 
 
 def second_differences(planes: Tensor, known: Tensor | None) -> Tensor:

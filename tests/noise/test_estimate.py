@@ -13,9 +13,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate
 
-from invdiff.noise import estimate_noise, measure_noise
+from invdiff.fit import level_causes
+from invdiff.noise import Gaussian, estimate_noise, measure_noise
 from invdiff.noise.blocks import Blocks, spectrum
-from invdiff.operators import Demosaic
+from invdiff.operators import Demosaic, Identity
+from invdiff.problem import Problem
 from invdiff.streams import generator
 
 D = torch.float64
@@ -137,6 +139,29 @@ def test_texture_is_not_correlated_noise() -> None:
     found = measure_noise(y)
     assert not found.correlated and found.std < 0.004 < found.largest / 2
     assert f"up to {found.largest:g}" in found.describe()
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_a_clean_photograph_is_no_certain_noise(name: str) -> None:
+    """Texture of a photograph without added noise may look like noise, correlated or not, but not beyond doubt."""
+    x = photograph(name)
+    for picture in (x, jpeg(x, 85), (1.6 * x).clamp(max=1)):
+        found = measure_noise(picture)
+        assert not found.certain
+        if found.correlated:
+            said = found.describe()
+            assert "look alike here" in said and f"noise of at most {found.finest:g}" in said
+    small = Problem(Identity((3, 240, 240)), Gaussian(0.002), x.float())
+    assert "too small" not in " ".join(level_causes(small))
+    noisy = Problem(Identity((3, 240, 240)), Gaussian(0.01), (x + 0.05 * normal(x)).float())
+    assert measure_noise(x + 0.05 * normal(x)).certain and "too small" in " ".join(level_causes(noisy))
+
+
+def test_what_jpeg_leaves_is_no_certain_level() -> None:
+    x = photograph("astronaut")
+    for std in (0.01, 0.02):
+        found = measure_noise(jpeg(x + std * normal(x), 85))
+        assert not found.certain and found.finest < std
 
 
 def test_spectrum_of_flat_noise() -> None:
