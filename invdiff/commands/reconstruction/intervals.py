@@ -18,6 +18,7 @@ from ...reconstruction import Reconstruction, share_inside
 from ...solvers import Solver
 from ...specs import Spec, canonical, parse_operator, parse_spec
 from ...units import Units
+from .found_noise import is_found
 from .sinograms import read_angles
 
 LEVEL = 0.9
@@ -90,9 +91,10 @@ def setting_of(
         options |= {"mask_invert": True} if invert else {}
     if units is not None and not problem.noise.is_gaussian:
         options["unit"] = units.slope
-    law = parse_spec(noise or "none")
-    if any(isinstance(v, str) for v in law.options.values()):
-        noise = canonical(Spec(law.name, {k: _content(k, v) for k, v in law.options.items()}))
+    if noise and not is_found(noise):
+        law = parse_spec(noise)
+        if any(isinstance(v, str) for v in law.options.values()):
+            noise = canonical(Spec(law.name, {k: _content(k, v) for k, v in law.options.items()}))
     made = canonical(Spec(spec.name, options))
     return describe_setting(made, noise, problem, prior_name, prior, solver, samples)
 
