@@ -92,7 +92,7 @@ MARGINS: dict[str, tuple[float, ...]] = {
     "langevin": (18.1, -5.1, -0.5),
     "fps": (19.1, 3.7, 2.2),
     "rmps": (14.2, 1.5, 0.3),
-    "auto": (17.0, 3.5, 2.0),
+    "auto": (17.0, 3.5, 1.9),
     "evidence": (17.0, 3.5, 2.0),  # without unknowns it is auto
     "fast_em": (17.0, 3.5, 2.0),
     "pixelwise": (15.0,),
