@@ -29,6 +29,7 @@ from .commands import terminal
 from .commands.bench import bench
 from .commands.calibrate import calibrate
 from .commands.check import check
+from .commands.deblur import deblur
 from .commands.demo import demo
 from .commands.grade import grade
 from .commands.listing import list_
@@ -71,7 +72,7 @@ def _common(
     del show  # `main` reads the flag itself, so that it also applies to errors of parsing
 
 
-for _command in (reconstruct, calibrate, demo, sample, train, check, grade, tune, bench, report, score):
+for _command in (reconstruct, deblur, calibrate, demo, sample, train, check, grade, tune, bench, report, score):
     app.command()(_command)
 app.command("list")(list_)
 
