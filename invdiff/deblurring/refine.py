@@ -10,6 +10,7 @@ From an image `x` and a kernel `k`, one round at the level `sigma` is
 At a high level the network keeps edges and drops the artefacts of a wrong kernel, so the data pull the kernel to one
 that explains `y` from a natural image. At low levels it keeps them, and the kernel gets worse. On eight drawn kernels
 the similarity rose from .743 to .803 in ten rounds at 0.25, and fell below its start along levels from 0.3 to 0.01.
+The start must be near: kernels with a similarity below about .85 that are smooth and wide got worse.
 
 References:
     Fast Diffusion EM: a diffusion model for blind inverse problems with application to deconvolution (Laroche, Almansa,
