@@ -126,3 +126,14 @@ def test_other_names_of_operators_are_those_of_registered_ones() -> None:
     spec = parse_operator("gaussian_blur:sigma=3")
     assert (spec.name, spec.options, str(spec)) == ("blur", {"sigma": 3}, "gaussian_blur:sigma=3")
     assert parse_operator("blurr").name == "blurr"
+
+
+@pytest.mark.parametrize(
+    ("name", "operator"),
+    [
+        ("deblur", "blur"), ("gaussian_blur", "blur"), ("denoise", "identity"), ("sr", "downsample"),
+        ("superresolution", "downsample"), ("inpaint", "inpainting"), ("ct", "tomography"), ("radon", "tomography"),
+    ],
+)  # fmt: skip
+def test_names_of_the_field(name: str, operator: str) -> None:
+    assert parse_operator(f"{name}:a=1").name == operator

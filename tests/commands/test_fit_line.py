@@ -10,6 +10,7 @@ from skimage import data
 
 from invdiff import Problem, simulate
 from invdiff.cli import main
+from invdiff.figures import comparison
 from invdiff.fit import level_causes, likely_causes
 from invdiff.images import save_image
 from invdiff.noise import Gaussian, Poisson, measure_noise
@@ -101,3 +102,16 @@ def test_noise_that_is_estimated_is_measured_once(tmp_path: Path, monkeypatch: p
         monkeypatch.setattr(place, counted)
     run(tmp_path, 0.05, "auto")
     assert calls == 1
+
+
+def test_the_figure_has_the_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+
+    def noted(rows: Any, *, title: str, subtitle: str) -> Any:
+        titles.append(subtitle)
+        return comparison(rows, title=title, subtitle=subtitle)
+
+    monkeypatch.setattr("invdiff.commands.reconstruction.run.comparison", noted)
+    fit = run(tmp_path, 0.05, "0.05")["fit"]
+    assert isinstance(fit, dict)
+    assert titles[0].endswith(f"fit {fit['mean']:.3g}, samples {fit['samples']:.3g}")
