@@ -25,9 +25,11 @@ from .base import Solver, alternatives
 from .choice.ensemble import Ensemble
 from .choice.kinds import Kind, kind_of
 from .choice.table import ANALYTIC, EFFORTS, EXACT_LIKELIHOOD, SAMPLES, Choice, choices, solver_of
+from .common.inferring import InferringSolver
 from .common.noise_models import solve_white, white_problems
 from .common.progress import Progress
 from .evidence import Evidence
+from .fast_em import FastEM
 
 GOALS = ("samples", "estimate")
 
@@ -99,16 +101,23 @@ class Auto(Solver):
     def describe(self, problem: Problem, prior: Prior) -> str:
         """Return one line that says what is run, and why."""
         images = self._describe(*self.choose(problem, prior))
-        return f"{self.inferring.name} for {', '.join(problem.unknowns)}, then {images}" if problem.unknowns else images
+        if not problem.unknowns:
+            return images
+        return f"{self.inferring(problem, prior).name} for {', '.join(problem.unknowns)}, then {images}"
 
     def _describe(self, kind: Kind, choice: Choice) -> str:
         where = f"{kind} with an analytic prior" if choice is ANALYTIC[self.effort] else str(kind)
         return f"{choice.method(self.goal)} (best measured for {where}, effort {self.effort})"
 
-    @property
-    def inferring(self) -> Evidence:
-        """The solver of problems with unknown parameters, whose images this one solves."""
-        return Evidence(image_solver=f"{self.name}:goal={self.goal},effort={self.effort}")
+    def inferring(self, problem: Problem, prior: Prior) -> InferringSolver:
+        """Return the solver of a problem with unknown parameters, whose images this one solves.
+
+        For a network the scores of samples improve on the evidence of pictures, but for the centre of a sinogram, which
+        needs no image.
+        """
+        images = f"{self.name}:goal={self.goal},effort={self.effort}"
+        quick = prior.analytic or self.effort == EFFORTS[0] or problem.operator.sinogram
+        return Evidence(image_solver=images) if quick else FastEM(image_solver=images)
 
     def declared_evaluations(self, problem: Problem, prior: Prior, samples: int) -> float:
         """Return the evaluations of all solvers that are run, for one of `samples` samples."""
@@ -134,7 +143,7 @@ class Auto(Solver):
         """Choose and run solvers; see `Solver.__call__`."""
         self._check(problem, prior, samples, seed, batch_size)
         if problem.unknowns:
-            run = self.inferring
+            run = self.inferring(problem, prior)
             return run(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
         problem = self.posed(problem)
         kind, choice = self.choose(problem, prior)

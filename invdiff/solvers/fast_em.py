@@ -30,7 +30,6 @@ from scipy.interpolate import PchipInterpolator
 
 from ..checks import check_count
 from ..noise import NoiseFamily
-from ..operators.base import LinearOperator
 from ..posterior import ExactPosterior
 from ..priors.base import Prior
 from ..problem import Problem
@@ -42,6 +41,9 @@ from .common.parameters import Array, Found, found, posterior_on_box, values_at
 
 WIDTH = 0.29
 """Standard deviation of a coordinate that is uniform on [0, 1]."""
+SAMPLERS = ("rmps", "daps")
+"""Solvers of the E-step, the first that can do the problem; scores of their samples vanish near the truth, see
+docs/blind.md."""
 GAP = 0.5
 """Largest distance, in standard deviations, of the middle and the ends of the posterior from the nearest score."""
 
@@ -71,14 +73,14 @@ class FastEM(InferringSolver):
     Attributes:
         iterations: largest number of E-steps for one parameter; with p of them, p + 2 are taken.
         draws: samples of the image in an E-step.
-        steps: noise levels of the solver of the E-step.
+        steps: noise levels of the solver of the E-step, `rmps`, or `daps` without a singular value decomposition.
         coarse: whether the evidence under a Gaussian of images starts the search; otherwise the middle of the ranges.
 
     References:
         Fast Diffusion EM: a diffusion model for blind inverse problems with application to deconvolution (Laroche,
         Almansa, Coupete, 2024), https://arxiv.org/abs/2309.00287, algorithm 1. Differs: its M-step maximises over a
         kernel with a denoiser as prior; here a few numbers are updated by secants on Fisher's identity, and they get a
-        posterior; samples come from MMPS.
+        posterior; samples come from RMPS, or DAPS where it cannot be applied.
         GibbsDDRM: A Partially Collapsed Gibbs Sampler for Solving Blind Inverse Problems with Denoising Diffusion
         Restoration (Murata et al., 2023), https://arxiv.org/abs/2301.12686: samples of the parameters and the image.
 
@@ -96,7 +98,7 @@ class FastEM(InferringSolver):
 
     iterations: int = 5
     draws: int = 2
-    steps: int = 10
+    steps: int = 30
     coarse: bool = True
 
     name: ClassVar[str] = "fast_em"
@@ -134,9 +136,8 @@ class FastEM(InferringSolver):
         return found(problem.unknowns, whole[:draws], whole, np.full(len(whole), 1 / len(whole)), cost[0])
 
     def _sampler(self, problem: Problem) -> Solver:
-        linear = isinstance(problem.operator, LinearOperator) and problem.noise.is_gaussian
-        name, options = ("mmps", {"steps": self.steps}) if linear else ("auto", {"effort": "fast"})
-        return make_solver(solvers[name], dict(options))
+        found = (make_solver(solvers[name], {"steps": self.steps}) for name in SAMPLERS)
+        return next(solver for solver in found if not solver.unmet(problem))
 
     def _score(
         self, problem: Problem, prior: Prior, point: Array, free: list[int], spread: Array, seed: int, cost: list[int]

@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 
 from invdiff import Problem, Unknown, simulate
 from invdiff.noise import Gaussian
-from invdiff.operators import Blur, OperatorFamily, gaussian_kernel
+from invdiff.operators import Blur, OperatorFamily, Tomography, gaussian_kernel
 from invdiff.priors import GaussianPrior
 from invdiff.solvers import Evidence, FastEM
 
@@ -101,3 +101,39 @@ def test_expectation_maximisation_agrees_with_quadrature(kind: str, seed: int) -
     found = FastEM(coarse=False, draws=4000, iterations=12).infer(problem, PRIOR, 500, np.random.default_rng(0))
     assert abs(found.mean[0] - mean) < 0.1 * std
     assert found.std[0] == pytest.approx(std, rel=0.15)
+
+
+@pytest.mark.parametrize("offset", [-4.3, 0.4, 3.7])
+def test_centre_of_rotation_is_found_within_a_tenth_of_a_pixel(offset: float) -> None:
+    side = 64
+    square = torch.zeros(1, 1, side, side)
+    square[..., 20:40, 26:50] = 1
+    angles = list(range(0, 180, 2))
+    family = OperatorFamily(Tomography, (1, side, side), angles_deg=angles, detector_offset=Unknown(-5, 5))
+    level = 0.01 * float(family.at(detector_offset=offset)(square).max())
+    problem = simulate(family, square, level, seed=1, parameters={"detector_offset": offset})
+    found = Evidence().infer(problem, PRIOR, 100, np.random.default_rng(0))
+    assert abs(found.mean[0] - offset) < 0.1
+    assert abs(found.mean[0] - offset) < 4 * found.std[0]
+
+
+def test_result_of_an_unknown_level_has_its_samples_and_uses_them() -> None:
+    problem, _, truth = _case("noise", 5)
+    result = Evidence(image_solver="mmps:steps=4")(problem, PRIOR, samples=6, seed=1)
+    found = result.parameters["noise"]
+    assert found.samples.shape == (1, 6)
+    assert found.mean.shape == found.std.shape == (1,)
+    assert len(set(found.samples[0].tolist())) == 6
+    assert abs(float(found.mean[0]) - truth) < 4 * float(found.std[0])
+    again = Evidence(image_solver="mmps:steps=4")(problem, PRIOR, samples=6, seed=1)
+    assert torch.equal(result.samples, again.samples)
+
+
+def test_several_images_have_their_own_parameters() -> None:
+    g = torch.Generator().manual_seed(0)
+    x = PRIOR.sample(2, g, torch.float64)
+    y = [simulate(SIGMA, x[i : i + 1], 0.05, i, parameters={"sigma": s}) for i, s in enumerate((0.5, 1.9))]
+    both = Problem(SIGMA, Gaussian(0.05), torch.cat([p.measurement for p in y]))
+    result = Evidence(image_solver="mmps:steps=4")(both, PRIOR, samples=3)
+    assert result.samples.shape[:2] == result.parameters["sigma"].samples.shape == (2, 3)
+    assert result.parameters["sigma"].mean[0] < result.parameters["sigma"].mean[1]

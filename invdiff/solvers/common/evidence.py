@@ -1,11 +1,15 @@
 """The evidence `log p(y | theta)` of the unknown parameters of one image, up to a constant.
 
-exact       a Gaussian or mixture prior of a small image and a linear operator: in closed form, see `invdiff.posterior`
-spectral    convolutions of photographs: from the power spectrum, see `spectral_evidence`
-energy      other linear operators, sinograms above all: `-J / 2` with the least energy of an image,
-J = min_x ||y - A x||^2 / s^2 + (x - m)^T C^-1 (x - m)
-under the Gaussian of photographs; the determinant of the measurement's covariance counts as constant,
-which it nearly is for a shift of the detectors
+- exact: a Gaussian or mixture prior of a small image and a linear operator, in closed form, see `invdiff.posterior`.
+- spectral: convolutions of photographs, from the power spectrum, see `spectral_evidence`.
+- moments: the shift of the detectors of a parallel-beam sinogram that shows the whole object, from the centroids of the
+  projections, see `tomography_centre`.
+- energy: other linear operators, other sinograms above all: `-J / 2` with the least energy of an image,
+
+      J = min_x ||y - A x||^2 / s^2 + (x - m)^T C^-1 (x - m)
+
+  under the Gaussian of photographs; the determinant of the measurement's covariance counts as constant, which it nearly
+  is for a shift of the detectors.
 """
 
 from __future__ import annotations
@@ -21,9 +25,13 @@ from ...priors import GaussianPrior, MixturePrior, Prior, StationaryGaussianPrio
 from ...problem import Problem
 from .parameters import Array, LogDensity, values_at
 from .spectral_evidence import SpectralEvidence
+from .tomography_centre import centre_of
 
 EXACT = 1600
 """Largest number of measured entries for the closed form, whose cost grows with its cube."""
+
+OFFSET = "detector_offset"
+"""The unknown of `moments`."""
 
 NOISE_ERROR = 0.03
 """Relative standard deviation of a noise level measured in the data."""
@@ -45,6 +53,8 @@ def evidence_of(problem: Problem, prior: Prior) -> LogDensity | None:
         return None
     if SpectralEvidence.suits(operator):
         return _spectral(problem)
+    if list(problem.unknowns) == [OFFSET] and (centre := centre_of(problem.typical)) is not None:
+        return lambda point: -0.5 * ((values_at(problem.unknowns, point)[OFFSET] - centre.offset) / centre.std) ** 2
     return _energy(problem) if operator.in_shape[0] in (1, 3) and len(operator.in_shape) == 3 else None
 
 
