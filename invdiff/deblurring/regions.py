@@ -16,7 +16,7 @@ from .variational import gradients
 
 LUMA = (0.299, 0.587, 0.114)
 SMALLEST, LARGEST = 9, 63
-"""Sides of a kernel that is guessed."""
+"""Sides of a kernel that is guessed; at most an eighth of the picture besides."""
 
 SIDE = 192
 """Least side of a part, in pixels, where the photograph is as large."""
@@ -67,14 +67,14 @@ def guessed_size(light: Tensor, noise: float) -> int:
         noise: standard deviation of its noise.
 
     Raises:
-        ValueError: a picture of less than 54 pixels.
+        ValueError: a picture of less than 30 pixels.
     """
     half = torch.nn.functional.avg_pool2d(light[None], 2)[0]
-    size = min((LARGEST + 1) // 2 - 1, min(half.shape) // 3)
-    size -= 1 - size % 2
-    if size < SMALLEST // 2 + 1:
-        raise UserError(f"size: expected a picture of at least 54 pixels, got {tuple(light.shape)}; state the size")
+    largest = max(SMALLEST, min(LARGEST, min(light.shape) // 8))
+    size = largest // 2 + 1 - largest // 2 % 2
+    if min(half.shape) < 3 * size:
+        raise UserError(f"size: expected a picture of at least 30 pixels, got {tuple(light.shape)}; state the size")
     part = textured_regions(half, SIDE, 1)
     found = 2 * extent(estimate_kernel(part, size, max(noise / 2, 1e-4), sweeps=25))
     side = int(1.2 * found) + 2
-    return max(SMALLEST, min(side + 1 - side % 2, LARGEST))
+    return max(SMALLEST, min(side, largest - 1) // 2 * 2 + 1)

@@ -82,7 +82,12 @@ def aligned(kernel: Tensor, other: Tensor) -> Tensor:
     return moved / moved.sum()
 
 
-def extent(kernel: Tensor) -> int:
-    """Return the longer side of the box around the pixels that are not zero."""
-    rows, columns = (kernel.sum(axis) > 0 for axis in (1, 0))
-    return max(int(v.nonzero().max() - v.nonzero().min()) + 1 for v in (rows, columns))
+def extent(kernel: Tensor, share: float = 0.95) -> int:
+    """Return the longer side of a box with most of a kernel: on each axis, a `share` of its light in the middle."""
+    rest = (1 - share) / 2
+    sides = []
+    for axis in (0, 1):
+        light = kernel.sum(1 - axis).cumsum(0) / kernel.sum()
+        inside = ((light > rest) & (light - kernel.sum(1 - axis) / kernel.sum() < 1 - rest)).nonzero()
+        sides.append(int(inside.max() - inside.min()) + 1)
+    return max(sides)
