@@ -28,7 +28,7 @@ from ...operators.base import LinearOperator, Operator
 
 EXPONENT = (2.5, 0.4)  # mean and standard deviation over photographs of the exponent of the power spectrum
 TAPER = 0.26  # independent share of the frequencies under a Hann window on both axes: (18 / 35)^2
-PHOTOGRAPH = 0.3  # further share, so that errors are as large as the posterior says, measured on photographs
+PHOTOGRAPH = 0.05  # further share, so that errors are as large as the posterior says, measured on photographs
 TILE = 128  # side in pixels of the tiles
 LEAST = 24  # sides in pixels of the smallest picture with a spectrum
 
