@@ -113,6 +113,7 @@ def test_family_makes_the_operator_of_the_number() -> None:
     [
         ("downsample:factor=?2..4", "factor: is a whole number"),
         ("tomography:angles=?", "angles: is a whole number"),
+        ("blur:kernel=?,size=31", "is estimated by invdiff deblur"),
         ("blur:sigma=?1..3,border=?", "border: .*no real number"),
         ("blur:sigma=?-1..5", "sigma: the range .* goes beyond what is allowed; at -1"),
         ("blur:sigma=?1..3,border=valid", "sigma: changes shapes"),

@@ -18,6 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...errors import UserError
 from ...memory import check_fits
 from ...recipe import check_real
 from ...registry import operators
@@ -176,6 +177,11 @@ def _family(
     """Return the family of operators for the unknown options."""
     unknowns = {name: value for name, value in options.items() if isinstance(value, Unknown)}
     parameters = builder.options()
+    if "kernel" in unknowns:
+        raise UserError(
+            f"{where.at('kernel')}: a kernel of any shape is estimated by invdiff deblur, which writes kernel.npy; "
+            "here give kernel=FILE, or unknown numbers of a named one, as kernel=motion,length=?5..30,angle=?"
+        )
     for name in unknowns:
         if name in parameters:
             check_real(where.owner, name, parameters[name].annotation)
