@@ -107,7 +107,11 @@ def test_a_second_training_is_refused_and_a_killed_one_taken_over(tmp_path: Path
 def test_an_interrupted_training_leaves_no_lock(tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = subprocess.Popen(
-        command(tmp_path, out, 100_000), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
+        command(tmp_path, out, 100_000),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's child would ignore it
     )
     wait_for(out / "train.log", first)
     first.send_signal(signal.SIGINT)
