@@ -90,8 +90,7 @@ class Problem:
     @cached_property
     def unknowns(self) -> dict[str, Unknown]:
         """The unknown parameters of the operator and of the noise, by name; none for a problem of known ones."""
-        families = (f for f in (self.operator, self.noise) if isinstance(f, OperatorFamily | NoiseFamily))
-        return {name: unknown for family in families for name, unknown in family.unknowns.items()}
+        return unknowns_of(self.operator, self.noise)
 
     def at(self, values: Mapping[str, float]) -> Problem:
         """Return the problem at a value for each unknown parameter.
@@ -187,6 +186,12 @@ class Problem:
         if isinstance(self.noise, Gaussian):
             return self
         return dataclasses.replace(self, noise=self.noise.gaussian(self.measurement))
+
+
+def unknowns_of(operator: Operator, noise: Noise) -> dict[str, Unknown]:
+    """Return the unknown parameters of an operator and of a noise model, by name."""
+    families = (f for f in (operator, noise) if isinstance(f, OperatorFamily | NoiseFamily))
+    return {name: unknown for family in families for name, unknown in family.unknowns.items()}
 
 
 def simulate(

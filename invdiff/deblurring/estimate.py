@@ -48,14 +48,16 @@ class KernelEstimate:
     @property
     def std(self) -> Tensor:
         """The spread of the members about the kernel, `(n, n)`: the root of the mean square of the other members."""
-        others = self.members[1:] if len(self.members) > 1 else self.members
-        return (others - self.kernel).square().mean(0).sqrt()
+        return (self._others - self.kernel).square().mean(0).sqrt()
 
     @property
     def agreement(self) -> float:
         """The mean similarity of the other members to the kernel, at most 1."""
-        others = self.members[1:] if len(self.members) > 1 else self.members
-        return sum(kernel_similarity(k, self.kernel) for k in others) / len(others)
+        return sum(kernel_similarity(k, self.kernel) for k in self._others) / len(self._others)
+
+    @property
+    def _others(self) -> Tensor:
+        return self.members[1:] if len(self.members) > 1 else self.members
 
     @property
     def concentration(self) -> float:

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..operators import GammaCurve
+from ..operators import GammaCurve, Grayscale
 from .estimate import estimate_kernel
 from .shapes import extent
 from .variational import gradients
 
-LUMA = (0.299, 0.587, 0.114)
 SMALLEST, LARGEST = 9, 63
 """Sides of a kernel that is guessed; at most an eighth of the picture besides."""
 
@@ -24,8 +23,7 @@ SIDE = 192
 
 def gray_light(image: Tensor, gamma: float) -> Tensor:
     """Return the light of a photograph `(1, C, H, W)` in one channel, `(H, W)`: its luma to the power `gamma`."""
-    x = image[0]
-    gray = x[0] if len(x) == 1 else (x * x.new_tensor(LUMA)[:, None, None]).sum(0)
+    gray = image[0, 0] if image.shape[1] == 1 else Grayscale(tuple(image.shape[1:]))(image)[0, 0]
     return gray if gamma == 1 else GammaCurve((1, *gray.shape), gamma=gamma)(gray[None, None])[0, 0]
 
 

@@ -31,6 +31,10 @@ def row_orthogonal_spectrum(a: LinearOperator, gain: float, *, device: torch.dev
     )
 
 
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the luma of Rec. 601."""
+
+
 class Grayscale(LinearOperator):
     """A weighted sum of the channels: `y = w . x`.
 
@@ -56,7 +60,7 @@ class Grayscale(LinearOperator):
         channels = self.in_shape[0]
         if weights is None and channels != 3:
             raise UserError(f"Grayscale: weights: expected {channels} of them for {channels} channels, got none")
-        w = torch.as_tensor((0.299, 0.587, 0.114) if weights is None else weights, dtype=torch.float64)
+        w = torch.as_tensor(LUMA if weights is None else weights, dtype=torch.float64)
         if w.shape != (channels,) or not bool(torch.isfinite(w).all()) or not bool(w.any()):
             raise UserError(
                 f"Grayscale: weights: expected {channels} finite numbers, one for each channel, "

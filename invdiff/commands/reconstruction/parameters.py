@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import torch
 
-from ...noise import Noise, NoiseFamily
-from ...operators import Operator, OperatorFamily
-from ...problem import Problem
+from ...noise import Noise
+from ...operators import Operator
+from ...problem import Problem, unknowns_of
 from ...reconstruction import Reconstruction
 from ...streams import generator
 
@@ -20,8 +20,7 @@ TRUTH = 7_919
 def drawn_parameters(operator: Operator, noise: Noise, seed: int) -> dict[str, float]:
     """Return a draw of the unknown parameters from their priors, for a simulation; none without unknowns."""
     g = generator(seed, TRUTH)
-    families = (f for f in (operator, noise) if isinstance(f, OperatorFamily | NoiseFamily))
-    unknowns = {name: unknown for family in families for name, unknown in family.unknowns.items()}
+    unknowns = unknowns_of(operator, noise)
     return {name: unknown.value(float(torch.rand((), generator=g))) for name, unknown in unknowns.items()}
 
 
