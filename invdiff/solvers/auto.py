@@ -21,10 +21,10 @@ from ..errors import NotApplicable, UserError
 from ..priors.base import Prior
 from ..problem import Problem
 from ..reconstruction import Reconstruction
-from .base import Solver, alternatives
+from .base import Solver, alternatives, solver_of
 from .choice.ensemble import Ensemble
 from .choice.kinds import Kind, kind_of
-from .choice.table import ANALYTIC, EFFORTS, EXACT_LIKELIHOOD, SAMPLES, Choice, choices, solver_of
+from .choice.table import ANALYTIC, EFFORTS, EXACT_LIKELIHOOD, SAMPLES, Choice, choices
 from .common.inferring import InferringSolver
 from .common.noise_models import solve_white, white_problems
 from .common.progress import Progress
@@ -130,18 +130,10 @@ class Auto(Solver):
             total += drawn / samples * solver.declared_evaluations(problem, prior, drawn)
         return total
 
-    def __call__(
-        self,
-        problem: Problem,
-        prior: Prior,
-        *,
-        samples: int = 1,
-        seed: int = 0,
-        batch_size: int | None = None,
-        progress: bool | Progress = False,
+    def answer(
+        self, problem: Problem, prior: Prior, samples: int, seed: int, batch_size: int | None, progress: bool | Progress
     ) -> Reconstruction:
-        """Choose and run solvers; see `Solver.__call__`."""
-        self._check(problem, prior, samples, seed, batch_size)
+        """Choose and run solvers; see `Solver.answer`."""
         if problem.unknowns:
             run = self.inferring(problem, prior)
             return run(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=progress)

@@ -28,7 +28,7 @@ from ..priors.base import Prior, attribute_fault
 from ..problem import Problem
 from ..reconstruction import Reconstruction
 from ..registry import solvers
-from ..specs import build
+from ..specs import build, parse_spec
 from ..streams import Streams, generator
 from ..whitening import whitened
 from .common.divergence import describe_divergence
@@ -185,6 +185,15 @@ class Solver(metaclass=SolverType):
             ValueError: the problem does not meet the solver's needs, or does not fit the prior.
         """
         self._check(problem, prior, samples, seed, batch_size)
+        return self.answer(problem, prior, samples, seed, batch_size, progress)
+
+    def answer(
+        self, problem: Problem, prior: Prior, samples: int, seed: int, batch_size: int | None, progress: bool | Progress
+    ) -> Reconstruction:
+        """Return the result for a problem that has passed the checks; see `__call__` for the arguments.
+
+        A solver that leaves the problem to others defines this one.
+        """
         white = white_problems(problem, self.approximates)
         if white:
             found = solve_white(white, lambda p, bar: self.solve(p, prior, samples, seed, batch_size, bar), progress)
@@ -363,3 +372,9 @@ def make_solver(cls: type[Solver], options: dict[str, object]) -> Solver:
         ValueError: an unknown option (the message names the nearest known one) or a value of the wrong type.
     """
     return build(cls, options)
+
+
+def solver_of(text: str) -> Solver:
+    """Return the solver of `NAME:key=value,...`."""
+    spec = parse_spec(text)
+    return make_solver(solvers[spec.name], spec.options)

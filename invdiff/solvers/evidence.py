@@ -52,6 +52,4 @@ class Evidence(InferringSolver):
     def infer(self, problem: Problem, prior: Prior, draws: int, rng: np.random.Generator) -> Found:
         """Return the posterior under the evidence; the prior of the parameters where there is none."""
         log_density = evidence_of(problem, prior)
-        if log_density is None:
-            return posterior_on_box(lambda point: 0.0, problem.unknowns, rng, draws=draws, coarse=max(self.steps, 3))
         return posterior_on_box(log_density, problem.unknowns, rng, draws=draws, coarse=max(self.steps, 3))

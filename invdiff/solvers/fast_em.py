@@ -117,7 +117,7 @@ class FastEM(InferringSolver):
     def infer(self, problem: Problem, prior: Prior, draws: int, rng: np.random.Generator) -> Found:
         """Return the posterior of the parameters from scores at a few points."""
         log_density = evidence_of(problem, prior) if self.coarse else None
-        start = posterior_on_box(log_density or (lambda point: 0.0), problem.unknowns, rng, draws=max(draws, 400))
+        start = posterior_on_box(log_density, problem.unknowns, rng, draws=max(draws, 400))
         names = list(problem.unknowns)
         noise = problem.noise.unknowns if isinstance(problem.noise, NoiseFamily) else {}
         free = [i for i, name in enumerate(names) if name not in noise or log_density is None]

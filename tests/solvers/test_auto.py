@@ -29,9 +29,10 @@ from invdiff.operators import (
     random_mask,
 )
 from invdiff.solvers import Auto
+from invdiff.solvers.base import solver_of
 from invdiff.solvers.choice.ensemble import blend
 from invdiff.solvers.choice.kinds import Kind, kind_of
-from invdiff.solvers.choice.table import EFFORTS, SAMPLES, choices, solver_of
+from invdiff.solvers.choice.table import EFFORTS, SAMPLES, choices
 from invdiff.testing import exact_problems, grade_solver
 
 SHAPE = (3, 16, 16)

@@ -30,7 +30,7 @@ from ...solvers.common.inferring import InferringSolver
 from ...spacing import evenly_spaced
 from ...streams import generator
 from ...unknowns import Unknown
-from .denoisers import folder_photographs
+from .denoisers import folder_photographs, picture_tensor
 
 SIDES = {"sigma": 128, "noise": 128, "motion": 128, "centre": 256}
 """Sides of the pictures by task."""
@@ -70,7 +70,7 @@ def pictures(folder: Path, task: str, limit: int) -> list[Tensor]:
     """Return the central squares of evenly spaced pictures of a folder, `(1, C, side, side)` each."""
     side, gray = SIDES[task], task == "centre"
     found = [x for x in folder_photographs(folder, None, side, gray=gray) if x.shape[:2] == (side, side)]
-    return [torch.from_numpy(x).permute(2, 0, 1)[None].float() for x in evenly_spaced(found, limit)]
+    return [picture_tensor(x) for x in evenly_spaced(found, limit)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,20 +28,20 @@ from ...deblurring import estimate_kernel, kernel_similarity
 from ...deblurring.regions import gray_light
 from ...deblurring.solve import blur_problem
 from ...errors import UserError
+from ...images import middle_square
 from ...interface import reconstruct
 from ...metrics import psnr
 from ...operators import Blur, shake_kernel
+from ...operators.color import LUMA
 from ...priors import load_prior
 from ...problem import Problem, simulate
-from ...registry import solvers
-from ...solvers import make_solver
+from ...solvers.base import solver_of
 from ...spacing import evenly_spaced
-from ...specs import Spec, parse_spec
 from ..results.markdown import markdown_table
-from .denoisers import folder_photographs
+from .denoisers import folder_photographs, picture_tensor
 
 SIZE, NOISE = 25, 0.01
-LUMA_NOISE = NOISE * (0.299**2 + 0.587**2 + 0.114**2) ** 0.5
+LUMA_NOISE = NOISE * math.hypot(*LUMA)
 EXTENTS, SMOOTHNESS = (0.45, 0.6, 0.75, 0.9), (0.3, 0.5, 0.2)
 
 
@@ -58,12 +59,11 @@ def cases(folder: Path, limit: int, side: int) -> list[tuple[Tensor, Tensor, Pro
     wide = side + SIZE - 1
     found = []
     for array in folder_photographs(folder, None, 10**6):
-        x = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None].float()
+        x = picture_tensor(array)
         if max(x.shape[-2:]) > 600:
             x = torch.nn.functional.avg_pool2d(x, 2)
-        top, left = ((n - wide) // 2 for n in x.shape[-2:])
-        if min(top, left) >= 0:
-            found.append(x[..., top : top + wide, left : left + wide])
+        if min(x.shape[-2:]) >= wide:
+            found.append(middle_square(x, wide))
     if not found:
         raise UserError(f"photos: expected photographs of at least {wide} x {wide} pixels in {folder}, found none")
     out = []
@@ -138,7 +138,7 @@ def aligned_psnr(estimate: Tensor, truth: Tensor) -> float:
     )
 
 
-def measure(x: Tensor, kernel: Tensor, problem: Problem, solver: Spec) -> dict[str, dict[str, float]]:
+def measure(x: Tensor, kernel: Tensor, problem: Problem, solver: str) -> dict[str, dict[str, float]]:
     """Return similarity of the kernel and PSNR by method."""
     y = problem.measurement
     gray = gray_light(y, 1.0)
@@ -156,8 +156,7 @@ def measure(x: Tensor, kernel: Tensor, problem: Problem, solver: Spec) -> dict[s
         if name == "no blur":
             rows[name]["psnr"] = aligned_psnr(y, x)
             continue
-        made = make_solver(solvers[solver.name], solver.options)
-        image = reconstruct(blur_problem(y, k, NOISE), "photo", made, seed=0).mean
+        image = reconstruct(blur_problem(y, k, NOISE), "photo", solver_of(solver), seed=0).mean
         rows[name]["psnr"] = aligned_psnr(image, x)
     best = kernels["with the network"]
     rows["unsupervised Wiener, our kernel"] = {
@@ -195,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kept = options.json is not None and options.json.exists()
     done: list[dict[str, dict[str, float]]] = json.loads(options.json.read_text("utf-8")) if kept else []
     for x, kernel, problem in cases(options.photos, options.limit, options.side)[len(done) :]:
-        done.append(measure(x, kernel, problem, parse_spec(options.solver)))
+        done.append(measure(x, kernel, problem, options.solver))
         print(
             len(done), {name: f"{r['similarity']:.3f} {r['psnr']:.2f} dB" for name, r in done[-1].items()}, flush=True
         )

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ...fingerprint import fingerprint
+from ...images import middle_square
 from ...metrics import crps
 from ...noise import Gaussian, GaussianMap, Noise, Poisson
 from ...operators import (
@@ -47,8 +48,9 @@ from ...operators import (
 from ...priors import Prior, from_denoiser, load_prior
 from ...problem import Problem, simulate
 from ...reconstruction import Reconstruction
+from ...solvers.base import solver_of
 from ...solvers.choice.kinds import Kind, kind_of
-from ...solvers.choice.table import Choice, solver_of
+from ...solvers.choice.table import Choice
 from ...solvers.common.noise_models import solve_white, white_problems
 from ...solvers.common.progress import Progress
 from ...spacing import evenly_spaced
@@ -244,10 +246,8 @@ def spaced(source: str, count: int, size: int, channels: int, prior: Prior) -> T
     large = load_pictures(source, None, size=None, channels=channels, prior=prior)
     out = []
     for k, i in enumerate(evenly_spaced(range(len(whole)), count)):
-        h, w = large[i].pixels.shape[-2:]
-        top, left = max(0, (h - size) // 2), max(0, (w - size) // 2)
-        middle = large[i].pixels[:, top : top + size, left : left + size]
-        out.append(middle if k % 2 and min(h, w) >= size else whole[i].pixels)
+        pixels = large[i].pixels
+        out.append(middle_square(pixels, size) if k % 2 and min(pixels.shape[-2:]) >= size else whole[i].pixels)
     return torch.stack(out)
 
 

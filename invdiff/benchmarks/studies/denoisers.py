@@ -84,6 +84,11 @@ def folder_photographs(folder: Path, limit: int | None, side: int = 256, *, gray
     return images
 
 
+def picture_tensor(x: Array) -> Tensor:
+    """Return an image `(H, W, C)` as `(1, C, H, W)` in single precision."""
+    return torch.from_numpy(x).permute(2, 0, 1)[None].float()
+
+
 def _files(folder: Path, limit: int | None) -> list[Path]:
     files = sorted(f for f in folder.glob("*") if f.suffix.lower() in {".jpg", ".jpeg", ".png"})
     if not files:
@@ -111,7 +116,7 @@ def prior_method(prior: Prior) -> Method:
 
     @torch.no_grad()
     def denoise(noisy: Array, sigma: float) -> Array:
-        x = torch.from_numpy(noisy).permute(2, 0, 1)[None].to(torch.float32)
+        x = picture_tensor(noisy)
         return prior.denoise(x, sigma)[0].permute(1, 2, 0).double().numpy()
 
     return denoise

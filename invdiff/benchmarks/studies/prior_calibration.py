@@ -34,7 +34,7 @@ from ...registry import solvers
 from ...solvers import make_solver
 from ...specs import parse_spec
 from ..results.markdown import markdown_table
-from .denoisers import folder_photographs
+from .denoisers import folder_photographs, picture_tensor
 
 LEVELS, STEPS = (0.05, 0.1, 0.2), (10, 30)
 PROBABILITY = 0.9
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.set_num_threads(options.threads)
     prior = load_prior(options.prior)
     pixels = folder_photographs(options.photos, options.limit, options.size, gray=prior.shape[0] == 1)
-    images = [torch.from_numpy(x).permute(2, 0, 1)[None].float() for x in pixels]
+    images = [picture_tensor(x) for x in pixels]
     found = {(r.solver, r.noise, r.steps, r.number): r for r in _read(options.work)}
     rows = []
     for noise, steps in ((s, k) for s in options.noise for k in options.steps):

@@ -31,10 +31,8 @@ from ...operators import Tomography
 from ...operators.tomography.parallel import Filter
 from ...priors import Prior
 from ...problem import Problem, simulate
-from ...registry import solvers
-from ...solvers import make_solver
+from ...solvers.base import solver_of
 from ...spacing import evenly_spaced
-from ...specs import parse_spec
 from ..results.markdown import markdown_table
 from .denoisers import find_prior
 
@@ -113,12 +111,11 @@ def classical(slices: Tensor, problems: Sequence[Problem]) -> list[Row]:
 
 def solver_row(spec: str, prior: Prior, slices: Tensor, problems: Sequence[Problem], samples: int) -> Row:
     """Return the row of a solver, `name` or `name:option=value,...`: the mean of its samples."""
-    solver = parse_spec(spec)
     return compare(
         spec if samples == 1 else f"{spec}, mean of {samples}",
         slices,
         problems,
-        lambda p: reconstruct(p, prior, make_solver(solvers[solver.name], solver.options), samples=samples).mean,
+        lambda p: reconstruct(p, prior, solver_of(spec), samples=samples).mean,
     )
 
 

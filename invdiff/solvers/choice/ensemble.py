@@ -25,8 +25,9 @@ from ...fit import checked
 from ...priors.base import Prior
 from ...problem import Problem
 from ...reconstruction import Reconstruction
+from ..base import solver_of
 from ..common.progress import Progress
-from .table import SAMPLES, solver_of
+from .table import SAMPLES
 
 SHARE = 1000  # units of progress of each solver
 

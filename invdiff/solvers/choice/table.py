@@ -13,9 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from ...problem import Problem
-from ...registry import solvers
-from ...specs import parse_spec
-from ..base import Solver, make_solver
+from ..base import solver_of
 from .kinds import Kind
 
 EFFORTS = ("fast", "normal", "best")
@@ -78,9 +76,3 @@ def choices() -> dict[tuple[Kind, str], tuple[Choice, ...]]:
         key = Kind(row.pop("kind")), row.pop("effort")
         table[key] = (*table.get(key, ()), Choice(**row))
     return table
-
-
-def solver_of(text: str) -> Solver:
-    """Return the solver of `NAME:key=value,...`."""
-    spec = parse_spec(text)
-    return make_solver(solvers[spec.name], spec.options)

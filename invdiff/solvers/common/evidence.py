@@ -10,6 +10,9 @@
 
   under the Gaussian of photographs; the determinant of the measurement's covariance counts as constant, which it nearly
   is for a shift of the detectors.
+
+References:
+    Bayesian interpolation (MacKay, 1992), https://doi.org/10.1162/neco.1992.4.3.415, section 3.
 """
 
 from __future__ import annotations
@@ -86,13 +89,12 @@ def _energy(problem: Problem) -> LogDensity:
     measured: float | None = None
     if isinstance(problem.noise, NoiseFamily):
         measured = measure_noise(problem.measurement).std
-    double = Problem(problem.operator, problem.noise, problem.measurement, problem.image_index)
     gaussian = photograph_gaussian()
     known: dict[tuple[float, ...], float] = {}
     geometry = [i for i, name in enumerate(unknowns) if _of_operator(problem, name)]
 
     def log_density(point: Sequence[float] | Array) -> float:
-        fixed = _at(double, point)
+        fixed = _at(problem, point)
         assert isinstance(fixed.noise, Gaussian)
         level, prefix = fixed.noise.std, 0.0
         if measured is not None:

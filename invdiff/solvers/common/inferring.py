@@ -22,10 +22,8 @@ from torch import Tensor
 from ...priors.base import Prior
 from ...problem import Problem
 from ...reconstruction import Inferred, Reconstruction
-from ...registry import solvers
-from ...specs import parse_spec
 from ...streams import generator
-from ..base import Solver, make_solver
+from ..base import Solver, solver_of
 from .parameters import Found, values_at
 from .progress import Progress
 
@@ -61,8 +59,7 @@ class InferringSolver(Solver):
     @property
     def for_images(self) -> Solver:
         """The solver of the image for given parameters."""
-        spec = parse_spec(self.image_solver)
-        return make_solver(solvers[spec.name], spec.options)
+        return solver_of(self.image_solver)
 
     def posed(self, problem: Problem) -> Problem:
         """Return the problem in the form of the image's solver."""
@@ -73,18 +70,10 @@ class InferringSolver(Solver):
         alone = 1 if problem.unknowns else samples
         return self.for_images.declared_evaluations(problem.typical, prior, alone)
 
-    def __call__(
-        self,
-        problem: Problem,
-        prior: Prior,
-        *,
-        samples: int = 1,
-        seed: int = 0,
-        batch_size: int | None = None,
-        progress: bool | Progress = False,
+    def answer(
+        self, problem: Problem, prior: Prior, samples: int, seed: int, batch_size: int | None, progress: bool | Progress
     ) -> Reconstruction:
-        """Infer the parameters of each image, then solve it; see `Solver.__call__`."""
-        self._check(problem, prior, samples, seed, batch_size)
+        """Infer the parameters of each image, then solve it; see `Solver.answer`."""
         inner = self.for_images
         if not problem.unknowns:
             return inner(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=progress)

@@ -60,17 +60,18 @@ def values_at(unknowns: Unknowns, point: Sequence[float] | Array) -> dict[str, f
 
 
 def posterior_on_box(
-    log_density: LogDensity, unknowns: Unknowns, rng: np.random.Generator, *, draws: int, coarse: int = 25
+    log_density: LogDensity | None, unknowns: Unknowns, rng: np.random.Generator, *, draws: int, coarse: int = 25
 ) -> Found:
     """Return the posterior of a density on the box.
 
     Args:
-        log_density: of a point.
+        log_density: of a point; `None` for the prior, which is uniform.
         unknowns: ranges by name.
         rng: of the draws.
         draws: number of points.
         coarse: evaluations on the first grid, for each unknown.
     """
+    log_density = log_density or (lambda point: 0.0)
     if len(unknowns) == 1:
         (only,) = unknowns.values()
         nodes, weights = _quadrature(lambda u: log_density([u]), coarse, periodic=only.periodic)
