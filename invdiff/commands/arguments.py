@@ -16,6 +16,12 @@ Device = Annotated[
 Threads = Annotated[
     int | None, typer.Option(help="Threads on the CPU; by default torch's own choice.", rich_help_panel=RUN)
 ]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Samples drawn at once; fewer take less memory.", rich_help_panel=RUN)
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.", rich_help_panel=RUN)
+]
 
 
 def text(help: str, panel: str | None = None) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .arguments import RUN, Device, Seed, Threads, text
+from .arguments import BatchSize, Device, Overwrite, Seed, Threads, text
 
 KERNEL = "The kernel's estimate"
 
@@ -32,10 +32,8 @@ def deblur(
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
-    batch_size: Annotated[int | None, text("Samples drawn at once; fewer take less memory.", RUN)] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.", rich_help_panel=RUN)
-    ] = False,
+    batch_size: BatchSize = None,
+    overwrite: Overwrite = False,
 ) -> int:
     """Deblur a photograph whose blur is unknown: estimate its kernel, then the image, with their uncertainty.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,6 @@ from ..deblurring.regions import SIDE, gray_light, guessed_size, textured_region
 from ..deblurring.solve import blur_problem
 from ..figures import Panel, comparison
 from ..images import Kept, open_image, save_image, write_picture
-from ..images.parts import split_part
 from ..interface import default_prior
 from ..noise import measure_noise
 from ..priors import load_prior
@@ -29,7 +27,7 @@ from .devices import select_device
 from .reconstruction.answer import Answer
 from .reconstruction.channels import prior_for
 from .reconstruction.panels import panels
-from .reconstruction.results import environment, fields, staged, write_arrays, write_json
+from .reconstruction.results import digest_of, environment, fields, staged, write_arrays, write_json
 from .reconstruction.run import DIVERGED, build_solver
 
 DOUBT = 0.7
@@ -143,7 +141,7 @@ def record(
     device: torch.device,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the content of `result.json`."""
-    result, file = answer.result, split_part(request.image)[0]
+    result = answer.result
     return {
         "status": result.status,
         "message": result.message,
@@ -151,7 +149,7 @@ def record(
         "started": started.isoformat(timespec="seconds"),
         "image": {
             "path": str(request.image),
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "sha256": digest_of(request.image),
             "shape": list(answer.problem.measurement.shape[1:]),
         },
         "parameters": {"kernel": {"mean": estimate.kernel.tolist(), "std": estimate.std.tolist()}},

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .arguments import FILES, RUN, Device, Seed, Threads, text
+from .arguments import FILES, BatchSize, Device, Overwrite, Seed, Threads, text
 
 
 def reconstruct(
@@ -98,10 +98,8 @@ def reconstruct(
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
-    batch_size: Annotated[int | None, text("Samples drawn at once; fewer take less memory.", RUN)] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.", rich_help_panel=RUN)
-    ] = False,
+    batch_size: BatchSize = None,
+    overwrite: Overwrite = False,
 ) -> int:
     """Reconstruct an image, with its uncertainty.
 

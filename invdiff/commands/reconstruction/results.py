@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from ... import __version__
 from ...images import Kept, formats, save_image, write_picture
+from ...images.parts import split_part
 from ...images.profiles import fits_channels
 from ...operators import Operator
 from ...problem import Problem
@@ -185,6 +187,14 @@ def measurement_white(y: Tensor, operator: Operator) -> float:
     peak = float(y.max())
     like_image = tuple(y.shape) == tuple(operator.in_shape) and not getattr(operator, "sinogram", False)
     return 1.0 if operator.photographic or like_image or peak <= 0 else peak
+
+
+def digest_of(path: Path) -> str | None:
+    """Return the SHA-256 of the file of a picture, or of a part of it; `None` for a folder."""
+    if not (file := split_part(path)[0]).is_file():
+        return None
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import inspect
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +15,6 @@ from ...errors import UserError
 from ...figures import comparison
 from ...images import Kept, write_picture
 from ...images.camera import Mosaic
-from ...images.parts import split_part
 from ...interface import DEFAULT_SOLVER, default_prior
 from ...metrics import psnr, ssim
 from ...noise import Noise
@@ -46,7 +43,7 @@ from .noises import check_level, is_approximate, make_noise, noise_record
 from .panels import panels
 from .parameters import drawn_parameters, fixed, parameter_caption, parameter_lines, parameter_record
 from .request import Request
-from .results import environment, fields, staged, write_arrays, write_json
+from .results import digest_of, environment, fields, staged, write_arrays, write_json
 from .sinograms import sinogram_options, stated_geometry
 from .units import check_range, units_notes, units_record
 
@@ -292,7 +289,7 @@ def build_record(
         "started": started.isoformat(timespec="seconds"),
         "image": {
             "path": str(request.image),
-            "sha256": _sha256(request.image),
+            "sha256": digest_of(request.image),
             "shape": list(given.image.shape[1:]),
             "role": "clean" if request.simulate else "measurement",
             "measurement_scale": request.measurement_scale,
@@ -335,14 +332,6 @@ def build_record(
         "metrics": answer.metrics,
         **environment(device),
     }
-
-
-def _sha256(path: Path) -> str | None:
-    """Return the digest of a file, `None` for a folder."""
-    if not (file := split_part(path)[0]).is_file():
-        return None
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def write(request: Request, answer: Answer, record: dict[str, Any], kept: Kept | None = None) -> None:
