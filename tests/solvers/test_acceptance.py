@@ -4,10 +4,10 @@
 
     case                          auto  without a prior    ddnm    ddrm     pnp  diffpir
     denoising at 0.1             29.42            20.64   29.14   28.57   28.95    27.38
-    x4 of a PNG                  26.59            24.83   27.03   26.53   26.51    26.74
+    x4 of a PNG                  26.60            24.83   27.03   26.53   26.51    26.74
     x4 of a JPEG of quality 85   24.28            23.28   24.37   24.26   24.19    24.20
-    demosaicing at 0.1           24.82            21.24   24.63   20.85   21.53    23.31
-    JPEG of quality 20           28.19            26.36   26.37   26.37   24.26    26.37
+    demosaicing at 0.1           25.18            21.24   24.63   20.85   21.53    23.31
+    JPEG of quality 20           28.19            26.36   26.70   27.31   24.26    26.47
 """
 
 from __future__ import annotations
