@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import torch
@@ -14,38 +14,28 @@ from ...calibration import Calibration, Setting
 from ...errors import UserError
 from ...figures import comparison
 from ...images import Kept, write_picture
-from ...images.camera import Mosaic
-from ...interface import DEFAULT_SOLVER, default_prior
+from ...interface import DEFAULT_SOLVER
 from ...metrics import psnr, ssim
-from ...noise import Noise
-from ...operators import Demosaic, LinearOperator, Operator
-from ...operators.builders.factory import make_operator, make_operator_for_measurement
-from ...priors import load_prior
+from ...operators import LinearOperator
 from ...priors.base import Prior
-from ...problem import Problem, simulate
+from ...problem import Problem
 from ...reconstruction import Reconstruction
-from ...registry import operators, solvers
-from ...rescaling import in_values
-from ...solvers import Auto, Solver, make_solver
+from ...registry import solvers
+from ...solvers import Solver, make_solver
 from ...specs import Spec
-from ...units import find_units
 from .. import terminal
 from ..devices import select_device
 from .answer import Answer
-from .channels import gray_for, prior_for
-from .compression import with_compression
 from .fits import find_fit
-from .found_noise import FoundNoise, find_noise, is_found
-from .inputs import Input, read_input
-from .intervals import LEVEL, find_interval, setting_of
-from .kspace import check_centre, mask_note, with_measured_mask
-from .noises import check_level, is_approximate, make_noise, noise_record
+from .inputs import Input
+from .intervals import LEVEL, find_interval
+from .noises import noise_record
 from .panels import panels
-from .parameters import drawn_parameters, fixed, parameter_caption, parameter_lines, parameter_record
+from .parameters import fixed, parameter_caption, parameter_lines, parameter_record
+from .prepare import Prepared, Tables, describe, prepare
 from .request import Request
 from .results import digest_of, environment, fields, staged, write_arrays, write_json
-from .sinograms import sinogram_options, stated_geometry
-from .units import check_range, units_notes, units_record
+from .units import units_record
 
 DIVERGED = 3
 _PANELS = 4  # in each of the two rows of the figure
@@ -53,61 +43,37 @@ _PANELS = 4  # in each of the two rows of the figure
 
 def run(request: Request) -> int:
     """Run the request and return the exit code: 0, also for a misfit, or 3 if the solver diverged."""
-    started = datetime.now(UTC)
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     device = select_device(request.device)
-    chosen = request.solver or Spec(DEFAULT_SOLVER, {"goal": request.goal, "effort": request.effort})
-    solver = build_solver(chosen)
-    request, compression = with_compression(request)
-    given = read_input(request)
-    if compression:
-        given = dataclasses.replace(given, notes=(*given.notes, f"the file's compression: {compression}"))
-    check_range(request, given)
-    operator = build_operator(request, given)
-    prior_name = request.prior or default_prior(operator.in_shape)
-    prior = load_prior(prior_name)
-    image_like = request.simulate or operator.photographic
-    fitted = gray_for(given, operator.in_shape[0], prior, prior_name, image_like=image_like)
-    if fitted is not given:
-        given, operator = fitted, build_operator(request, fitted)
-    prior, prior_name = prior_for(operator.in_shape[0], prior, prior_name)
-    request = dataclasses.replace(request, solver=chosen, prior=prior_name)
-    if is_found(request.noise or ""):
-        given = dataclasses.replace(given, noise=noise_in(request, given, operator))
-    stated, true_values = build_problem(request, operator, given)
-    units = None if request.units is None else find_units(request.units, prior.units, prior_name)
-    problem = stated if units is None else in_values(stated, units)
-    truth = given.image if units is None else units.to_values(given.image)
-    if request.calibration is not None and solver.point:
-        raise UserError(
-            f"--calibration: widens the intervals of samples, but {chosen} gives one estimate; leave it out"
-        )
-    setting = setting_of(
-        str(request.operator), request.mask, request.noise or "", problem, prior_name, prior, solver, request.samples,
-        grow=request.mask_grow, invert=request.mask_invert, geometry=stated_geometry(request), units=units,
+    chosen = chosen_solver(request)
+    prepared = prepare(request, chosen, build_solver(chosen), Tables())
+    terminal.facts(describe(prepared, device))
+    result = prepared.solver(
+        prepared.problem.to(device), prepared.prior.to(device), samples=request.samples, seed=request.seed,
+        batch_size=request.batch_size, progress=True,
     )  # fmt: skip
-    calibration = None if request.calibration is None else Calibration.load(request.calibration)
-    if calibration is not None:
-        calibration.check(setting)
-    terminal.facts(describe(request, solver, problem, prior, given, device, stated.noise))
-    answer = solve(
-        problem.to(device),
-        solver,
-        prior.to(device),
-        truth=truth if request.simulate else None,
-        samples=request.samples,
-        seed=request.seed,
-        batch_size=request.batch_size,
-        setting=setting,
-        calibration=calibration,
-        level_known=request.simulate or given.noise is not None,
-    )
-    answer = dataclasses.replace(answer, units=units, stated=stated, true_values=true_values)
-    record = build_record(request, answer, given, started, device) | units_record(request, units, prior)
-    write(request, answer, record, given.kept)
-    report(request, answer)
+    answer = conclude(prepared, result, device)
+    report(prepared.request, answer)
     return DIVERGED if answer.result.status == "diverged" else 0
+
+
+def conclude(prepared: Prepared, result: Reconstruction, device: torch.device) -> Answer:
+    """Write the files of a picture that is solved, and return all that is known of it."""
+    request, given, units = prepared.request, prepared.given, prepared.units
+    answer = assess(
+        prepared.problem.to(device), prepared.solver, result, truth=prepared.truth, setting=prepared.setting,
+        calibration=prepared.calibration, level_known=request.simulate or given.noise is not None,
+    )  # fmt: skip
+    answer = dataclasses.replace(answer, units=units, stated=prepared.stated, true_values=prepared.true_values)
+    record = build_record(request, answer, given, prepared.started, device)
+    write(request, answer, record | units_record(request, units, prepared.prior), given.kept)
+    return answer
+
+
+def chosen_solver(request: Request) -> Spec:
+    """Return the solver of the request, by default the one of its goal and effort."""
+    return request.solver or Spec(DEFAULT_SOLVER, {"goal": request.goal, "effort": request.effort})
 
 
 def build_solver(spec: Spec) -> Solver:
@@ -124,102 +90,28 @@ def build_solver(spec: Spec) -> Solver:
     return make_solver(found, spec.options)
 
 
-def build_operator(request: Request, given: Input) -> Operator:
-    """Return the forward operator, for a clean image with `--simulate`, else for a measurement."""
-    options = dict(request.operator.options)
-    shape = tuple(given.image.shape[1:])
-    name = request.operator.name
-    if operators.facts(name).sinogram:
-        options = sinogram_options(request, options, given.image)
-    if given.kept is not None and isinstance(given.kept.header, Mosaic):
-        options = _with_pattern(options, given.kept.header.pattern)
-    if name == "mri" and not request.simulate:
-        check_centre(request, given.image)
-    if name == "mri" and not request.simulate and "mask" not in options:
-        options = with_measured_mask(request, options, given.image)
-    make = make_operator if request.simulate else make_operator_for_measurement
-    return make(name, shape, options, mask=given.known, seed=request.seed)
-
-
-def _with_pattern(options: dict[str, object], pattern: str) -> dict[str, object]:
-    """Return the options with the pattern of a raw file's sensor."""
-    if options.get("pattern", pattern) != pattern:
-        raise UserError(f"demosaic: pattern: the raw file says {pattern}, got {options['pattern']}; leave it out")
-    return {**options, "pattern": pattern}
-
-
-def noise_in(request: Request, given: Input, operator: Operator) -> FoundNoise:
-    """Return the noise that is found in the measured pixels."""
-    known = given.known
-    if known is None and operator.observed is not None and len(operator.out_shape) == 3:
-        known = operator.observed.expand(operator.out_shape).all(0)
-    return find_noise(request.noise or "", given.image, known, mosaic=isinstance(operator, Demosaic))
-
-
-def build_problem(request: Request, operator: Operator, given: Input) -> tuple[Problem, dict[str, float]]:
-    """Return the problem, and the true values of its unknowns if it is simulated from the clean image."""
-    assert request.noise is not None
-    if operators.facts(request.operator.name).photographic and request.units is None:
-        check_level(request.noise, request.command)
-    noise: Noise = make_noise(request.noise, given.image, given.noise)
-    drawn = drawn_parameters(operator, noise, request.seed) if request.simulate else {}
-    if request.simulate:
-        problem = simulate(operator, given.image, noise, request.seed, parameters=drawn)
-    else:
-        problem = Problem(operator, noise, given.image)
-    return problem.gaussian() if is_approximate(request.noise) else problem, drawn
-
-
-def describe(
-    request: Request, solver: Solver, problem: Problem, prior: Prior, given: Input, device: torch.device, law: Noise
-) -> list[tuple[str, str]]:
-    """Return a description of the run, as lines of a name and a text; `law` is the noise as it was stated."""
-    *_, h, w = given.image.shape
-    kind = {1: "gray", 3: "colour"}.get(given.image.shape[1], "")
-    role = "clean, to be corrupted" if request.simulate else "the measurement"
-    image = f"{request.image.name}, {w} x {h} {kind}".rstrip() + f", {role}"
-    operator = f"{request.operator}"
-    if (observed := problem.operator.observed) is not None:
-        missing = 1 - float(observed.double().mean())
-        operator += f", {missing:.1%} of the pixels missing"
-    noise = f"{law}" + (", estimated from the image" if given.noise is not None else "")
-    threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
-    lines = [
-        ("image", image),
-        ("operator", operator),
-        ("noise", noise),
-        ("prior", str(request.prior)),
-        ("solver", f"auto: {solver.describe(problem, prior)}" if isinstance(solver, Auto) else str(solver)),
-        ("samples", f"{request.samples}, seed {request.seed}"),
-        ("device", f"{device}, {threads}"),
-    ]
-    found = [given.noise.note] if given.noise is not None and given.noise.note else []
-    notes = [*given.notes, *found, *mask_note(request), *problem.operator.notes, *units_notes(request, problem, prior)]
-    if is_approximate(request.noise or "auto"):
-        notes.append(f"{request.noise}: the Gaussian noise nearest to it, by the variance of what was measured")
-    elif solver.approximates and not solver.posed(problem).noise.is_gaussian:
-        notes.append(f"{type(solver).__name__} weights its squares by the Gaussian noise nearest to this one")
-    return lines + [("note", note) for note in notes]
-
-
 def solve(
+    problem: Problem, solver: Solver, prior: Prior, *, samples: int, seed: int, truth: Tensor, setting: Setting
+) -> Answer:
+    """Run the solver with a progress bar, and compute the metrics of its result."""
+    result = solver(problem, prior, samples=samples, seed=seed, progress=True)
+    return assess(problem, solver, result, truth=truth, setting=setting)
+
+
+def assess(
     problem: Problem,
     solver: Solver,
-    prior: Prior,
+    result: Reconstruction,
     *,
-    samples: int,
-    seed: int,
     truth: Tensor | None = None,
-    batch_size: int | None = None,
-    setting: Setting | None = None,
+    setting: Setting,
     calibration: Calibration | None = None,
     level_known: bool = True,
 ) -> Answer:
-    """Run the solver with a progress bar and, if the truth is known, compute its metrics."""
-    result = solver(problem, prior, samples=samples, seed=seed, batch_size=batch_size, progress=True)
+    """Return a result with its intervals, its fit and, if the truth is known, its metrics."""
     known = fixed(problem, result)
     baseline = find_baseline(known, quick=truth is None)
-    interval = None if setting is None else find_interval(result, setting, calibration)
+    interval = find_interval(result, setting, calibration)
     fit = find_fit(solver.posed(known), result, level_known=level_known)
     if truth is None:
         return Answer(problem, solver, result, baseline, interval=interval, fit=fit)

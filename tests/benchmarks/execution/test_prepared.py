@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from invdiff.benchmarks.execution.job import run
-from invdiff.benchmarks.execution.prepared import Newest, Prepared
+from invdiff.benchmarks.execution.prepared import Prepared
 from invdiff.benchmarks.execution.runner import plan
 from invdiff.benchmarks.suite import Data, Suite
 from invdiff.fingerprint import fingerprint
+from invdiff.newest import Newest
 from invdiff.priors import load_prior
 
 CPU = torch.device("cpu")
