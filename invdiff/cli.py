@@ -1,9 +1,9 @@
 """The command line: its commands, errors and exit codes.
 
 Exit codes: 0 done, 1 a fault of invdiff or out of memory, 2 bad input (both in one line on standard error), 3 the
-solver diverged (results are written and say so), 130 interrupted (nothing written). A misfit, that is samples further
-from the measurement than its noise explains, is no error: exit code 0, a yellow line on standard error, and
-`"status": "misfit"` in `result.json`.
+solver diverged (results are written and say so), 4 some pictures of several failed (the others are written), 130
+interrupted (a line says what was written). A misfit, that is samples further from the measurement than its noise
+explains, is no error: exit code 0, a yellow line on standard error, and `"status": "misfit"` in `result.json`.
 
 The options of a command are declared in its module of `commands`. These modules, and their imports at the top, do not
 import torch, so help and listings are fast.
@@ -17,9 +17,7 @@ import shlex
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +29,7 @@ from .commands.calibrate import calibrate
 from .commands.check import check
 from .commands.deblur import deblur
 from .commands.demo import demo
+from .commands.endings import ending
 from .commands.grade import grade
 from .commands.listing import list_
 from .commands.reconstruct import reconstruct
@@ -39,11 +38,8 @@ from .commands.sample import sample
 from .commands.score import score
 from .commands.train import train
 from .commands.tune import tune
-from .errors import UserError
-from .registry import in_file_of_user, is_foreign
 
 INTERRUPTED = 130
-_SHOWN = 300  # characters of a message
 
 app = typer.Typer(
     name="invdiff",
@@ -105,44 +101,11 @@ def main(argv: list[str] | None = None) -> int:
             return 2
         if show:
             raise
-        code, text = _ending(failure)
+        code, text = ending(failure)
         terminal.error(text)
     if code == INTERRUPTED:
         return _interrupted()
     return code if isinstance(code, int) else 0
-
-
-def _ending(failure: Exception) -> tuple[int, str]:
-    """Return the exit code and the message for an error: 2 for those of the user, else 1."""
-    if callable(tell := getattr(failure, "format_message", None)):  # typer's own: unknown option, missing argument, ...
-        path = getattr(getattr(failure, "ctx", None), "command_path", "invdiff")
-        return 2, f"{tell().rstrip('.')}; see: {path} --help"
-    extra = isinstance(failure, ImportError) and "pip install" in str(failure)  # an extra that is not installed
-    if extra or isinstance(failure, UserError):
-        return 2, str(failure)
-    if isinstance(failure, OSError):
-        named = f"{failure.filename}: {failure.strerror}" if failure.filename and failure.strerror else str(failure)
-        return 2, named
-    crowded = isinstance(failure, RuntimeError) and "can't allocate memory" in str(failure)  # torch's on a CPU
-    if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError" or crowded:
-        return 1, "out of memory; lower --samples, --batch-size or the number of steps, or take a smaller image"
-    what = type(failure).__name__ + (f": {failure}" if str(failure) else "")
-    if is_foreign(failure):
-        if isinstance(failure, ValueError | TypeError):
-            return 2, str(failure)
-        return 2, f"{in_file_of_user(failure) or _place(failure)}: {what}; see all of it with: invdiff --traceback ..."
-    return 1, (
-        f"a fault of invdiff, not of what it was given: {' '.join(what.split())[:_SHOWN]} (at {_place(failure)}); "
-        "please report it with what the same command prints after: invdiff --traceback ..."
-    )
-
-
-def _place(failure: Exception) -> str:
-    """Return file and line of the innermost code of a failure that is this package's, or of any code."""
-    frames = traceback.extract_tb(failure.__traceback__)
-    ours = [f for f in frames if Path(f.filename).is_relative_to(Path(__file__).parent)]
-    last = (ours or frames)[-1]
-    return f"{Path(last.filename).name}:{last.lineno}"
 
 
 def _interrupted() -> int:

@@ -105,7 +105,9 @@ OPTIONS = {"--operator": "identity", "--noise": "0.1", "--solver": "dps:steps=2"
 CASES = [
     # images
     ("none.png", "none.png: no such file"),
-    ("folder", "folder: expected a file, got a folder; name one file in it"),
+    ("folder", "folder: expected a folder with pictures, got none in it; see: invdiff list formats"),
+    ("photo.png --mask folder --operator inpainting", "folder: expected a file, got a folder; name one file in it"),
+    ("photo.png#all --out photo.png", "--out: expected a folder, got the file 'photo.png'"),
     ("text.png", "text.png: not an image that can be read; expected PNG"),
     ("empty.png", "empty.png: the file is empty (0 bytes)"),
     ("nan.npy", "nan.npy: expected finite values, got 16 NaN or infinite, the first at (0, 0"),

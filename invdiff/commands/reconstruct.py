@@ -12,12 +12,19 @@ from .arguments import FILES, BatchSize, Device, Overwrite, Seed, Threads, text
 
 def reconstruct(
     context: typer.Context,
-    image: Annotated[Path, typer.Argument(help="The corrupted image, a sinogram or an array; FILE#3: one of a stack.")],
+    image: Annotated[
+        list[Path],
+        typer.Argument(
+            help="The corrupted image, a sinogram or an array; FILE#3: one of a stack. Several of them, a folder or "
+            "FILE#all: one result for each, in a folder of its name."
+        ),
+    ],
     operator: Annotated[
         str,
         text(
             "The forward operator: NAME:key=value,... or file.py:Class; key=? or key=?1..5 is inferred. See: "
-            "invdiff list operators --options"
+            "invdiff list operators --options. With several images {name} stands for the name of each, here and in the "
+            "other options that name files."
         ),
     ],
     out: Annotated[Path, text("Folder for the results; made if needed.")],
@@ -43,7 +50,8 @@ def reconstruct(
         bool, typer.Option("--simulate", help="IMAGE is clean: corrupt it first, and print PSNR and SSIM.")
     ] = False,
     mask: Annotated[
-        Path | None, text("For inpainting: bright pixels of this image are known, dark ones missing.", FILES)
+        Path | None,
+        text("For inpainting: bright pixels of this image are known, dark ones missing; masks/{name}.png.", FILES),
     ] = None,
     mask_invert: Annotated[
         bool,
@@ -106,24 +114,42 @@ def reconstruct(
     Writes mean.png, std.png, lower.png, upper.png, sample_*.png, comparison.png, result.npz and result.json.
 
     Example: invdiff reconstruct photo.png --operator blur:sigma=3 --noise 0.025 --out result
+    Example: invdiff reconstruct FOLDER --operator inpainting --mask masks/{name}.png --noise 0.025 --out results
     """
     from ..specs import parse_operator, parse_spec
     from .reconstruction.checks import check_request
+    from .reconstruction.pictures import Picture, filled, find_pictures, is_several, name_of
     from .reconstruction.request import Request
 
-    request = Request(
-        image=image, operator=parse_operator(operator), out=out, noise=noise, prior=prior,
-        solver=None if solver is None else parse_spec(solver),
-        goal=goal, effort=effort, calibration=calibration,
-        samples=samples, seed=seed, simulate=simulate, mask=mask, mask_invert=mask_invert, mask_grow=mask_grow,
-        missing_color=missing_color,
-        missing_tolerance=missing_tolerance, angles=angles, pixel_size=pixel_size, convention=convention,
-        transpose=transpose, units=units, measurement_scale=measurement_scale,
-        gray=gray, white_level=white_level, black_level=black_level,
-        device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
-        command=context.obj,
-    )  # fmt: skip
-    check_request(request)
+    several = is_several(image)
+
+    def request(picture: Picture) -> Request:
+        def of_it(option: str | None) -> str | None:
+            return None if option is None else filled(option, picture.name)
+
+        return Request(
+            image=picture.path, operator=parse_operator(filled(operator, picture.name)),
+            out=out / picture.name if several else out, noise=of_it(noise), prior=prior,
+            solver=None if solver is None else parse_spec(solver),
+            goal=goal, effort=effort, calibration=calibration,
+            samples=samples, seed=seed, simulate=simulate,
+            mask=None if mask is None else Path(filled(str(mask), picture.name)),
+            mask_invert=mask_invert, mask_grow=mask_grow,
+            missing_color=missing_color,
+            missing_tolerance=missing_tolerance, angles=of_it(angles), pixel_size=pixel_size, convention=convention,
+            transpose=transpose, units=units, measurement_scale=measurement_scale,
+            gray=gray, white_level=white_level, black_level=black_level,
+            device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
+            command=context.obj,
+        )  # fmt: skip
+
+    if several:
+        requests = [request(picture) for picture in find_pictures(image)]
+        from .reconstruction.several import Order, run_several
+
+        return run_several(Order(requests, out, operator))
+    alone = request(Picture(image[0], name_of(image[0])))
+    check_request(alone)
     from .reconstruction.run import run
 
-    return run(request)
+    return run(alone)

@@ -15,6 +15,19 @@ from numpy.typing import NDArray
 from ..errors import UserError
 
 
+class SeveralPictures(UserError):
+    """A file of several pictures was read without a number.
+
+    Args:
+        message: the text.
+        count: number of pictures.
+    """
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
+
+
 def split_part(path: str | Path) -> tuple[Path, str]:
     """Return the file and the part of `FILE#PART`; the part is "" without one.
 
@@ -44,8 +57,8 @@ def number_of(part: str, count: int, path: str | Path, kind: str = "slices") -> 
     if not part:
         if count == 1:
             return 0
-        raise UserError(
-            f"{path}: expected one picture, got {count} {kind}; choose one, from {path}#0 to {path}#{count - 1}"
+        raise SeveralPictures(
+            f"{path}: expected one picture, got {count} {kind}; choose one, from {path}#0 to {path}#{count - 1}", count
         )
     if not part.isdigit() or int(part) >= count:
         raise UserError(f"{path}: expected a number of {count} {kind}, from 0 to {count - 1}, got #{part}")

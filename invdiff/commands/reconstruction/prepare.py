@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ from .kspace import check_centre, mask_note, with_measured_mask
 from .noises import check_level, is_approximate, make_noise
 from .parameters import drawn_parameters
 from .request import Request
+from .settings import settings_of
 from .sinograms import sinogram_options, stated_geometry
 from .units import check_range, units_notes
 
@@ -67,6 +69,7 @@ class Prepared:
 
     Attributes:
         request: with the prior and the solver that are taken.
+        settings: what the result depends on, as `result.json` has it.
         started: when its preparation began.
         given: the content of its files.
         problem: the problem in the values of the prior.
@@ -81,6 +84,7 @@ class Prepared:
     """
 
     request: Request
+    settings: dict[str, Any]
     started: datetime
     given: Input
     problem: Problem
@@ -114,7 +118,7 @@ def prepare(request: Request, chosen: Spec, solver: Solver, tables: Tables) -> P
         ValueError: files and options that do not go together.
         OSError: files that cannot be read.
     """
-    started = datetime.now(UTC)
+    started, settings = datetime.now(UTC), settings_of(request)
     request, compression = with_compression(request)
     given = read_input(request)
     if compression:
@@ -147,8 +151,9 @@ def prepare(request: Request, chosen: Spec, solver: Solver, tables: Tables) -> P
     if calibration is not None:
         calibration.check(setting)
     return Prepared(
-        request=request, started=started, given=given, problem=problem, stated=stated, solver=solver, prior=prior,
-        setting=setting, operator_key=key, true_values=true_values, calibration=calibration, units=units,
+        request=request, settings=settings, started=started, given=given, problem=problem, stated=stated,
+        solver=solver, prior=prior, setting=setting, operator_key=key, true_values=true_values,
+        calibration=calibration, units=units,
     )  # fmt: skip
 
 
@@ -222,10 +227,22 @@ def describe(prepared: Prepared, device: torch.device) -> list[tuple[str, str]]:
         ("samples", f"{request.samples}, seed {request.seed}"),
         ("device", f"{device}, {threads}"),
     ]
+    return lines + [("note", note) for note in notes_of(prepared)]
+
+
+def notes_of(prepared: Prepared) -> list[str]:
+    """Return what the user should know about the picture and how it is taken."""
+    request, solver, problem, given = prepared.request, prepared.solver, prepared.problem, prepared.given
     found = [given.noise.note] if given.noise is not None and given.noise.note else []
-    notes = [*given.notes, *found, *mask_note(request), *problem.operator.notes, *units_notes(request, problem, prior)]
+    notes = [
+        *given.notes,
+        *found,
+        *mask_note(request),
+        *problem.operator.notes,
+        *units_notes(request, problem, prepared.prior),
+    ]
     if is_approximate(request.noise or "auto"):
         notes.append(f"{request.noise}: the Gaussian noise nearest to it, by the variance of what was measured")
     elif solver.approximates and not solver.posed(problem).noise.is_gaussian:
         notes.append(f"{type(solver).__name__} weights its squares by the Gaussian noise nearest to this one")
-    return lines + [("note", note) for note in notes]
+    return notes

@@ -167,7 +167,7 @@ def write_measurement(shown: Tensor, problem: Problem, path: Path) -> None:
 def write_json(folder: Path, record: dict[str, Any]) -> None:
     """Write `result.json`, listing all files of the folder; infinite numbers become text, because JSON has none."""
     files = sorted({p.name for p in folder.iterdir()} | {RESULT})
-    text = json.dumps(_plain({**record, "files": files}), indent=2, allow_nan=False)
+    text = json.dumps(plain({**record, "files": files}), indent=2, allow_nan=False)
     (folder / RESULT).write_text(text + "\n")
 
 
@@ -223,13 +223,14 @@ def fields(x: object) -> dict[str, object]:
     return {f.name: getattr(x, f.name) for f in dataclasses.fields(x)}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON holds it; infinite numbers and objects become text."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, Tensor):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or isinstance(value, str | int | float):

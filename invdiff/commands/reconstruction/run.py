@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from datetime import datetime
 from typing import Any
 
 import torch
@@ -27,12 +26,11 @@ from .. import terminal
 from ..devices import select_device
 from .answer import Answer
 from .fits import find_fit
-from .inputs import Input
 from .intervals import LEVEL, find_interval
 from .noises import noise_record
 from .panels import panels
 from .parameters import fixed, parameter_caption, parameter_lines, parameter_record
-from .prepare import Prepared, Tables, describe, prepare
+from .prepare import Prepared, Tables, describe, notes_of, prepare
 from .request import Request
 from .results import digest_of, environment, fields, staged, write_arrays, write_json
 from .units import units_record
@@ -66,7 +64,7 @@ def conclude(prepared: Prepared, result: Reconstruction, device: torch.device) -
         calibration=prepared.calibration, level_known=request.simulate or given.noise is not None,
     )  # fmt: skip
     answer = dataclasses.replace(answer, units=units, stated=prepared.stated, true_values=prepared.true_values)
-    record = build_record(request, answer, given, prepared.started, device)
+    record = build_record(prepared, answer, device)
     write(request, answer, record | units_record(request, units, prepared.prior), given.kept)
     return answer
 
@@ -169,16 +167,16 @@ def _scores(x: Tensor, truth: Tensor) -> dict[str, float]:
     return scores
 
 
-def build_record(
-    request: Request, answer: Answer, given: Input, started: datetime, device: torch.device
-) -> dict[str, Any]:
+def build_record(prepared: Prepared, answer: Answer, device: torch.device) -> dict[str, Any]:
     """Return the content of `result.json`, without the list of files."""
-    result, problem = answer.result, answer.problem
+    request, given, result, problem = prepared.request, prepared.given, answer.result, answer.problem
     return {
         "status": result.status,
         "message": result.message,
         "command": request.command,
-        "started": started.isoformat(timespec="seconds"),
+        "settings": prepared.settings,
+        "started": prepared.started.isoformat(timespec="seconds"),
+        "notes": notes_of(prepared),
         "image": {
             "path": str(request.image),
             "sha256": digest_of(request.image),
