@@ -24,18 +24,10 @@ from torch import Tensor
 
 from ..errors import UserTypeError
 from ..unknowns import FamilyType, Unknowns
-from .numerics.constants import Movable, device_of, followed, linear
+from .numerics.constants import device_of, followed, linear, moved
 from .numerics.linalg import conjugate_gradients, least_squares
 from .numerics.norms import derivative_norm, largest_singular_value
 from .spectrum import Spectrum as Spectrum  # the name by which operators import it
-
-
-def _moved(value: Any, device: torch.device | str) -> Any:
-    if isinstance(value, (Tensor, Movable, Operator)):
-        return value.to(device)
-    if isinstance(value, tuple) and any(isinstance(v, (Tensor, Movable, Operator)) for v in value):
-        return tuple(_moved(v, device) for v in value)
-    return value
 
 
 class Operator(metaclass=FamilyType):
@@ -134,11 +126,11 @@ class Operator(metaclass=FamilyType):
     def to(self, device: torch.device | str) -> Self:
         """Return this operator with its tensors on `device`; operators that hold none return themselves."""
         state = vars(self)
-        moved = {k: _moved(v, device) for k, v in state.items()}
-        if all(moved[k] is state[k] for k in state):
+        there = {k: moved(v, device) for k, v in state.items()}
+        if all(there[k] is state[k] for k in state):
             return self
         new = copy.copy(self)
-        vars(new).update(moved)  # bypasses the guard of frozen dataclasses: `new` is not shared yet
+        vars(new).update(there)  # bypasses the guard of frozen dataclasses: `new` is not shared yet
         return new
 
     def __matmul__(self, other: Any) -> Any:
@@ -294,6 +286,14 @@ class LinearOperator(Operator):
     @property
     def factors(self) -> tuple[Tensor, Tensor] | None:
         """Matrices `R`, `(H', H)`, and `C`, `(W', W)`, if `A x = R x C^T` for each channel, else `None`."""
+        return None
+
+    @property
+    def cosine_power(self) -> Tensor | None:
+        """The diagonal of `A^T A` in the cosine transform of images, `(C or 1, H, W)`, exact or nearly, else `None`.
+
+        It preconditions solves with a stationary covariance.
+        """
         return None
 
     @property

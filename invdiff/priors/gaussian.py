@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..dct import dct2, idct2
 from ..errors import UserError
 from .base import Prior, expand_sigma
-from .dct import dct2, idct2
 
 
 class _DiagonalisedGaussian(Prior):

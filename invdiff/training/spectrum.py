@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from scipy.optimize import curve_fit
 
+from ..dct import dct2
 from ..errors import UserError
-from ..priors.dct import dct2
 
 SIDE = 96
 OPPONENT = [

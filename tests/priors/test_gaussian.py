@@ -5,8 +5,8 @@ import scipy.fft
 import scipy.stats
 import torch
 
+from invdiff.dct import dct2, idct2
 from invdiff.priors import ColourSpectrum, GaussianPrior, PowerLaw, Prior, load_prior, photograph_gaussian
-from invdiff.priors.dct import dct2, idct2
 
 
 def _dense(c: int = 2, h: int = 2, w: int = 3) -> GaussianPrior:

@@ -7,8 +7,9 @@ extend the image: `circular` (scipy's "wrap"), `reflect` (scipy's "reflect": d c
 (scipy's "constant"), and `valid`, which keeps only the `(H - h + 1, W - w + 1)` pixels that need no extension.
 
 A circular blur is diagonal in Fourier space (`circular`). The other borders take Fourier transforms of the extended
-image (`bordered`). With them a kernel of rank one is a product over the axes and has a closed form (`separable`), and a
-kernel that is symmetric in both axes is diagonal in cosines under reflecting borders (`mirrored`).
+image (`bordered`), or sums of shifted images for short kernels on large ones (`direct`). A kernel that is symmetric in
+both axes is diagonal in cosines under reflecting borders (`mirrored`), at any size. With all borders a kernel of rank
+one is a product over the axes, with a closed form up to 2048 pixels (`separable`).
 """
 
 from __future__ import annotations
@@ -28,10 +29,9 @@ from ..shapes import image_shape
 from .bordered import Bordered
 from .borders import Border, convolution_matrix
 from .circular import Circular
-from .mirrored import Mirrored, is_symmetric
-
-MATRIX_LIMIT = 512
-"""Longest side on which a product with a dense matrix is faster than a Fourier transform."""
+from .direct import TAPS, Direct, count_taps
+from .fourier import cosine_power
+from .mirrored import MATRIX_LIMIT, Mirrored, is_symmetric
 
 
 class Blur(LinearOperator):
@@ -68,18 +68,22 @@ class Blur(LinearOperator):
         k = point_spread(kernel, self.in_shape, border)
         self._kernel = Constant(k)
         factors = None if border == "circular" else _rank_one(k)
+        self._axes = None if factors is None else (Constant(factors[0]), Constant(factors[1]))
+        longest = max(self.in_shape[1:])
+        mirrored = border == "reflect" and is_symmetric(k)
         self._closed: Separable | Mirrored | None = None
         self._form: LinearOperator
-        if factors is not None and max(self.in_shape[1:]) <= SVD_LIMIT:
-            h, w = self.in_shape[1:]
-            rows, columns = (convolution_matrix(f, n, border) for f, n in zip(factors, (h, w), strict=True))
-            self._closed = Separable(self.in_shape, rows=rows, columns=columns)
-        elif border == "reflect" and is_symmetric(k) and max(self.in_shape[1:]) <= SVD_LIMIT:
+        if mirrored and (longest > MATRIX_LIMIT or factors is None):
             self._closed = Mirrored(self.in_shape, k)
+        elif (matrices := self.factors) is not None:
+            self._closed = Separable(self.in_shape, rows=matrices[0], columns=matrices[1])
+        passes = (k,) if factors is None else (factors[0][None, :, None], factors[1][None, None])
         if border == "circular":
             self._form = Circular(self.in_shape, k)
-        elif isinstance(self._closed, Separable) and max(self.in_shape[1:]) <= MATRIX_LIMIT:
+        elif isinstance(self._closed, Separable) and longest <= MATRIX_LIMIT:
             self._form = self._closed
+        elif longest > MATRIX_LIMIT and count_taps(passes) <= TAPS:
+            self._form = Direct(self.in_shape, passes, k, border)
         else:
             self._form = Bordered(self.in_shape, k, border)
         self.out_shape = self._form.out_shape
@@ -91,8 +95,24 @@ class Blur(LinearOperator):
 
     @property
     def factors(self) -> tuple[Tensor, Tensor] | None:
-        """Matrices of the two axes, for a kernel of rank one and a border other than circular."""
-        return None if self._closed is None else self._closed.factors
+        """Matrices of the two axes up to 2048 pixels, for a kernel of rank one and a border other than circular."""
+        if self._axes is None or max(self.in_shape[1:]) > SVD_LIMIT:
+            return None
+        rows, columns = (
+            convolution_matrix(f.value, n, self.border) for f, n in zip(self._axes, self.in_shape[1:], strict=True)
+        )
+        return rows, columns
+
+    @property
+    def cosine_power(self) -> Tensor | None:
+        """The diagonal of `A^T A` in cosines, up to the borders, for a large picture."""
+        if max(self.in_shape[1:]) <= MATRIX_LIMIT:
+            return None
+        return cosine_power(self.kernel, (self.in_shape[1], self.in_shape[2]))
+
+    def norm(self) -> float:
+        """Return the largest singular value; see `LinearOperator.norm`."""
+        return (self._closed or self._form).norm()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `k * x`, `(B, *out_shape)`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -29,3 +31,30 @@ def hartley(x: Tensor) -> Tensor:
     rest = z[..., 1 : x.shape[-1] - z.shape[-1] + 1]
     mirrored = (rest.real + rest.imag).flip((-2, -1))
     return torch.cat([z.real - z.imag, torch.cat([mirrored[..., -1:, :], mirrored[..., :-1, :]], -2)], -1)
+
+
+def cosine_power(kernel: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the diagonal of `A^T A` in the cosine transform, for a convolution under mirrored borders.
+
+    It is the transform of the kernel's autocorrelation `r`, made symmetric in both axes,
+
+        p[i, j] = sum_{m, n} r[m, n] cos(pi i m / H) cos(pi j n / W),
+
+    up to the borders. For a kernel that is symmetric itself these are the squared eigenvalues.
+
+    Args:
+        kernel: `(C or 1, h, w)`.
+        size: `(H, W)` of the images.
+
+    Returns:
+        `(C or 1, H, W)`, non-negative, float64.
+    """
+    k = kernel.double()
+    lags = (2 * k.shape[-2] - 1, 2 * k.shape[-1] - 1)
+    r = torch.fft.irfft2(torch.fft.rfft2(k, s=lags).abs() ** 2, s=lags)  # lag 0 at the origin
+    axes = []
+    for n, count in zip(size, lags, strict=True):
+        lag = torch.fft.fftfreq(count, 1 / count, dtype=torch.float64, device=k.device)
+        axes.append(torch.cos(math.pi / n * torch.outer(torch.arange(n, device=k.device).double(), lag)))
+    power: Tensor = axes[0] @ r @ axes[1].T
+    return power.clamp_(min=0)

@@ -6,6 +6,8 @@ discrete cosine transform of type II, are the eigenvectors:
 
     A = (D_r (x) D_c)^T diag(l) (D_r (x) D_c),      l[i, j] = sum_{m, n} k[m, n] cos(pi i m / H) cos(pi j n / W)
 
+The cosines are dense matrices for short sides, where a product with them is fastest, and fast transforms for others.
+
 References:
     The Discrete Cosine Transform (Strang, 1999), https://doi.org/10.1137/S0036144598336745. For deblurring: A Fast
     Algorithm for Deblurring Models with Neumann Boundary Conditions (Ng, Chan, Tang, 1999),
@@ -19,8 +21,12 @@ import math
 import torch
 from torch import Tensor
 
+from ...dct import dct2, idct2
 from ..base import LinearOperator, Spectrum
 from ..numerics.constants import Constant, linear
+
+MATRIX_LIMIT = 512
+"""Longest side on which a product with a dense matrix is faster than a Fourier transform."""
 
 
 class Mirrored(LinearOperator):
@@ -39,14 +45,16 @@ class Mirrored(LinearOperator):
     def __init__(self, in_shape: tuple[int, ...], kernel: Tensor) -> None:
         self.in_shape = self.out_shape = tuple(in_shape)
         h, w = self.in_shape[1:]
-        self._rows, self._columns = Constant(cosines(h)), Constant(cosines(w))
+        self._dense = (Constant(cosines(h)), Constant(cosines(w))) if max(h, w) <= MATRIX_LIMIT else None
         (kh, kw), k = kernel.shape[-2:], kernel.double()
         down = torch.cos(math.pi / h * torch.outer(torch.arange(h), torch.arange(kh) - kh // 2).double())
         across = torch.cos(math.pi / w * torch.outer(torch.arange(w), torch.arange(kw) - kw // 2).double())
-        self._values = Constant((down @ k @ across.T).expand(self.in_shape).clone())
+        values = down @ k @ across.T
+        self._modulus = Constant(values.abs())
+        self._sign = Constant(torch.where(values < 0, -1.0, 1.0))
 
     def _apply(self, x: Tensor) -> Tensor:
-        return self._back(self._values.like(x) * self._transform(x))
+        return self._back(self._modulus.like(x) * self._sign.like(x) * self._transform(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `k * x`."""
@@ -59,10 +67,9 @@ class Mirrored(LinearOperator):
     @property
     def svd(self) -> Spectrum:
         """The absolute eigenvalues; the signs belong to `U`."""
-        values = self._values
-        sign = Constant(torch.where(values.value < 0, -1.0, 1.0).to(values.value))
+        sign = self._sign
         return Spectrum(
-            s=values.value.abs(),
+            s=self._modulus.value.expand(self.in_shape),
             V=self._back,
             Vt=self._transform,
             U=lambda c: self._back(sign.like(c) * c),
@@ -70,10 +77,16 @@ class Mirrored(LinearOperator):
         )
 
     def _transform(self, x: Tensor) -> Tensor:
-        return self._rows.like(x) @ x @ self._columns.like(x).T
+        if self._dense is None:
+            return dct2(x)
+        rows, columns = self._dense
+        return rows.like(x) @ x @ columns.like(x).T
 
     def _back(self, c: Tensor) -> Tensor:
-        return self._rows.like(c).T @ c @ self._columns.like(c)
+        if self._dense is None:
+            return idct2(c)
+        rows, columns = self._dense
+        return rows.like(c).T @ c @ columns.like(c)
 
 
 def cosines(n: int) -> Tensor:

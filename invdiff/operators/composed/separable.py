@@ -11,6 +11,7 @@ so the pseudo-inverse and the proximal step cost four products with small matric
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
 import torch
@@ -18,10 +19,11 @@ from torch import Tensor
 
 from ..base import LinearOperator, Spectrum
 from ..numerics.constants import Constant, Movable, linear
+from ..numerics.norms import largest_singular_value
 from ..shapes import image_shape
 
 SVD_LIMIT = 2048
-"""Largest side for which the decomposition is computed; at 2048 it takes some seconds, once."""
+"""Largest short side of a matrix for which it is decomposed; at 2048 x 2048 that takes some seconds, once."""
 
 
 class _Factor(Movable):
@@ -50,10 +52,16 @@ class _Factor(Movable):
         if bool((squares > 0).all()) and bool(((gram - torch.diag(squares)).abs() <= 1e-14 * squares.max()).all()):
             s = squares.sqrt()  # orthogonal rows: the matrix is its own decomposition, at any size
             return Constant(torch.eye(len(s), dtype=m.dtype, device=m.device)), Constant(s), Constant(m.T / s)
-        if max(m.shape) > SVD_LIMIT:
+        if min(m.shape) > SVD_LIMIT:
             return None
         u, s, vt = torch.linalg.svd(m, full_matrices=False)
         return Constant(u), Constant(s), Constant(vt.T.contiguous())
+
+
+def _norm(m: Tensor) -> float:
+    """Return the largest singular value of a matrix by iteration, within 1e-3."""
+    m = m.double()
+    return largest_singular_value(lambda v: (v @ m.T) @ m, (m.shape[1],), device=m.device).value
 
 
 def _two_sided(rows: Tensor, x: Tensor, columns: Tensor) -> Tensor:
@@ -113,9 +121,18 @@ class Separable(LinearOperator):
     def _apply_transposed(self, y: Tensor) -> Tensor:
         return _two_sided(self._rows.matrix.like(y).T, y, self._columns.matrix.like(y).T)
 
+    def norm(self) -> float:
+        """Return the largest singular value, the product of those of the two matrices."""
+        if self.svd is not None:
+            return super().norm()
+        return math.prod(_norm(f.matrix.value) for f in (self._rows, self._columns))
+
     @property
     def svd(self) -> Spectrum | None:
-        """The product of the two small decompositions; `None` above 2048 pixels, unless the rows are orthogonal."""
+        """The product of the two small decompositions.
+
+        It is `None` if both sides of a matrix have more than 2048 pixels, unless its rows are orthogonal.
+        """
         r, c = self._rows.svd(), self._columns.svd()
         if r is None or c is None:
             return None

@@ -77,6 +77,19 @@ def device_of(value: Any) -> torch.device | None:
     return next((d for v in held if (d := device_of(v)) is not None), None)
 
 
+def moved(value: Any, device: torch.device | str) -> Any:
+    """Return an attribute of an operator on a device: a tensor, a part, an operator or a tuple of them.
+
+    What is there already, and anything else, is returned itself.
+    """
+    if isinstance(value, (Tensor, Movable)) or hasattr(value, "in_shape"):
+        return value.to(device)
+    if isinstance(value, tuple):
+        parts = tuple(moved(v, device) for v in value)
+        return value if all(p is v for p, v in zip(parts, value, strict=True)) else parts
+    return value
+
+
 class _Linear(torch.autograd.Function):
     """The map `f`, whose derivative is its adjoint `ft`."""
 
