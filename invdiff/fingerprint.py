@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -30,6 +31,11 @@ def fingerprint(thing: object) -> str:
     for part in _parts(thing, ()):
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.hexdigest()[:12]
+
+
+def _changes_with_use(thing: object, name: str) -> bool:
+    """Return whether an attribute is made when it is first used."""
+    return name in IGNORED or isinstance(getattr(type(thing), name, None), cached_property)
 
 
 def _parts(thing: object, above: tuple[int, ...]) -> Iterator[bytes]:
@@ -64,7 +70,7 @@ def _parts(thing: object, above: tuple[int, ...]) -> Iterator[bytes]:
     elif callable(thing) and hasattr(thing, "__qualname__"):
         yield f"{thing.__module__}.{thing.__qualname__}".encode()
     elif hasattr(thing, "__dict__"):
-        state = {name: value for name, value in vars(thing).items() if name not in IGNORED}
+        state = {name: value for name, value in vars(thing).items() if not _changes_with_use(thing, name)}
         if any(isinstance(v, Tensor) and not name.startswith("_") for name, v in state.items()):
             state = {n: v for n, v in state.items() if not (isinstance(v, Tensor) and n.startswith("_"))}
         yield from _parts(state, above)

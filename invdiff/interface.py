@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 from .errors import UserError
+from .fingerprint import fingerprint
+from .journal import Journal
 from .priors import load_prior
 from .priors.base import Prior
 from .problem import Problem
@@ -35,6 +38,7 @@ def reconstruct(
     batch_size: int | None = None,
     progress: bool | Progress = False,
     units: str | None = None,
+    resume: str | Path | None = None,
     **options: object,
 ) -> Reconstruction:
     """Draw samples of the posterior `p(x | y)`.
@@ -52,6 +56,8 @@ def reconstruct(
         units: of the images that the measurement is of, and of the result: "1/cm", "1/mm", "1/m" or "HU", the former
             with the attenuation of water if needed, as "1/cm:mu_water=0.19"; by default the values of the prior. The
             noise is in the units of the measurement, and so are lengths of the operator such as `pixel_size`.
+        resume: folder for the state of the run, written once a minute and removed at the end. A run that was killed
+            goes on from it when it is started again with the same arguments, to the same bits on a CPU.
         **options: hyper-parameters of a solver that is given by name.
 
     Returns:
@@ -83,9 +89,12 @@ def reconstruct(
         prior = default_prior(problem.operator.in_shape)
     p = load_prior(prior) if isinstance(prior, str) else prior
     p = p.to(problem.measurement.device)
-    if units is None:
-        return solver(problem, p, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
-    unit = find_units(units, p.units, prior if isinstance(prior, str) else type(p).__name__)
-    solved = in_values(problem, unit)
-    result = solver(solved, p, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
-    return in_units(result, unit, problem, solved)
+    unit = None if units is None else find_units(units, p.units, prior if isinstance(prior, str) else type(p).__name__)
+    solved = problem if unit is None else in_values(problem, unit)
+    if resume is None:
+        result = solver(solved, p, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
+    else:
+        with Journal(resume, fingerprint([solved, p, repr(solver), samples, seed])) as journal:
+            result = solver(solved, p, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
+        journal.discard()
+    return result if unit is None else in_units(result, unit, problem, solved)

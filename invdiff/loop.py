@@ -23,6 +23,8 @@ def iterate(
     bound: float,
     diverged: Callable[[Tensor, S, int], None],
     advance: Callable[[], None],
+    first: int = 0,
+    keep: Callable[[S, int], None] | None = None,
 ) -> S:
     """Take all steps, or stop when every row has diverged.
 
@@ -34,11 +36,13 @@ def iterate(
         diverged: called when rows diverge, with the mask of the other rows, `(N,)`, the state before the step, and the
             step's number.
         advance: called after each step.
+        first: number of the first step, for a loop that goes on from a state that was kept.
+        keep: called after each step but the last, with the state and the number of the next step.
 
     Returns:
         The last state; for diverged rows, the last one before.
     """
-    for i in range(steps):
+    for i in range(first, steps):
         new = step(state, i)
         good = inside(image_of(new), bound)
         if bool(good.all()):
@@ -49,6 +53,8 @@ def iterate(
             if not bool(good.any()):
                 break
         advance()
+        if keep is not None and i + 1 < steps:
+            keep(state, i + 1)
     return state
 
 

@@ -35,6 +35,7 @@ from .common.divergence import describe_divergence
 from .common.noise_models import solve_white, white_problems
 from .common.pixel_levels import pixel_levels
 from .common.progress import Progress, progress_bar
+from .common.resuming import journaled
 from .common.run import Run, Unsolved
 from .common.search import Ranges
 
@@ -221,7 +222,7 @@ class Solver(metaclass=SolverType):
                 rows = problem[[b for b, _ in chunk]]
                 keys = [(seed, problem.image_index[b], s) for b, s in chunk]
                 run = Run(rows, prior, levels, Streams(generator(*k) for k in keys), advance=advance)
-                parts.append(self._drawn(run))
+                parts.append(journaled(run, keys, self._drawn, name=repr(self), ticks=self.ticks(levels)))
                 runs.append(run)
         shape = problem.operator.in_shape
         y = problem.measurement

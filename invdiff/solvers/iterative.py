@@ -10,6 +10,7 @@ import abc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -20,6 +21,7 @@ from ..priors.base import Prior
 from ..problem import Problem
 from .base import Solver
 from .common.initial_state import center
+from .common.resuming import keep_state, restored
 from .common.run import Run
 
 S = TypeVar("S")
@@ -80,6 +82,7 @@ def repeat(solver: Solver, run: Run, state: S, step: Callable[[Run, S, int], S],
     """
     # A method without steps cannot diverge; the inverse of a blur may be that large.
     bound = divergence_bound(run.prior.std, *run.levels[:1]) if steps else math.inf
+    state, first = restored(run, state)
     good = inside(image_of(state), bound)
     if not bool(good.all()):
         solver.note_divergence(run, good, "at the start", zeros_of(state), 0)
@@ -96,4 +99,7 @@ def repeat(solver: Solver, run: Run, state: S, step: Callable[[Run, S, int], S],
         run.record_solves(solves, f"at step {i + 1} of {steps}")
         return after
 
-    return iterate(watched, state, steps, bound=bound, diverged=diverged, advance=run.advance)
+    return iterate(
+        watched, state, steps, bound=bound, diverged=diverged, advance=run.advance,
+        first=first, keep=partial(keep_state, run),
+    )  # fmt: skip

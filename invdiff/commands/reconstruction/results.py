@@ -44,6 +44,10 @@ class Ends(Protocol):
         """The upper ends."""
 
 
+RESUME = ".invdiff-resume"
+"""Folder of the state of a run that is not complete, in the folder of its results."""
+
+
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
     """Yield an empty folder; at the end its files replace those of an earlier result in `out`.
@@ -56,6 +60,9 @@ def staged(out: Path) -> Iterator[Path]:
     """
     made = [p for p in (out, *out.parents) if not p.exists()]
     out.mkdir(parents=True, exist_ok=True)
+    for left in out.glob(".invdiff-*"):  # by a process that was killed while it wrote
+        if left.name != RESUME and left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
     stage = Path(tempfile.mkdtemp(prefix=".invdiff-", dir=out))
     try:
         yield stage

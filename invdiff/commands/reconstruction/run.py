@@ -15,6 +15,7 @@ from ...errors import UserError
 from ...figures import comparison
 from ...images import Kept, write_picture
 from ...interface import DEFAULT_SOLVER
+from ...journal import Journal
 from ...metrics import psnr, ssim
 from ...operators import LinearOperator
 from ...priors.base import Prior
@@ -33,10 +34,13 @@ from .panels import panels
 from .parameters import fixed, parameter_caption, parameter_lines, parameter_record
 from .prepare import Prepared, Tables, describe, notes_of, prepare
 from .request import Request
-from .results import digest_of, environment, fields, staged, write_arrays, write_json
+from .results import RESUME, digest_of, environment, fields, staged, write_arrays, write_json
+from .settings import key_of
 from .units import units_record
 
 DIVERGED = 3
+INTERRUPTED = 130
+RESUMED = "goes on from the state that an earlier run of this command has left"
 _PANELS = 4  # in each of the two rows of the figure
 LARGE = 2**22  # pixel values above which figures without a closed form are left out
 
@@ -48,12 +52,21 @@ def run(request: Request) -> int:
     device = select_device(request.device)
     chosen = chosen_solver(request)
     prepared = prepare(request, chosen, build_solver(chosen), Tables())
-    terminal.facts(describe(prepared, device))
-    result = prepared.solver(
-        prepared.problem.to(device), prepared.prior.to(device), samples=request.samples, seed=request.seed,
-        batch_size=request.batch_size, progress=True,
-    )  # fmt: skip
-    answer = conclude(prepared, result, device)
+    journal = Journal(request.out / RESUME, key_of(prepared.settings))
+    terminal.facts(describe(prepared, device) + ([("note", RESUMED)] if journal.resumed else []))
+    try:
+        with journal:
+            result = prepared.solver(
+                prepared.problem.to(device), prepared.prior.to(device), samples=request.samples, seed=request.seed,
+                batch_size=request.batch_size, progress=True,
+            )  # fmt: skip
+        answer = conclude(prepared, result, device)
+    except KeyboardInterrupt:
+        if not journal.written:
+            raise
+        terminal.error(f"interrupted: the state of the run is in {journal.folder}; the same command goes on")
+        raise SystemExit(INTERRUPTED) from None
+    journal.discard()
     report(prepared.request, answer)
     return DIVERGED if answer.result.status == "diverged" else 0
 

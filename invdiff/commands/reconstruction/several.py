@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ import torch
 from ...atomic import atomic_path
 from ...batches import room, solve_together
 from ...fingerprint import fingerprint
+from ...journal import Journal
 from ...reconstruction import Reconstruction
 from ...solvers.base import BATCH_VALUES
 from .. import terminal
@@ -32,11 +34,11 @@ from .checks import check_request
 from .meter import Meter, duration, metered
 from .prepare import Prepared, Tables, notes_of, prepare
 from .request import Request
-from .run import DIVERGED, build_solver, chosen_solver, conclude
-from .settings import differences, earlier_result, settings_of
+from .results import RESUME
+from .run import DIVERGED, INTERRUPTED, build_solver, chosen_solver, conclude
+from .settings import differences, earlier_result, key_of, settings_of
 
 FAILED = 4
-INTERRUPTED = 130
 SUMMARY = "summary.json"
 WINDOW = 64
 """Pictures among which those that go together are sought."""
@@ -152,6 +154,7 @@ def run_several(order: Order) -> int:
             f"interrupted: {done} of {len(requests)} pictures are in {order.folder}; the same command goes on"
         )
         raise SystemExit(INTERRUPTED) from None
+    shutil.rmtree(order.folder / RESUME, ignore_errors=True)
     return _conclude(order, tally, time.perf_counter() - begin)
 
 
@@ -202,8 +205,12 @@ def _run_batch(batch: list[Prepared], device: torch.device, tally: Tally, meter:
             progress=lambda done, total: meter.advance(len(part) * done / max(1, total)),
         )  # fmt: skip
 
+    folder = first.out.parent / RESUME
     try:
-        results: Iterable[Reconstruction] = solve(batch)
+        with Journal(folder, key_of({p.request.out.name: p.settings for p in batch})):
+            results: Iterable[Reconstruction] = solve(batch)
+    except OSError:  # the state cannot be written
+        raise
     except Exception as error:
         if len(batch) == 1:
             _fail(first, error, tally, meter)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError
+from ...journal import Entry
 from ...noise import Gaussian
 from ...operators.base import LinearOperator
 from ...operators.numerics.linalg import Outcome
@@ -60,6 +61,7 @@ class Run:
         failure: message about the first divergence; "" if there is none.
         unsolved: the linear solve that ended with the largest residual; none if all reached their tolerance.
         advance: called after each step, for the progress bar.
+        entry: of the journal, in which the states of a long loop are kept; none outside of one.
     """
 
     problem: Problem
@@ -74,6 +76,7 @@ class Run:
     failure: str = ""
     unsolved: Unsolved | None = None
     advance: Callable[[], None] = lambda: None
+    entry: Entry | None = None
 
     @property
     def rows(self) -> int:
