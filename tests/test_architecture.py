@@ -75,7 +75,7 @@ LAZY = {
     "invdiff.commands.": "a command that is not run, or is refused, does not wait for torch",
     "invdiff.operators.base": "the sugar of operators: products, sums, functions and matrices are operators themselves",
     "invdiff.operators.deepinv.adapters": "deepinv takes seconds to import",
-    "invdiff.benchmarks.execution.pools.open": "dask is an extra",
+    "invdiff.pools.open": "dask is an extra",
     "invdiff.benchmarks.report": "jinja2, plotly and matplotlib are extras",
 }
 """Where parts of the package may be imported inside functions, and why."""

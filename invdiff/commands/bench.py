@@ -95,11 +95,11 @@ def run(options: Options) -> int:
         ValueError: bad input; nothing is written then.
         OSError: a folder that cannot be written, or a cluster that does not answer.
     """
-    from ..benchmarks.execution.pools.open import open_pool
     from ..benchmarks.execution.runner import Progress, run_suite
     from ..benchmarks.execution.store import FILE, Store
     from ..benchmarks.results.export import check_kind, export
     from ..benchmarks.results.leaderboard import leaderboard
+    from ..pools.open import open_pool
     from .devices import select_device
 
     for name in ("size", "samples", "seeds", "workers", "threads"):

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from ... import __version__
 from ...errors import NotApplicable, UserError
+from ...pools import base as pools
 from ...reconstruction import Reconstruction
 from ...registry import is_foreign
 from ...solvers.base import NEEDS
@@ -41,8 +42,11 @@ from .store import Cell, Pictures, Row
 _REASON = 300  # characters
 
 
+Result = tuple[Row, Pictures | None]
+
+
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Job(pools.Job):
     """A cell with all data that its run needs.
 
     Attributes:
@@ -51,10 +55,6 @@ class Job:
         number: index of the image, for its random streams.
         samples: number of samples.
         metrics: names; by default all.
-        threads: of torch on the CPU.
-        device: "cpu" or "cuda"; a worker with several GPUs takes the one of its own index.
-        worker: that index.
-        workers: number of cells that run at once.
     """
 
     cell: Cell
@@ -62,13 +62,15 @@ class Job:
     number: int
     samples: int
     metrics: tuple[str, ...] = ()
-    threads: int = 1
-    device: str = "cpu"
-    worker: int = 0
-    workers: int = 1
 
+    @property
+    def label(self) -> str:
+        """The task and the solver."""
+        return f"{self.cell.task}-{self.cell.label}"
 
-Result = tuple[Row, Pictures | None]
+    def run(self, kept: pools.Kept) -> Result:
+        """Return the row, with images if there are any."""
+        return run(self, kept.setdefault("prepared", Prepared()))
 
 
 def run(job: Job, prepared: Prepared | None = None) -> Result:

@@ -17,12 +17,12 @@ from pathlib import Path
 from ...atomic import atomic_path
 from ...errors import UserError
 from ...fingerprint import fingerprint
+from ...pools.base import Pool, WorkerDied
+from ...pools.open import open_pool
 from ...priors import Prior, load_prior
 from ..images import Picture, load_pictures
 from ..suite import Suite
 from .job import Job
-from .pools.base import Pool, WorkerDied
-from .pools.open import open_pool
 from .store import Cell, Row, Store, StoreError
 
 POLL = 1.0
@@ -233,8 +233,9 @@ def _drain(state: _State, pool: Pool) -> None:
         while pool.room and (job := state.next()) is not None:
             pool.submit(job)
         if pool.busy:
-            for job, result in pool.finished(POLL):
-                state.record(job, result)
+            for done, result in pool.finished(POLL):
+                assert isinstance(done, Job)
+                state.record(done, result)
         elif state.elsewhere:
             time.sleep(POLL)
         if state.elsewhere and not state.waiting:

@@ -14,14 +14,14 @@ import torch
 from invdiff.benchmarks.execution import store as store_module
 from invdiff.benchmarks.execution.job import Job
 from invdiff.benchmarks.execution.job import run as run_job
-from invdiff.benchmarks.execution.pools.base import Finished
-from invdiff.benchmarks.execution.pools.local import Processes, Serial
-from invdiff.benchmarks.execution.pools.open import open_pool
 from invdiff.benchmarks.execution.runner import plan, run_suite, suite_file
 from invdiff.benchmarks.execution.store import Row, Store
 from invdiff.benchmarks.suite import Data, Suite, load_suite
 from invdiff.benchmarks.tasks import make_task
 from invdiff.metrics import psnr
+from invdiff.pools.base import Finished
+from invdiff.pools.local import Processes, Serial
+from invdiff.pools.open import open_pool
 from invdiff.priors import load_prior
 from invdiff.problem import Problem
 from invdiff.solvers import DPS

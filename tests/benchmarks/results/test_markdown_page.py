@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from invdiff.benchmarks.execution.pools.local import Serial
 from invdiff.benchmarks.execution.runner import run_suite
 from invdiff.benchmarks.results import markdown_page as markdown
 from invdiff.benchmarks.suite import Data, Suite
+from invdiff.pools.local import Serial
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@
     dask scheduler                                                   # on one machine
     dask worker tcp://host:8786 --nthreads 1 --nworkers 4            # on each worker machine
 
-Workers have one thread, so each cell has its own process. A worker with CUDA takes the GPU of its index, or the one
+Workers have one thread, so each job has its own process. A worker with CUDA takes the GPU of its index, or the one
 that CUDA_VISIBLE_DEVICES selects. Workers need this package and, if the prior is a file, that file at the same path;
 images and results are sent with the jobs.
 """
@@ -17,10 +17,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from ....errors import UserError
-from ..job import Job, Result, run
-from ..prepared import Prepared
-from .base import Finished, Pool, WorkerDied, cores
+from ..errors import UserError
+from .base import Finished, Job, Kept, Pool, WorkerDied, cores
 
 PATIENCE = 30.0
 """Timeout in seconds for the scheduler, and for its first worker."""
@@ -74,7 +72,7 @@ class Cluster(Pool):
     def submit(self, job: Job) -> None:
         """Send the job to the scheduler, which assigns it to a worker, or to another one if that dies."""
         placed = self._placed(job)
-        key = f"invdiff-{job.cell.task}-{job.cell.label}-{uuid.uuid4().hex}"
+        key = f"invdiff-{job.label}-{uuid.uuid4().hex}"
         self._jobs[self._client.submit(_run, placed, key=key, pure=False)] = job
 
     def finished(self, timeout: float) -> Iterable[Finished]:
@@ -94,12 +92,12 @@ class Cluster(Pool):
         for future in done:
             job = self._jobs.pop(future)
             try:
-                outcome: Result | WorkerDied = future.result(timeout=PATIENCE)
+                outcome: Any = future.result(timeout=PATIENCE)
             except CancelledError as error:
                 raise self._gone() from error
             except KilledWorker as error:
                 outcome = WorkerDied(f"{1 + error.allowed_failures} workers died at it; was there too little memory?")
-            except Exception as error:  # an error of the cluster; errors of the job are rows
+            except Exception as error:  # an error of the cluster; those of the job are in its result
                 outcome = WorkerDied(f"the cluster failed: {type(error).__name__}: {error}")
             out.append((job, outcome))
         return out
@@ -119,23 +117,23 @@ class Cluster(Pool):
         if several:
             raise UserError(
                 f"--scheduler: expected workers of one thread, got {several[0]} with more; "
-                "start them with --nthreads 1, so that no two cells share a process"
+                "start them with --nthreads 1, so that no two jobs share a process"
             )
         at = Counter(w["host"] for w in workers.values())
         have: dict[str, int] = self._client.run(cores)
         return max(1, min(count // at[workers[a]["host"]] for a, count in have.items() if a in workers))
 
     def _gone(self) -> OSError:
-        return OSError("--scheduler: the connection is lost; run the same command again: all rows are kept")
+        return OSError("--scheduler: the connection is lost; run the same command again: what is done is kept")
 
 
-def _run(job: Job) -> Result:
+def _run(job: Job) -> Any:
     """Run a job on the GPU of the worker's index; the worker keeps the shared objects of its jobs."""
     from distributed import get_worker
 
     worker: Any = get_worker()
-    if not hasattr(worker, "invdiff_prepared"):
-        worker.invdiff_prepared = Prepared()
+    if not hasattr(worker, "invdiff_kept"):
+        worker.invdiff_kept = Kept()
     digits = "".join(c if c.isdigit() else " " for c in str(worker.name)).split()
     placed = dataclasses.replace(job, worker=int(digits[-1]) if digits else 0)
-    return run(placed, worker.invdiff_prepared)
+    return placed.run(worker.invdiff_kept)

@@ -1,6 +1,6 @@
 """The contract of a pool: this process, some processes of this machine, or an existing Dask cluster.
 
-A pool gets jobs while it has room, and returns their results. Every pool runs the same function on a job. If a worker
+A pool gets jobs while it has room, and returns their results. Every pool calls the same method of a job. If a worker
 dies, only its current job is lost:
 
     with open_pool(workers=2, device="cpu") as pool:
@@ -8,7 +8,7 @@ dies, only its current job is lost:
             while jobs and pool.room:
                 pool.submit(jobs.pop())
             for job, result in pool.finished(timeout=1.0):
-                ...                                     # a Result, or WorkerDied with the reason
+                ...                                     # its result, or WorkerDied with the reason
 """
 
 from __future__ import annotations
@@ -18,9 +18,36 @@ import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from ..job import Job, Result
+Kept = dict[str, Any]
+"""What a worker keeps from one job for the next ones, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(abc.ABC):
+    """A piece of work, with all data that it needs.
+
+    Attributes:
+        threads: of torch on the CPU.
+        device: "cpu" or "cuda"; a worker with several GPUs takes the one of its own index.
+        worker: that index.
+        workers: number of jobs that run at once.
+    """
+
+    threads: int = 1
+    device: str = "cpu"
+    worker: int = 0
+    workers: int = 1
+
+    @property
+    @abc.abstractmethod
+    def label(self) -> str:
+        """A name for people who look at the cluster."""
+
+    @abc.abstractmethod
+    def run(self, kept: Kept) -> Any:
+        """Do the work, in any process and on any machine; errors are part of the result."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +57,8 @@ class WorkerDied:
     reason: str
 
 
-Finished = tuple[Job, Result | WorkerDied]
+Finished = tuple[Job, Any]
+"""A job with its result, or with `WorkerDied`."""
 
 
 class Pool(abc.ABC):

@@ -10,9 +10,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from ..job import Job, run
-from ..prepared import Prepared
-from .base import Finished, Pool, WorkerDied
+from .base import Finished, Job, Kept, Pool, WorkerDied
 
 
 class Serial(Pool):
@@ -21,7 +19,7 @@ class Serial(Pool):
     def __init__(self, device: str, threads: int) -> None:
         self.device, self.threads = device, threads
         self._job: Job | None = None
-        self._prepared = Prepared()
+        self._kept = Kept()
 
     @property
     def busy(self) -> int:
@@ -35,7 +33,7 @@ class Serial(Pool):
     def finished(self, timeout: float) -> Iterable[Finished]:
         """Run the job."""
         job, self._job = self._job, None
-        return [(job, run(job, self._prepared))] if job is not None else []
+        return [(job, job.run(self._kept))] if job is not None else []
 
 
 @dataclass
@@ -113,13 +111,13 @@ class Processes(Pool):
 def _serve(pipe: Connection) -> None:
     """Run jobs until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then kills this process
-    prepared = Prepared()
+    kept = Kept()
     while True:
         try:
             job = pipe.recv()
         except EOFError:
             return
-        result = run(job, prepared)
+        result = job.run(kept)
         try:
             pipe.send(result)
         except OSError:
