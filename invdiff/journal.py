@@ -29,6 +29,10 @@ EVERY = 60.0
 _active: ContextVar[Journal | None] = ContextVar("journal", default=None)
 
 
+class JournalError(OSError):
+    """The state of a run cannot be written: the disk is full, for one."""
+
+
 class Journal:
     """The journal of one computation; a context manager inside of which solvers write into it.
 
@@ -68,7 +72,7 @@ class Journal:
         """Write the entries that have ended since the last time, and a file.
 
         Raises:
-            OSError: the disk is full, or the folder cannot be written.
+            JournalError: the disk is full, or the folder cannot be written.
         """
         try:
             self._begin()
@@ -78,7 +82,7 @@ class Journal:
             self._save(file, content)
         except (OSError, RuntimeError) as error:  # torch's writer turns errors of the disk into its own
             why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-            raise OSError(
+            raise JournalError(
                 getattr(error, "errno", None) or 0,
                 f"{self.folder}: the state of the run cannot be written: {why}; make room, and the same command goes "
                 "on",

@@ -41,5 +41,7 @@ def _place(failure: Exception) -> str:
     """Return file and line of the innermost code of a failure that is this package's, or of any code."""
     frames = traceback.extract_tb(failure.__traceback__)
     ours = [f for f in frames if Path(f.filename).is_relative_to(_PACKAGE)]
+    if not frames:
+        return "a worker"
     last = (ours or frames)[-1]
     return f"{Path(last.filename).name}:{last.lineno}"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .arguments import FILES, BatchSize, Device, Overwrite, Seed, Threads, text
+from .arguments import FILES, RUN, BatchSize, Device, Overwrite, Seed, Threads, text
 
 
 def reconstruct(
@@ -107,6 +107,12 @@ def reconstruct(
     device: Device = "auto",
     threads: Threads = None,
     batch_size: BatchSize = None,
+    workers: Annotated[
+        int, text("Processes of this machine that share pictures and samples, each with its part of the threads.", RUN)
+    ] = 1,
+    scheduler: Annotated[
+        str | None, text("Dask cluster that shares pictures and samples, tcp://host:8786; see docs/scale.md.", RUN)
+    ] = None,
     overwrite: Overwrite = False,
 ) -> int:
     """Reconstruct an image, with its uncertainty.
@@ -139,7 +145,8 @@ def reconstruct(
             missing_tolerance=missing_tolerance, angles=of_it(angles), pixel_size=pixel_size, convention=convention,
             transpose=transpose, units=units, measurement_scale=measurement_scale,
             gray=gray, white_level=white_level, black_level=black_level,
-            device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
+            device=device, threads=threads, batch_size=batch_size, workers=workers,
+            scheduler=scheduler, overwrite=overwrite,
             command=context.obj,
         )  # fmt: skip
 

@@ -14,7 +14,16 @@ from __future__ import annotations
 
 from ..entries import NOISES, OPERATORS, PEERS, SOLVERS
 from ..entry import Entry, NoiseEntry, OperatorEntry, SolverEntry
-from .files import WEIGHTS, in_file_of_user, is_foreign, is_weights, load_from_file, weights_path
+from .files import (
+    WEIGHTS,
+    in_file_of_user,
+    is_foreign,
+    is_weights,
+    load_files,
+    load_from_file,
+    loaded_files,
+    weights_path,
+)
 from .mapping import Registry
 from .names import UnknownNameError, unknown
 
@@ -25,7 +34,9 @@ __all__ = [
     "in_file_of_user",
     "is_foreign",
     "is_weights",
+    "load_files",
     "load_from_file",
+    "loaded_files",
     "noises",
     "operators",
     "peers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -39,7 +40,7 @@ def in_file_of_user(error: BaseException) -> str:
     Args:
         error: an exception that was caught.
     """
-    loaded = {str(m.__file__) for name, m in list(sys.modules.items()) if name.startswith(_MODULE)}
+    loaded = loaded_files()
     places = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in loaded]
     if not places:
         return ""
@@ -79,6 +80,23 @@ def load_from_file(spec: str) -> Any:
     return getattr(module, name)
 
 
+def loaded_files() -> tuple[str, ...]:
+    """Return the paths of the files that `load_from_file` has loaded in this process."""
+    return tuple(str(m.__file__) for name, m in list(sys.modules.items()) if name.startswith(_MODULE))
+
+
+def load_files(paths: tuple[str, ...]) -> None:
+    """Load the files of another process, so that objects of their classes can be received from it.
+
+    Raises:
+        ValueError: a file that is not there, or fails to import.
+    """
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise UserError(f"{path}: no such file on this worker; every worker needs it at the same path")
+        _module_of(path)
+
+
 def own_module(path: Path) -> str:
     """Return the name of the module of this package in a file, also for a path with links; "" for other files.
 
@@ -104,7 +122,8 @@ def _module_of(path: Path) -> ModuleType:
     Raises:
         ValueError: it fails to import.
     """
-    name = f"{_MODULE}{path.stem}_{abs(hash(path.resolve()))}"
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]  # the same in every process
+    name = f"{_MODULE}{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

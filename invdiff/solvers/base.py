@@ -32,10 +32,10 @@ from ..specs import build, parse_spec
 from ..streams import Streams, generator
 from ..whitening import whitened
 from .common.divergence import describe_divergence
+from .common.drawing import Batch, draw_batches
 from .common.noise_models import solve_white, white_problems
 from .common.pixel_levels import pixel_levels
 from .common.progress import Progress, progress_bar
-from .common.resuming import journaled
 from .common.run import Run, Unsolved
 from .common.search import Ranges
 
@@ -215,15 +215,15 @@ class Solver(metaclass=SolverType):
         size = batch_size or max(1, BATCH_VALUES // max(1, self.samples_per_row * math.prod(problem.operator.in_shape)))
         chunks = [pairs[i : i + size] for i in range(0, len(pairs), size)]
         begin = time.perf_counter()
-        parts: list[Tensor] = []
-        runs: list[Run] = []
+        batches: list[Batch] = []
         with progress_bar(progress, len(chunks) * self.ticks(levels), type(self).__name__) as advance:
             for chunk in chunks:
                 rows = problem[[b for b, _ in chunk]]
-                keys = [(seed, problem.image_index[b], s) for b, s in chunk]
+                keys = tuple((seed, problem.image_index[b], s) for b, s in chunk)
                 run = Run(rows, prior, levels, Streams(generator(*k) for k in keys), advance=advance)
-                parts.append(journaled(run, keys, self._drawn, name=repr(self), ticks=self.ticks(levels)))
-                runs.append(run)
+                batches.append(Batch(run, keys))
+            parts = draw_batches(self, batches, self.drawn, self.ticks(levels))
+        runs = [batch.run for batch in batches]
         shape = problem.operator.in_shape
         y = problem.measurement
         stacked = torch.cat(parts) if parts else y.new_zeros((0, *shape))
@@ -246,7 +246,7 @@ class Solver(metaclass=SolverType):
         """Return the noise levels of a run."""
         return ()
 
-    def _drawn(self, run: Run) -> Tensor:
+    def drawn(self, run: Run) -> Tensor:
         """Return the images of a batch; zeros for rows that are not finite."""
         with torch.no_grad():
             out = self.draw(run)

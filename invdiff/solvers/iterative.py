@@ -20,8 +20,8 @@ from ..operators.numerics.linalg import watch_solves
 from ..priors.base import Prior
 from ..problem import Problem
 from .base import Solver
+from .common.drawing import keep_state, restored
 from .common.initial_state import center
-from .common.resuming import keep_state, restored
 from .common.run import Run
 
 S = TypeVar("S")

@@ -22,6 +22,7 @@ from invdiff.noise import Poisson
 from invdiff.operators import Identity
 from invdiff.solvers import DPS
 
+CPU = torch.device("cpu")
 FAST = ["--operator", "blur:sigma=1", "--noise", "0.1", "--prior", "gaussian", "--solver", "dps:steps=4,scale=5"]
 FAST += ["--samples", "2", "--threads", "1", "--device", "cpu"]
 
@@ -199,8 +200,9 @@ def test_each_of_several_has_its_own_fit() -> None:
 def test_what_is_solved_together() -> None:
     y = simulate(Identity((1, 8, 8)), torch.full((2, 1, 8, 8), 0.5), 0.1)
     assert joined([y[1], y[0]]).image_index == (1, 0)
-    assert room(y[0], samples=4, batch_size=9) == 2
-    assert room(y[0], samples=4, batch_size=2) == 1
-    assert room(y[0], samples=4, batch_size=None) == 2**16
+    assert room(y[0], samples=4, batch_size=9, device=CPU) == 2
+    assert room(y[0], samples=4, batch_size=2, device=CPU) == 1
+    assert room(y[0], samples=4, batch_size=None, device=torch.device("cuda")) == 2**16
+    assert room(y[0], samples=4, batch_size=None, device=CPU) == 2**10
     photons = simulate(Identity((1, 8, 8)), torch.full((1, 1, 8, 8), 0.5), Poisson(30.0))
-    assert room(photons, samples=1, batch_size=None) == 1
+    assert room(photons, samples=1, batch_size=None, device=CPU) == 1

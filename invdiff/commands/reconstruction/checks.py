@@ -34,6 +34,9 @@ def check_request(request: Request) -> None:
     _check_choice(request)
     check_at_least("--seed", request.seed, 0)
     check_at_least("--threads", request.threads, 1)
+    check_at_least("--workers", request.workers, 1)
+    if request.scheduler is not None and request.workers != 1:
+        raise UserError("--workers: goes without --scheduler, whose workers are started by themselves; leave it out")
     check_at_least("--mask-grow", request.mask_grow, 0)
     check_at_least("--batch-size", request.batch_size, 1)
     number("--measurement-scale", request.measurement_scale, positive=True)

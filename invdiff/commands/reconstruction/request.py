@@ -41,5 +41,7 @@ class Request:
     device: str = "auto"
     threads: int | None = None
     batch_size: int | None = None
+    workers: int = 1
+    scheduler: str | None = None
     overwrite: bool = False
     command: str = ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,11 +20,16 @@ from ...interface import DEFAULT_SOLVER
 from ...journal import Journal
 from ...metrics import psnr, ssim
 from ...operators import LinearOperator
+from ...pools.base import Pool
+from ...pools.open import open_pool
 from ...priors.base import Prior
 from ...problem import Problem
 from ...reconstruction import Reconstruction
 from ...registry import solvers
+from ...remote import Named, Workers
 from ...solvers import Solver, make_solver
+from ...solvers.base import BATCH_VALUES
+from ...solvers.common.drawing import drawing
 from ...specs import Spec
 from .. import terminal
 from ..devices import select_device
@@ -54,11 +61,12 @@ def run(request: Request) -> int:
     prepared = prepare(request, chosen, build_solver(chosen), Tables())
     journal = Journal(request.out / RESUME, key_of(prepared.settings))
     terminal.facts(describe(prepared, device) + ([("note", RESUMED)] if journal.resumed else []))
+    prior = prepared.prior.to(device)
     try:
-        with journal:
+        with journal, workers(prepared, prior, device) as batch_size:
             result = prepared.solver(
-                prepared.problem.to(device), prepared.prior.to(device), samples=request.samples, seed=request.seed,
-                batch_size=request.batch_size, progress=True,
+                prepared.problem.to(device), prior, samples=request.samples, seed=request.seed, batch_size=batch_size,
+                progress=True,
             )  # fmt: skip
         answer = conclude(prepared, result, device)
     except KeyboardInterrupt:
@@ -69,6 +77,26 @@ def run(request: Request) -> int:
     journal.discard()
     report(prepared.request, answer)
     return DIVERGED if answer.result.status == "diverged" else 0
+
+
+@contextmanager
+def workers(prepared: Prepared, prior: Prior, device: torch.device) -> Iterator[int | None]:
+    """Let the workers that the request names draw the batches; yield how many samples a batch has."""
+    request = prepared.request
+    if request.scheduler is None and request.workers == 1:
+        yield request.batch_size
+        return
+    named = Named.of(str(request.prior), prepared.prior)
+    with open_workers(request, device) as pool, drawing(Workers(pool, prior, named)):
+        each = max(1, BATCH_VALUES // math.prod(prepared.problem.operator.in_shape))
+        yield request.batch_size or min(each, -(-request.samples // pool.size))
+
+
+def open_workers(request: Request, device: torch.device) -> Pool:
+    """Return the workers that the request names; this process takes as many threads as one of them."""
+    pool = open_pool(workers=request.workers, scheduler=request.scheduler, device=device.type, threads=request.threads)
+    torch.set_num_threads(pool.threads)
+    return pool
 
 
 def conclude(prepared: Prepared, result: Reconstruction, device: torch.device) -> Answer:

@@ -1,19 +1,17 @@
 """`invdiff reconstruct` with several pictures: one result a picture, in a folder of its name.
 
-Pictures with one operator, one noise level and one size are solved together. Which ones are is decided within windows
-of the list of all pictures, whether they are done or not, so a run that goes on makes the same batches, and the same
-bits, as one that was never interrupted. A picture that fails does not stop the others.
+Pictures are solved here, or by the workers of a pool; results are written here. A picture that fails does not stop the
+others.
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,27 +19,28 @@ from typing import Any
 import torch
 
 from ...atomic import atomic_path
-from ...batches import room, solve_together
-from ...fingerprint import fingerprint
-from ...journal import Journal
+from ...batches import solve_together
+from ...errors import UserError
+from ...journal import Journal, JournalError
+from ...newest import Newest
+from ...pools.base import Pool
 from ...reconstruction import Reconstruction
-from ...solvers.base import BATCH_VALUES
+from ...remote import Named, PicturesJob, finished_jobs, pickled, pictures_job
 from .. import terminal
 from ..checks import RESULT, check_out
 from ..devices import select_device
 from ..endings import ending
 from .checks import check_request
+from .groups import batches
 from .meter import Meter, duration, metered
 from .prepare import Prepared, Tables, notes_of, prepare
 from .request import Request
 from .results import RESUME
-from .run import DIVERGED, INTERRUPTED, build_solver, chosen_solver, conclude
+from .run import DIVERGED, INTERRUPTED, build_solver, chosen_solver, conclude, open_workers
 from .settings import differences, earlier_result, key_of, settings_of
 
 FAILED = 4
 SUMMARY = "summary.json"
-WINDOW = 64
-"""Pictures among which those that go together are sought."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -146,8 +145,13 @@ def run_several(order: Order) -> int:
                 terminal.facts([("note", note) for note in new])
                 return made
 
-            for batch in batches(requests, tally.before, prepared):
-                _run_batch(batch, device, tally, meter)
+            found = batches(requests, tally.before, prepared, device)
+            if shared.scheduler is None and shared.workers == 1:
+                for batch in found:
+                    _run_batch(batch, device, tally, meter)
+            else:
+                with open_workers(shared, device) as pool:
+                    _run_pooled(found, pool, device, tally, meter)
     except KeyboardInterrupt:
         done = sum(earlier_result(r.out) is not None for r in requests)
         terminal.error(
@@ -156,42 +160,6 @@ def run_several(order: Order) -> int:
         raise SystemExit(INTERRUPTED) from None
     shutil.rmtree(order.folder / RESUME, ignore_errors=True)
     return _conclude(order, tally, time.perf_counter() - begin)
-
-
-def batches(
-    requests: Sequence[Request], done: set[str], prepared: Callable[[Request], Prepared | None]
-) -> Iterator[list[Prepared]]:
-    """Yield the pictures that are solved together; batches of which all are done are left out.
-
-    Args:
-        requests: of all pictures.
-        done: names of those that are done.
-        prepared: returns a picture ready to be solved, or `None` if that failed.
-    """
-    for start in range(0, len(requests), WINDOW):
-        window = requests[start : start + WINDOW]
-        if all(r.out.name in done for r in window):
-            continue
-        found = _grouped(filter(None, map(prepared, window)))
-        yield from (batch for batch in found if not all(p.request.out.name in done for p in batch))
-
-
-def _grouped(pictures: Iterable[Prepared]) -> Iterator[list[Prepared]]:
-    """Yield groups of pictures that can be solved together, as soon as one is full or the pictures held are many."""
-    groups: dict[str, list[Prepared]] = {}
-    held = 0
-    for p in pictures:
-        key = fingerprint([p.operator_key, p.problem.noise, tuple(p.problem.measurement.shape), p.request.prior])
-        group = groups.setdefault(key, [])
-        group.append(p)
-        held += math.prod(p.problem.operator.in_shape)
-        if len(group) >= room(p.problem, p.request.samples, p.request.batch_size):
-            held -= len(group) * math.prod(p.problem.operator.in_shape)
-            yield groups.pop(key)
-        elif held > 2 * BATCH_VALUES:
-            yield from groups.values()
-            groups, held = {}, 0
-    yield from groups.values()
 
 
 def _run_batch(batch: list[Prepared], device: torch.device, tally: Tally, meter: Meter) -> None:
@@ -209,7 +177,7 @@ def _run_batch(batch: list[Prepared], device: torch.device, tally: Tally, meter:
     try:
         with Journal(folder, key_of({p.request.out.name: p.settings for p in batch})):
             results: Iterable[Reconstruction] = solve(batch)
-    except OSError:  # the state cannot be written
+    except JournalError:
         raise
     except Exception as error:
         if len(batch) == 1:
@@ -218,6 +186,54 @@ def _run_batch(batch: list[Prepared], device: torch.device, tally: Tally, meter:
         for picture in batch:  # one of them may have spoiled it for all
             _run_batch([picture], device, tally, meter)
         return
+    _write_all(batch, results, device, tally, meter)
+
+
+def _run_pooled(found: Iterator[list[Prepared]], pool: Pool, device: torch.device, tally: Tally, meter: Meter) -> None:
+    """Send pictures to workers, and write their results as they come; those of a batch that failed are sent alone."""
+    at_work: dict[str, list[Prepared]] = {}
+    again: list[list[Prepared]] = []
+    operators, priors = Newest[bytes](8), Newest[Named](2)
+
+    def job(batch: list[Prepared]) -> PicturesJob:
+        first, request = batch[0], batch[0].request
+        operator = first.problem.operator
+        named = priors.get(request.prior, lambda: Named.of(str(request.prior), first.prior))
+        sent = operators.get((first.operator_key, request.units, request.prior), lambda: pickled(operator))
+        return pictures_job(
+            request.out.name, sent, [p.problem for p in batch], first.solver, named,
+            samples=request.samples, seed=request.seed, batch_size=request.batch_size,
+        )  # fmt: skip
+
+    def jobs(batches: Iterable[list[Prepared]]) -> Iterator[PicturesJob]:
+        for batch in batches:
+            try:
+                made = job(batch)
+            except UserError as error:  # it cannot be sent
+                for picture in batch:
+                    _fail(picture.request, error, tally, meter)
+                continue
+            at_work[made.title] = batch
+            yield made
+
+    def collect(batches: Iterable[list[Prepared]]) -> None:
+        for done, result in finished_jobs(pool, jobs(batches)):
+            batch = at_work.pop(done.label)
+            if not isinstance(result, Exception):
+                _write_all(batch, result, device, tally, meter)
+            elif len(batch) == 1:
+                _fail(batch[0].request, result, tally, meter)
+            else:
+                again.extend([picture] for picture in batch)
+
+    collect(found)
+    collect(again)
+
+
+def _write_all(
+    batch: Iterable[Prepared], results: Iterable[Reconstruction], device: torch.device, tally: Tally, meter: Meter
+) -> None:
+    """Write the results of pictures that were not done before."""
     for picture, result in zip(batch, results, strict=True):
         if picture.request.out.name not in tally.before:
             tally.solves += result.seconds
@@ -279,7 +295,8 @@ def _conclude(order: Order, tally: Tally, seconds: float) -> int:
         terminal.scores({"": scores})
     ran = len(records) - len(tally.before)
     if ran:
-        beside = f", {seconds / tally.solves - 1:.1%} beside the solves" if tally.solves else ""
+        alone = order.requests[0].scheduler is None and order.requests[0].workers == 1
+        beside = f", {seconds / tally.solves - 1:.1%} beside the solves" if tally.solves and alone else ""
         terminal.line(f"{ran} of {len(requests)} pictures done now in {duration(seconds)}{beside}.")
     if tally.before:
         terminal.line(f"{len(tally.before)} were done before.")
