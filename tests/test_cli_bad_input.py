@@ -107,6 +107,7 @@ CASES = [
     ("none.png", "none.png: no such file"),
     ("folder", "folder: expected a folder with pictures, got none in it; see: invdiff list formats"),
     ("photo.png --mask folder --operator inpainting", "folder: expected a file, got a folder; name one file in it"),
+    ("photo.png --export npy", "--export: expected npz, zarr, tiff, none, got 'npy'"),
     ("photo.png#all --out photo.png", "--out: expected a folder, got the file 'photo.png'"),
     ("text.png", "text.png: not an image that can be read; expected PNG"),
     ("empty.png", "empty.png: the file is empty (0 bytes)"),

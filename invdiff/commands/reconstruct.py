@@ -113,6 +113,9 @@ def reconstruct(
     scheduler: Annotated[
         str | None, text("Dask cluster that shares pictures and samples, tcp://host:8786; see docs/scale.md.", RUN)
     ] = None,
+    export: Annotated[
+        str, text("How arrays are written: npz, zarr (chunked, for large ones), tiff (float32), or none.", RUN)
+    ] = "npz",
     overwrite: Overwrite = False,
 ) -> int:
     """Reconstruct an image, with its uncertainty.
@@ -146,7 +149,7 @@ def reconstruct(
             transpose=transpose, units=units, measurement_scale=measurement_scale,
             gray=gray, white_level=white_level, black_level=black_level,
             device=device, threads=threads, batch_size=batch_size, workers=workers,
-            scheduler=scheduler, overwrite=overwrite,
+            scheduler=scheduler, export=export, overwrite=overwrite,
             command=context.obj,
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from ...errors import UserError
 from ...images.parts import split_part
 from ...registry import is_weights, operators, priors, solvers, unknown
 from ...specs import Spec, parse_spec
+from ...storage import check_kind
 from ...units import parse_units
 from ..checks import check_at_least, check_exists, check_name, check_out
 from .compression import is_own_file
@@ -48,6 +49,7 @@ def check_request(request: Request) -> None:
     _check_simulation(request)
     _check_operator(request)
     check_units(request.units, request.operator, request.pixel_size)
+    check_kind(request.export)
     check_out(request.out, overwrite=request.overwrite)
 
 

@@ -43,5 +43,6 @@ class Request:
     batch_size: int | None = None
     workers: int = 1
     scheduler: str | None = None
+    export: str = "npz"
     overwrite: bool = False
     command: str = ""

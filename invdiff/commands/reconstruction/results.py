@@ -28,6 +28,7 @@ from ...images.profiles import fits_channels
 from ...operators import Operator
 from ...problem import Problem
 from ...reconstruction import Reconstruction
+from ...storage import KINDS
 from ...units import Units
 from ..checks import RESULT
 
@@ -70,14 +71,24 @@ def staged(out: Path) -> Iterator[Path]:
         (out / RESULT).unlink(missing_ok=True)
         names = sorted((p.name for p in stage.iterdir()), key=lambda name: name == RESULT)
         for name in earlier - set(names):
-            (out / name).unlink(missing_ok=True)
+            _remove(out / name)
         for name in names:
+            if (out / name).is_dir():  # a folder is not replaced by a renamed one
+                _remove(out / name)
             os.replace(stage / name, out / name)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         for folder in made:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder such as `result.zarr`; nothing happens if it is not there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _files_of(out: Path) -> set[str]:
@@ -100,8 +111,9 @@ def write_arrays(
     scale: float = 1.0,
     units: Units | None = None,
     measured: Tensor | None = None,
+    export: str = "npz",
 ) -> dict[str, float]:
-    """Write the images and `result.npz` of the first image of a batch.
+    """Write the images and the arrays of the first image of a batch.
 
     Args:
         folder: an existing folder.
@@ -114,6 +126,7 @@ def write_arrays(
         scale: the factor by which the values of the file were multiplied.
         units: of the arrays and of the file, if they are not the values of the prior, which pictures have.
         measured: the measurement in these units, `(1, ...)`.
+        export: how arrays are written, one of `storage.KINDS`.
 
     Returns:
         The value of white in scaled images, by file.
@@ -149,7 +162,8 @@ def write_arrays(
         arrays |= {"lower": unit(ends.lower[0]), "upper": unit(ends.upper[0])}
         save_image(ends.lower[0], folder / "lower.png", bits=bits, kept=kept)
         save_image(ends.upper[0], folder / "upper.png", bits=bits, kept=kept)
-    np.savez(folder / "result.npz", **{k: v.detach().cpu().float().numpy() for k, v in arrays.items()})  # type: ignore[arg-type]
+    attributes = {"units": "" if units is None else units.name}
+    KINDS[export](folder, {k: v.detach().cpu().float().numpy() for k, v in arrays.items()}, attributes)
     return white
 
 

@@ -280,7 +280,7 @@ def write(request: Request, answer: Answer, record: dict[str, Any], kept: Kept |
     with staged(request.out) as folder:
         white = write_arrays(
             folder, answer.problem, answer.result, answer.truth, answer.interval, kept,
-            scale=request.measurement_scale, units=answer.units,
+            scale=request.measurement_scale, units=answer.units, export=request.export,
             measured=None if answer.stated is None else answer.stated.measurement,
         )  # fmt: skip
         write_picture(figure, folder / "comparison.png")
@@ -306,8 +306,10 @@ def report(request: Request, answer: Answer) -> None:
         terminal.line("All samples are equal, because this solver gives one estimate; std.png is black.")
     terminal.line(f"{result.seconds:.1f} s, {result.nfe} network evaluations for each sample.")
     terminal.line(f"Figure: {request.out / 'comparison.png'}")
+    arrays = {"npz": "result.npz (arrays), ", "zarr": "result.zarr (arrays), ", "tiff": "result_*.tif (arrays), "}
     terminal.line(
-        "Also written: mean.png, std.png, lower.png, upper.png, sample_*.png, result.npz (arrays), result.json (record)"
+        "Also written: mean.png, std.png, lower.png, upper.png, sample_*.png, "
+        f"{arrays.get(request.export, '')}result.json (record)"
     )
     if result.status == "misfit":
         terminal.warning(f"{result.status}: {result.message}")
