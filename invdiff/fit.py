@@ -157,11 +157,11 @@ def likely_causes(problem: Problem, samples: Tensor) -> list[str]:
     """
     operator, causes = problem.operator, []
     with torch.no_grad():
-        clean = operator(samples.mean(1).to(problem.measurement)).double()
+        clean = operator(samples.mean(1).to(problem.measurement))
     if operator.observed is not None:
         clean = clean * operator.observed.to(clean)
-    power = float(clean.square().sum())
-    scale = float((clean * problem.measurement).sum()) / power if power > 0 else 1.0
+    power = float(clean.square().sum(dtype=torch.float64))
+    scale = float((clean * problem.measurement).sum(dtype=torch.float64)) / power if power > 0 else 1.0
     if not 0.8 <= scale <= 1.25:
         causes.append(
             f"the measurement is {scale:.3g} times what the operator makes of the samples: check units, the prior's "
@@ -213,7 +213,7 @@ def level_causes(problem: Problem, *, too_small: float = 3.0, too_large: float =
 
 def _value_causes(problem: Problem, clean: Tensor) -> list[str]:
     """Return what the values of a picture say about its units, and its channels about the order of the colours."""
-    operator, y = problem.operator, problem.measurement.double()
+    operator, y = problem.operator, problem.measurement
     if not operator.photographic or y.ndim != 4 or not isinstance(problem.noise, Gaussian):
         return []
     low, high, slack = float(y.min()), float(y.max()), 5 * problem.noise.std
@@ -224,8 +224,8 @@ def _value_causes(problem: Problem, clean: Tensor) -> list[str]:
         ]
     if y.shape[1] != 3:
         return []
-    power = clean.square().sum((0, 2, 3))
-    scales = ((clean * y).sum((0, 2, 3)) / power.clamp(min=1e-12)).tolist()
+    power = clean.square().sum((0, 2, 3), dtype=torch.float64)
+    scales = ((clean * y).sum((0, 2, 3), dtype=torch.float64) / power.clamp(min=1e-12)).tolist()
     if max(scales) <= 1.25 * max(min(scales), 1e-12):
         return []
     named = ", ".join(f"{s:.3g}" for s in scales)
@@ -238,7 +238,9 @@ def _gaussian(problem: Problem, x: Tensor) -> Tensor:
     rounding = 4 * torch.finfo(y.dtype).eps * float(y.abs().max())
     std = noise.std if isinstance(noise, Gaussian) else noise.gaussian(y[:1]).std.to(y.device).double()
     variance = torch.as_tensor(std**2 + rounding**2, dtype=torch.float64, device=y.device)
-    return (problem.residual(x).double() / variance.sqrt()).square().flatten(1).sum(1) / problem.observations
+    residual, deviation = problem.residual(x).flatten(1), variance.sqrt().expand(y.shape[1:]).reshape(-1)
+    parts = zip(residual.split(VALUES, 1), deviation.split(VALUES), strict=True)
+    return torch.stack([(r.double() / d).square().sum(1) for r, d in parts]).sum(0) / problem.observations
 
 
 def _simulated(problem: Problem, x: Tensor) -> Tensor:

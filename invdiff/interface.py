@@ -8,6 +8,7 @@ from pathlib import Path
 from .errors import UserError
 from .fingerprint import fingerprint
 from .journal import Journal
+from .memory import bounded
 from .priors import load_prior
 from .priors.base import Prior
 from .problem import Problem
@@ -39,6 +40,7 @@ def reconstruct(
     progress: bool | Progress = False,
     units: str | None = None,
     resume: str | Path | None = None,
+    memory: str | float | None = None,
     **options: object,
 ) -> Reconstruction:
     """Draw samples of the posterior `p(x | y)`.
@@ -58,6 +60,8 @@ def reconstruct(
             noise is in the units of the measurement, and so are lengths of the operator such as `pixel_size`.
         resume: folder for the state of the run, written once a minute and removed at the end. A run that was killed
             goes on from it when it is started again with the same arguments, to the same bits on a CPU.
+        memory: bound on the peak memory, bytes or text such as "4GB"; the network of a large picture then goes through
+            it in tiles, with the same numbers up to rounding. By default a quarter of the machine's memory.
         **options: hyper-parameters of a solver that is given by name.
 
     Returns:
@@ -88,7 +92,7 @@ def reconstruct(
     if prior is None:
         prior = default_prior(problem.operator.in_shape)
     p = load_prior(prior) if isinstance(prior, str) else prior
-    p = p.to(problem.measurement.device)
+    p = bounded(p.to(problem.measurement.device), memory, problem.operator.in_shape, samples * len(problem))
     unit = None if units is None else find_units(units, p.units, prior if isinstance(prior, str) else type(p).__name__)
     solved = problem if unit is None else in_values(problem, unit)
     if resume is None:

@@ -144,7 +144,7 @@ def gaussian_mean(
         (I + diag(v)^{1/2} Q^T A^T A Q diag(v)^{1/2} / s^2) u = diag(v)^{1/2} Q^T A^T (y - A m) / s^2
 
     by conjugate gradients, preconditioned by the same matrix with a diagonal one for `Q^T A^T A Q`: the operator's
-    `cosine_power` under a stationary prior, which is exact for some blurs, else `||A||^2 I`.
+    `cosine_power` under a stationary prior, else `||A||^2 I`. For symmetric blurs of large pictures it is the inverse.
     `operators.watch_solves` reports how the iteration ended.
 
     Args:
@@ -168,6 +168,9 @@ def gaussian_mean(
 
     def back(z: Tensor) -> Tensor:
         return precision * root * prior.analyse(operator.adjoint(seen * z))
+
+    if known is not None and operator.diagonal_in_cosines and len(known) == 1:
+        return prior.synthesise(back(problem.residual(m)).mul_(inverse_diagonal).mul_(root)).add_(mean)
 
     def system(u: Tensor) -> Tensor:
         return u + back(operator.forward(prior.synthesise(root * u)))

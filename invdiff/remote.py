@@ -46,16 +46,18 @@ class Named:
         name: of the prior, or its path.
         hash: its fingerprint.
         gray: whether it is a prior of colour images that is taken for gray ones.
+        memory: bound of its evaluations, bytes; `None` for its own.
     """
 
     name: str
     hash: str
     gray: bool
+    memory: float | None = None
 
     @classmethod
     def of(cls, name: str, prior: Prior) -> Named:
         """Return how a prior that was loaded by this name is loaded again."""
-        return cls(name, fingerprint(prior), isinstance(prior, GrayPrior) and name != "photo-gray")
+        return cls(name, fingerprint(prior), isinstance(prior, GrayPrior) and name != "photo-gray", prior.memory)
 
     def load(self) -> Prior:
         """Return the prior.
@@ -65,6 +67,7 @@ class Named:
         """
         prior = load_prior(self.name)
         prior = GrayPrior(prior) if self.gray else prior
+        prior = prior if self.memory is None else prior.within(self.memory)
         if (found := fingerprint(prior)) != self.hash:
             raise UserError(
                 f"prior {self.name!r}: expected the one of hash {self.hash}, found {found}; give all workers one file"

@@ -107,6 +107,13 @@ def reconstruct(
     device: Device = "auto",
     threads: Threads = None,
     batch_size: BatchSize = None,
+    memory: Annotated[
+        str | None,
+        text(
+            "Bound on the peak memory, as 4GB: a large picture goes through the network in tiles. A quarter of it all.",
+            RUN,
+        ),
+    ] = None,
     workers: Annotated[
         int, text("Processes of this machine that share pictures and samples, each with its part of the threads.", RUN)
     ] = 1,
@@ -148,7 +155,7 @@ def reconstruct(
             missing_tolerance=missing_tolerance, angles=of_it(angles), pixel_size=pixel_size, convention=convention,
             transpose=transpose, units=units, measurement_scale=measurement_scale,
             gray=gray, white_level=white_level, black_level=black_level,
-            device=device, threads=threads, batch_size=batch_size, workers=workers,
+            device=device, threads=threads, batch_size=batch_size, memory=memory, workers=workers,
             scheduler=scheduler, export=export, overwrite=overwrite,
             command=context.obj,
         )  # fmt: skip

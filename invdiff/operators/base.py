@@ -183,6 +183,8 @@ class LinearOperator(Operator):
                 [0., 0.]])
     """
 
+    diagonal_in_cosines: bool = False  # whether `cosine_power` is all of `A^T A` in that basis
+
     @staticmethod
     def from_function(
         f: Callable[[Tensor], Tensor],
@@ -290,10 +292,7 @@ class LinearOperator(Operator):
 
     @property
     def cosine_power(self) -> Tensor | None:
-        """The diagonal of `A^T A` in the cosine transform of images, `(C or 1, H, W)`, exact or nearly, else `None`.
-
-        It preconditions solves with a stationary covariance.
-        """
+        """The diagonal of `A^T A` in the cosine transform of images, `(C or 1, H, W)`, or `None`."""
         return None
 
     @property

@@ -32,6 +32,7 @@ class Prior(abc.ABC):
         analytic: whether the denoiser is a closed form, so its Jacobian is exact and cheap; false unless set.
         noise_maps: whether `denoise` also takes a level for each pixel, `(B or 1, 1, H, W)`; false unless set.
         training_images: what identifies the images it was trained on, where that is known: see `training_images`.
+        memory: bytes that an evaluation takes at most, beside the images, where `within` has set it.
         units: what the values of an image stand for, as "(HU + 1000) / 2000" (see `invdiff.units`); "" if not stated.
 
     Example:
@@ -54,6 +55,7 @@ class Prior(abc.ABC):
     analytic: bool = False
     training_images: frozenset[str] = frozenset()
     units: str = ""
+    memory: float | None = None
 
     @abc.abstractmethod
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
@@ -74,6 +76,18 @@ class Prior(abc.ABC):
 
     def to(self, device: torch.device | str) -> Prior:
         """Return this prior on `device`; priors that hold no tensors return themselves."""
+        return self
+
+    @property
+    def least_memory(self) -> float:
+        """Bytes that an evaluation takes at least, beside the images; 0 if `within` has no effect."""
+        return 0.0
+
+    def within(self, memory: float) -> Prior:
+        """Return this prior, with evaluations that take at most `memory` bytes beside the images, if it can do so.
+
+        The numbers stay the same up to rounding.
+        """
         return self
 
 

@@ -86,6 +86,20 @@ class GrayPrior(Prior):
         level = s if s.ndim == 0 or is_map(s) else s.reshape(-1)
         return self.colour.denoise(x + s * e, level).mean(1, keepdim=True)
 
+    @property
+    def memory(self) -> float | None:  # type: ignore[override]
+        """That of the prior of colour images."""
+        return self.colour.memory
+
+    @property
+    def least_memory(self) -> float:
+        """That of the prior of colour images."""
+        return self.colour.least_memory
+
+    def within(self, memory: float) -> Prior:
+        """Return this prior with bounded evaluations; see `Prior.within`."""
+        return GrayPrior(self.colour.within(memory), seed=self.seed)
+
     def to(self, device: torch.device | str) -> Prior:
         """Return this prior on `device`."""
         return GrayPrior(self.colour.to(device), seed=self.seed)

@@ -22,6 +22,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -38,7 +39,7 @@ from ..units import DISPLAY
 from . import training_images
 from .base import Prior, check_images, expand_sigma
 from .conversions import OUTPUTS
-from .tiling import denoise_tiled
+from .tiling import OVERLAP, denoise_tiled, least_pixels
 from .unet import UNet, UNetConfig
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]
@@ -86,7 +87,8 @@ class NetworkPrior(Prior):
         scaling: the preconditioning that the network was trained in.
         stride: the network's input is padded until its sides are multiples of this.
         precision: type in which the network computes; everything else stays in the type of `x`.
-        tile: images with a longer side than this are denoised in overlapping tiles of this side; `None` for no tiles.
+        tile: images with more pixels than a square of this side are denoised in tiles of at most as many pixels, with
+            the numbers of the whole up to rounding for a `UNet` without normalisation; `None` for no tiles.
         card: metadata, kept by `save`; its entry `units` says what the values of the images stand for.
 
     Example:
@@ -115,6 +117,7 @@ class NetworkPrior(Prior):
         self.scaling = scaling
         self.std, self.sigma_min, self.sigma_max = scaling.std, scaling.sigma_min, scaling.sigma_max
         self.stride, self.precision, self.tile = stride, precision, tile
+        self._gradient_pixels: int | None = None
         self.card: dict[str, Any] = dict(card or {})
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         network = network.eval().requires_grad_(False).to(dtype=self._dtype)
@@ -146,9 +149,58 @@ class NetworkPrior(Prior):
         """
         check_images(self, x)
         s = expand_sigma(sigma, x, maps=self.noise_maps)
-        if self.tile is not None and max(x.shape[-2:]) > self.tile:
-            return denoise_tiled(self._denoise, x, s, tile=self.tile, stride=self.stride)
-        return self._denoise(x, s)
+        follows = x.requires_grad and torch.is_grad_enabled()
+        pixels = None if self.tile is None else max(self.tile**2 // len(x), self.least_pixels) if len(x) else None
+        if follows and pixels is not None and self._gradient_pixels is not None:
+            pixels = max(self._gradient_pixels // len(x), self.least_pixels)
+        if pixels is None or x.shape[-2] * x.shape[-1] <= pixels or s.requires_grad:
+            return self._denoise(x, s)
+        level = self.scaling.factors(s)[3].float().mean((1, 2, 3)) if is_map(s) else None
+        return denoise_tiled(
+            lambda part, sigma: self._denoise(part, sigma, level),
+            x,
+            s,
+            pixels=pixels,
+            stride=self.stride,
+            reach=self.reach,
+        )
+
+    @property
+    def reach(self) -> int:
+        """Margin of the tiles: the network's reach, or three quarters of one beyond 96 pixels.
+
+        Few of the paths through a deep network lead to its outer quarter. With `photo`, tiles with this margin differ
+        from the whole by 1e-6 at most.
+        """
+        known = self.network.config.reach if isinstance(self.network, UNet) else None
+        return OVERLAP if known is None else min(known, max(OVERLAP, 3 * known // 4))
+
+    @property
+    def least_pixels(self) -> int:
+        """Pixels of the smallest tile."""
+        return least_pixels(self.reach, self.stride)
+
+    @property
+    def least_memory(self) -> float:
+        """Bytes that an evaluation of the smallest tile takes, with its gradient."""
+        return self.least_pixels * self._bytes[1]
+
+    def within(self, memory: float) -> NetworkPrior:
+        """Return this prior with tiles as large as an amount of memory allows; the numbers stay, up to rounding.
+
+        Args:
+            memory: bytes for an evaluation, at least `least_memory`.
+        """
+        other = copy.copy(self)
+        plain, follows = (max(memory / each, self.least_pixels) for each in self._bytes)
+        other.tile, other._gradient_pixels, other.memory = math.isqrt(int(plain)), int(follows), memory
+        return other
+
+    @property
+    def _bytes(self) -> tuple[float, float]:
+        """Bytes for each pixel at the peak of an evaluation, without and with its gradient."""
+        a, b = self.network.config.activations if isinstance(self.network, UNet) else UNetConfig().activations
+        return 4 * a, 4 * b
 
     def to(self, device: torch.device | str) -> NetworkPrior:
         """Return this prior on `device`."""
@@ -165,7 +217,8 @@ class NetworkPrior(Prior):
         other.training_images = self.training_images
         return other
 
-    def _denoise(self, x: Tensor, s: Tensor) -> Tensor:
+    def _denoise(self, x: Tensor, s: Tensor, level: Tensor | None = None) -> Tensor:
+        """Return the denoised image, or tile; `level` is the mean label of the whole image, for a map of levels."""
         c_skip, c_out, c_in, c_noise = self.scaling.factors(s)
         centred = x - self.scaling.mean
         h, w = x.shape[-2:]
@@ -173,7 +226,7 @@ class NetworkPrior(Prior):
         y = y.contiguous(memory_format=torch.channels_last)
         levels = c_noise.to(torch.float32)
         label = pad_to_multiple(levels, self.stride) if is_map(levels) else levels.reshape(-1)
-        f: Tensor = self.network(y, label)[..., :h, :w]
+        f: Tensor = (self.network(y, label) if level is None else self.network(y, label, level))[..., :h, :w]
         return self.scaling.mean + c_skip * centred + c_out * f.to(x.dtype)
 
     def save(self, path: Path | str, *, half: bool = False) -> Path:

@@ -80,6 +80,29 @@ class UNetConfig:
         """Pixels by which the sides of an input must be divisible."""
         return self.patch * int(2 ** (len(self.widths) - 1))
 
+    @property
+    def reach(self) -> int | None:
+        """Pixels within which the input determines an output pixel; `None` with a normalisation, which uses them all.
+
+        A block looks two pixels of its level to each side, stem and head one, and the grids of the levels add a stride.
+        """
+        if self.groups:
+            return None
+        blocks = [e + d for e, d in zip(self.encoder, (*self.decoder, 0), strict=True)]
+        levels = sum(2 * n * int(2**level) for level, n in enumerate(blocks))
+        return self.patch * (2 + levels) + self.stride
+
+    @property
+    def activations(self) -> tuple[float, float]:
+        """Numbers held for each pixel of an image at the peak of an evaluation, without and with its gradient.
+
+        Measured for the embedded networks; an upper bound for images of 512 x 512 and more.
+        """
+        blocks = [e + d for e, d in zip(self.encoder, (*self.decoder, 0), strict=True)]
+        kept = sum(n * self.widths[k] / self.widths[0] / 4**k for k, n in enumerate(blocks))
+        finest = self.widths[0] / self.patch**2
+        return 8 * finest, (8 + 3 * kept) * finest
+
 
 class Block(nn.Module):
     """Residual block `h + W_2 * relu((1 + G e) . (W_1 * h))`."""
@@ -151,21 +174,23 @@ class UNet(nn.Module):
         nn.init.zeros_(self.shift.bias)
         nn.init.zeros_(self.head.weight)
 
-    def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c_noise: Tensor, mean: Tensor | None = None) -> Tensor:
         """Return `F(x, c_noise)`.
 
         Args:
             x: scaled images `(B, C, H, W)`, sides divisible by `config.stride`.
             c_noise: logarithm of the noise level, `(B,)` or `(1,)`; with `config.noise_maps` also `(B or 1, 1, H, W)`.
+            mean: mean of `c_noise` over the image that `x` is a tile of, `(B or 1,)`; by default over `x` itself.
 
         Returns:
             A tensor of the shape of `x`.
         """
         is_map = c_noise.ndim == 4
-        e = self._embed(c_noise.mean((1, 2, 3)) if is_map else c_noise).to(x.dtype)
+        mean = c_noise if not is_map else c_noise.mean((1, 2, 3)) if mean is None else mean
+        e = self._embed(mean).to(x.dtype)
         h = self.stem(space_to_depth(x, self.config.patch)) + self.shift(e)[:, :, None, None]
         if is_map:
-            deviation = (c_noise - c_noise.mean((1, 2, 3), keepdim=True)).to(x.dtype)
+            deviation = (c_noise - mean.reshape(-1, 1, 1, 1)).to(x.dtype)
             h = h + self.map_stem(space_to_depth(deviation, self.config.patch))
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.encoder):

@@ -16,6 +16,7 @@ from ...errors import UserError
 from ...fingerprint import fingerprint
 from ...images.camera import Mosaic
 from ...interface import default_prior
+from ...memory import bounded
 from ...newest import Newest
 from ...noise import Noise
 from ...operators import Demosaic, Operator
@@ -133,6 +134,7 @@ def prepare(request: Request, chosen: Spec, solver: Solver, tables: Tables) -> P
         given = fitted
         operator, key = build_operator(request, given, tables)
     prior, prior_name = prior_for(operator.in_shape[0], prior, prior_name)
+    prior = bounded(prior, request.memory, operator.in_shape, request.samples)
     request = dataclasses.replace(request, solver=chosen, prior=prior_name)
     if is_found(request.noise or ""):
         given = dataclasses.replace(given, noise=noise_in(request, given, operator))

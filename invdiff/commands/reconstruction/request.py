@@ -41,6 +41,7 @@ class Request:
     device: str = "auto"
     threads: int | None = None
     batch_size: int | None = None
+    memory: str | None = None
     workers: int = 1
     scheduler: str | None = None
     export: str = "npz"

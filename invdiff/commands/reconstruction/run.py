@@ -260,6 +260,7 @@ def build_record(prepared: Prepared, answer: Answer, device: torch.device) -> di
         "samples": request.samples,
         "seed": request.seed,
         "batch_size": request.batch_size,
+        "memory": request.memory,
         "nfe_per_sample": result.nfe,
         "vjps_per_sample": result.vjps,
         "seconds": round(result.seconds, 3),

@@ -20,7 +20,7 @@ from ..checks import RESULT
 from .request import Request
 from .results import plain
 
-WHERE = frozenset({"out", "device", "threads", "batch_size", "workers", "scheduler", "overwrite", "command"})
+WHERE = frozenset({"out", "device", "threads", "batch_size", "memory", "workers", "scheduler", "overwrite", "command"})
 """Fields of a request that say where and how the work is done; they change a result by rounding at most."""
 
 

@@ -87,6 +87,7 @@ class Blur(LinearOperator):
         else:
             self._form = Bordered(self.in_shape, k, border)
         self.out_shape = self._form.out_shape
+        self.diagonal_in_cosines = isinstance(self._closed, Mirrored)
 
     @property
     def kernel(self) -> Tensor:
