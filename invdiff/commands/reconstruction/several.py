@@ -271,7 +271,7 @@ def _facts(order: Order, tally: Tally, solver: str, device: torch.device) -> lis
     return [
         ("pictures", f"{len(requests)}, from {shared.image} to {requests[-1].image}{before}"),
         ("operator", order.operator),
-        ("noise", str(shared.noise)),
+        ("noise", shared.noise or "that of each file"),
         ("prior", shared.prior or "by the number of channels"),
         ("solver", solver if shared.solver else f"{solver}, goal {shared.goal}, effort {shared.effort}"),
         ("samples", f"{shared.samples}, seed {shared.seed}"),

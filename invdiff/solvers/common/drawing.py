@@ -128,7 +128,7 @@ def keep_state(run: Run, state: Any, step: int) -> None:
     if run.entry is None or not run.entry.due:
         return
     try:
-        tensors = [tensor.detach().clone() for tensor in _tensors(state)]
+        tensors = [_alone(tensor.detach()) for tensor in _tensors(state)]
     except TypeError:  # a state of other things than tensors: the batch is the entry
         return
     generators = [g.get_state() for g in run.streams.generators]
@@ -162,6 +162,12 @@ def _tensors(state: Any) -> Iterator[Tensor]:
             yield from _tensors(entry)
     else:
         raise TypeError(f"state: expected tensors, got {type(state).__name__}")
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """Return a tensor that is all of its storage, for files have whole storages."""
+    whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+    return tensor if whole else tensor.clone()
 
 
 def _like(state: Any, tensors: Iterator[Tensor]) -> Any:
