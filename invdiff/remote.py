@@ -45,7 +45,7 @@ class Named:
     Attributes:
         name: of the prior, or its path.
         hash: its fingerprint.
-        gray: whether it is a prior of colour images that is taken for gray ones.
+        gray: whether it is one of colour images that is taken for gray ones.
         memory: bound of its evaluations, bytes; `None` for its own.
     """
 
@@ -66,7 +66,7 @@ class Named:
             UserError: another one than the sender has.
         """
         prior = load_prior(self.name)
-        prior = GrayPrior(prior) if self.gray else prior
+        prior = GrayPrior(prior) if self.gray and not isinstance(prior, GrayPrior) else prior
         prior = prior if self.memory is None else prior.within(self.memory)
         if (found := fingerprint(prior)) != self.hash:
             raise UserError(

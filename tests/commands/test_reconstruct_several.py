@@ -18,8 +18,9 @@ from invdiff import load_prior, simulate
 from invdiff.batches import joined, room, solve_together
 from invdiff.cli import main
 from invdiff.commands.reconstruction.pictures import name_of
+from invdiff.commands.reconstruction.prepare import Tables
 from invdiff.noise import Poisson
-from invdiff.operators import Identity
+from invdiff.operators import Identity, Inpainting
 from invdiff.solvers import DPS
 
 CPU = torch.device("cpu")
@@ -206,3 +207,9 @@ def test_what_is_solved_together() -> None:
     assert room(y[0], samples=4, batch_size=None, device=CPU) == 2**10
     photons = simulate(Identity((1, 8, 8)), torch.full((1, 1, 8, 8), 0.5), Poisson(30.0))
     assert room(photons, samples=1, batch_size=None, device=CPU) == 1
+
+
+def test_pictures_share_the_operator_on_every_device() -> None:
+    tables, meta, operator = Tables(), torch.device("meta"), Inpainting(torch.ones(8, 8))
+    assert tables.placed(operator, meta) is tables.placed(operator, meta) is not operator
+    assert tables.placed(operator, CPU) is operator

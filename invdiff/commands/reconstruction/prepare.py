@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -42,21 +42,34 @@ from .settings import settings_of
 from .sinograms import sinogram_options, stated_geometry
 from .units import check_range, units_notes
 
+P = TypeVar("P", Operator, Prior)
+
 
 class Tables:
     """Priors, operators and calibrations that several pictures share; the newest ones are kept."""
 
     def __init__(self) -> None:
         self._priors, self._operators = Newest[Prior](2), Newest[Operator](8)
+        self._fitted = Newest[tuple[Prior, str]](2)
+        self._placed = Newest[tuple[Operator | Prior, Operator | Prior]](8)
         self._calibrations = Newest[Calibration](1)
 
     def prior(self, name: str) -> Prior:
         """Return the prior of a name, loaded once."""
         return self._priors.get(name, lambda: load_prior(name))
 
+    def fitted(self, channels: int, prior: Prior, name: str) -> tuple[Prior, str]:
+        """Return the prior for images of so many channels, and its name; see `prior_for`."""
+        return self._fitted.get((channels, name), lambda: prior_for(channels, prior, name))
+
     def operator(self, key: str, make: Callable[[], Operator]) -> Operator:
         """Return the operator of a key, with the tables that it has computed, or make it."""
         return self._operators.get(key, make)
+
+    def placed(self, thing: P, device: torch.device) -> P:
+        """Return an operator or a prior on a device: one copy for all pictures, with the tables that it computes."""
+        _, moved = self._placed.get((id(thing), device), lambda: (thing, thing.to(device)))  # both stay alive
+        return cast("P", moved)
 
     def calibration(self, request: Request) -> Calibration | None:
         """Return the calibration of the request, if it names one."""
@@ -74,6 +87,7 @@ class Prepared:
         started: when its preparation began.
         given: the content of its files.
         problem: the problem in the values of the prior.
+        tables: what it shares with other pictures.
         stated: the problem as it was stated.
         solver: the solver.
         prior: the prior.
@@ -89,6 +103,7 @@ class Prepared:
     started: datetime
     given: Input
     problem: Problem
+    tables: Tables
     stated: Problem
     solver: Solver
     prior: Prior
@@ -97,6 +112,16 @@ class Prepared:
     true_values: dict[str, float] = field(default_factory=dict)
     calibration: Calibration | None = None
     units: Units | None = None
+
+    def on(self, device: torch.device) -> Problem:
+        """Return the problem on a device."""
+        p = self.problem
+        operator = self.tables.placed(p.operator, device)
+        return Problem(operator, p.noise.to(device), p.measurement.to(device), p.image_index)
+
+    def prior_on(self, device: torch.device) -> Prior:
+        """Return the prior on a device."""
+        return self.tables.placed(self.prior, device)
 
     @property
     def truth(self) -> Tensor | None:
@@ -133,7 +158,7 @@ def prepare(request: Request, chosen: Spec, solver: Solver, tables: Tables) -> P
     if fitted is not given:
         given = fitted
         operator, key = build_operator(request, given, tables)
-    prior, prior_name = prior_for(operator.in_shape[0], prior, prior_name)
+    prior, prior_name = tables.fitted(operator.in_shape[0], prior, prior_name)
     prior = bounded(prior, request.memory, operator.in_shape, request.samples)
     request = dataclasses.replace(request, solver=chosen, prior=prior_name)
     if is_found(request.noise or ""):
@@ -153,8 +178,8 @@ def prepare(request: Request, chosen: Spec, solver: Solver, tables: Tables) -> P
     if calibration is not None:
         calibration.check(setting)
     return Prepared(
-        request=request, settings=settings, started=started, given=given, problem=problem, stated=stated,
-        solver=solver, prior=prior, setting=setting, operator_key=key, true_values=true_values,
+        request=request, settings=settings, started=started, given=given, problem=problem, tables=tables,
+        stated=stated, solver=solver, prior=prior, setting=setting, operator_key=key, true_values=true_values,
         calibration=calibration, units=units,
     )  # fmt: skip
 

@@ -61,11 +61,11 @@ def run(request: Request) -> int:
     prepared = prepare(request, chosen, build_solver(chosen), Tables())
     journal = Journal(request.out / RESUME, key_of(prepared.settings))
     terminal.facts(describe(prepared, device) + ([("note", RESUMED)] if journal.resumed else []))
-    prior = prepared.prior.to(device)
+    prior = prepared.prior_on(device)
     try:
         with journal, workers(prepared, prior, device) as batch_size:
             result = prepared.solver(
-                prepared.problem.to(device), prior, samples=request.samples, seed=request.seed, batch_size=batch_size,
+                prepared.on(device), prior, samples=request.samples, seed=request.seed, batch_size=batch_size,
                 progress=True,
             )  # fmt: skip
         answer = conclude(prepared, result, device)
@@ -103,7 +103,7 @@ def conclude(prepared: Prepared, result: Reconstruction, device: torch.device) -
     """Write the files of a picture that is solved, and return all that is known of it."""
     request, given, units = prepared.request, prepared.given, prepared.units
     answer = assess(
-        prepared.problem.to(device), prepared.solver, result, truth=prepared.truth, setting=prepared.setting,
+        prepared.on(device), prepared.solver, result, truth=prepared.truth, setting=prepared.setting,
         calibration=prepared.calibration, level_known=request.simulate or given.noise is not None,
     )  # fmt: skip
     answer = dataclasses.replace(answer, units=units, stated=prepared.stated, true_values=prepared.true_values)

@@ -168,7 +168,7 @@ def _run_batch(batch: list[Prepared], device: torch.device, tally: Tally, meter:
 
     def solve(part: list[Prepared]) -> list[Reconstruction]:
         return solve_together(
-            part[0].solver, [p.problem.to(device) for p in part], part[0].prior.to(device),
+            part[0].solver, [p.on(device) for p in part], part[0].prior_on(device),
             samples=first.samples, seed=first.seed, batch_size=first.batch_size,
             progress=lambda done, total: meter.advance(len(part) * done / max(1, total)),
         )  # fmt: skip
