@@ -2,6 +2,9 @@
 
 A state is a tensor with a row for each sample, or a named tuple of such tensors whose first entry is the image. A row
 has diverged if its image has NaN, or values beyond a bound. It keeps its last finite state, and the others continue.
+
+On a GPU the host looks once in `LAZY` steps, so that it does not wait for each: rows keep their states there too, and
+what is told about a divergence is told later.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ import torch
 from torch import Tensor
 
 S = TypeVar("S")
+
+LAZY = 16
+"""Steps after which the host looks for rows that diverged, on other devices than the CPU."""
 
 
 def iterate(
@@ -42,20 +48,36 @@ def iterate(
     Returns:
         The last state; for diverged rows, the last one before.
     """
+    every = look_every(image_of(state))
+    flags: list[Tensor] = []
     for i in range(first, steps):
         new = step(state, i)
-        good = inside(image_of(new), bound)
-        if bool(good.all()):
-            state = new
-        else:
-            diverged(good, state, i)
-            state = choose(good, new, state)
-            if not bool(good.any()):
+        flags.append(inside(image_of(new), bound))
+        look = len(flags) == every or i + 1 == steps
+        bad = _first_bad(flags) if look else None
+        # Without a look nobody knows whether there are diverged rows; choosing costs a copy, but no waiting.
+        before, state = state, new if every == 1 and bad is None else choose(flags[-1], new, state)
+        if bad is not None:
+            diverged(flags[bad], before, i + 1 - len(flags) + bad)
+            if not bool(flags[-1].any()):
                 break
+        if look:
+            flags.clear()
         advance()
         if keep is not None and i + 1 < steps:
             keep(state, i + 1)
     return state
+
+
+def look_every(image: Tensor) -> int:
+    """Return the number of steps after which the host looks at an image: 1 on the CPU, where it does not wait."""
+    return 1 if image.device.type == "cpu" else LAZY
+
+
+def _first_bad(flags: list[Tensor]) -> int | None:
+    """Return the number of the first step at which a row has diverged, from one transfer; `None` if there is none."""
+    fine: list[bool] = torch.stack(flags).all(1).tolist()
+    return fine.index(False) if False in fine else None
 
 
 def divergence_bound(std: float, sigma: float = 0.0) -> float:

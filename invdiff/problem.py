@@ -83,7 +83,8 @@ class Problem:
         )
         selected = [range(len(self))[i] for i in selected]
         part = copy.copy(self)  # without checks, which the whole has passed: solvers do this at each step
-        object.__setattr__(part, "measurement", self.measurement[selected])
+        whole = selected == list(range(len(self)))  # not copied for each sample of a large picture
+        object.__setattr__(part, "measurement", self.measurement if whole else self.measurement[selected])
         object.__setattr__(part, "image_index", tuple(self.image_index[i] for i in selected))
         return part
 

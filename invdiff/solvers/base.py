@@ -226,7 +226,7 @@ class Solver(metaclass=SolverType):
         runs = [batch.run for batch in batches]
         shape = problem.operator.in_shape
         y = problem.measurement
-        stacked = torch.cat(parts) if parts else y.new_zeros((0, *shape))
+        stacked = parts[0] if len(parts) == 1 else torch.cat(parts) if parts else y.new_zeros((0, *shape))
         drawn = stacked.reshape(len(problem), rows_per_image * self.samples_per_row, *shape)
         failure = next((r.failure for r in runs if r.failure), "")
         unsolved = max((r.unsolved for r in runs if r.unsolved), default=None)

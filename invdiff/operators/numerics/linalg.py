@@ -127,6 +127,7 @@ def conjugate_gradients(
     target = tolerance**2 * rr
     status, k = "converged", 0
     active = rr > target
+    broken = torch.zeros_like(active)  # looked at once, at the end: the host waits for one number an iteration
     while bool(active.any()):
         if k == max_iterations:
             status = "limit"
@@ -134,9 +135,8 @@ def conjugate_gradients(
         q = matvec(p)
         curvature = _dot(p, q)
         positive = curvature > 0.99 * least * _dot(p, p) if least > 0 else curvature > 0
-        if bool((active & ~positive).any()):
-            active = active & positive
-            status = "breakdown"
+        broken = broken | (active & ~positive)
+        active = active & positive
         alpha = torch.where(active, rz / torch.where(active, curvature, 1), 0).to(b.dtype).reshape(shape)
         x = x + alpha * p
         last, last_rr = r, rr
@@ -144,8 +144,7 @@ def conjugate_gradients(
         rr = _dot(r, r)
         if asymmetry < math.inf:
             symmetric = _dot(r, last).abs() <= asymmetry * (rr * last_rr).sqrt()
-            if bool((active & ~symmetric).any()):
-                status = "breakdown"
+            broken = broken | (active & ~symmetric)
             active = active & symmetric
         z = preconditioner(r) if preconditioner else r
         new = _dot(r, z) if preconditioner else rr
@@ -154,7 +153,7 @@ def conjugate_gradients(
         rz = new
         active = active & (rr > target)
         k += 1
-    return _ended(x, k, rr, _dot(b, b), status, tolerance, max_iterations, truncates)
+    return _ended(x, k, rr, _dot(b, b), status, broken, tolerance, max_iterations, truncates)
 
 
 def least_squares(
@@ -196,15 +195,15 @@ def least_squares(
     target = tolerance**2 * gamma
     status, k = "converged", 0
     active = gamma > target
+    broken = torch.zeros_like(active)
     while bool(active.any()):
         if k == max_iterations:
             status = "limit"
             break
         q = forward(p)
         curvature = _dot(q, q) + damping * _dot(p, p)
-        if bool((active & (curvature <= 0)).any()):
-            active = active & (curvature > 0)
-            status = "breakdown"
+        broken = broken | (active & (curvature <= 0))
+        active = active & ~(curvature <= 0)
         alpha = torch.where(active, gamma / torch.where(active, curvature, 1), 0).to(s.dtype)
         x = x + alpha.reshape(image) * p
         r = r - alpha.to(y.dtype).reshape(measured) * q
@@ -215,13 +214,16 @@ def least_squares(
         gamma = new
         active = active & (gamma > target)
         k += 1
-    return _ended(x, k, gamma, first, status, tolerance, max_iterations, truncates)
+    return _ended(x, k, gamma, first, status, broken, tolerance, max_iterations, truncates)
 
 
 def _ended(
-    x: Tensor, k: int, power: Tensor, start: Tensor, status: str, tolerance: float, limit: int, truncates: bool
-) -> Solution:
-    """Return the solution, and report its outcome to `watch_solves`."""
+    x: Tensor, k: int, power: Tensor, start: Tensor, status: str, broken: Tensor, tolerance: float, limit: int,
+    truncates: bool,
+) -> Solution:  # fmt: skip
+    """Return the solution, and report its outcome to `watch_solves`; `broken` says where the map is not positive."""
+    if status == "converged" and bool(broken.any()):
+        status = "breakdown"
     if not bool(torch.isfinite(power).all()):
         status = "diverged"
     norm = start.sqrt()
