@@ -21,8 +21,8 @@ def ending(failure: Exception) -> tuple[int, str]:
     if extra or isinstance(failure, UserError):
         return 2, str(failure)
     if isinstance(failure, OSError):
-        named = f"{failure.filename}: {failure.strerror}" if failure.filename and failure.strerror else str(failure)
-        return 2, named
+        named = f"{failure.filename}: " if failure.filename and failure.strerror else ""
+        return 2, named + (failure.strerror or str(failure))
     crowded = isinstance(failure, RuntimeError) and "can't allocate memory" in str(failure)  # torch's on a CPU
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError" or crowded:
         return 1, "out of memory; lower --samples, --batch-size or the number of steps, or take a smaller image"

@@ -173,7 +173,9 @@ def test_a_full_disk_ends_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     with monkeypatch.context() as patch:
         patch.setattr("numpy.savez", full)
         assert main(words) == 2
-    assert "No space left on device; make room, and the same command goes on" in capsys.readouterr().err
+    assert (
+        "invdiff: error: out/a: cannot be written: No space left on device; make room, and the same command goes on\n"
+    ) in capsys.readouterr().err
     assert not list(Path().rglob("result.json"))
     assert main(words) == 0
 

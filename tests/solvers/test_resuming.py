@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from invdiff import Problem, Reconstruction, Unknown, load_prior, reconstruct, registry, simulate
-from invdiff.journal import Journal
+from invdiff.journal import Journal, JournalError
 from invdiff.operators import GammaCurve, Inpainting
 from invdiff.solvers import DPS, Auto, Solver
 
@@ -128,3 +129,20 @@ def test_files_of_another_computation_and_broken_ones_do_not_count(problem: Prob
     with Journal(tmp_path, "two", every=0.0):
         other = DPS(steps=6)(problem, prior, batch_size=1)
     assert equal(other, DPS(steps=6)(problem, prior, batch_size=1))
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_later(
+    problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    prior, solver = load_prior("gaussian"), DPS(steps=5)
+    with monkeypatch.context() as patch, Journal(tmp_path / "state", "key", every=0.0):
+        patch.setattr("torch.save", full)
+        with pytest.raises(JournalError) as error:
+            solver(problem, prior)
+    words = "the state of the run cannot be written: No space left on device; make room, and the same command goes on"
+    assert error.value.strerror == f"{tmp_path / 'state'}: {words}"
+    with Journal(tmp_path / "state", "key", every=0.0):
+        assert equal(solver(problem, prior), solver(problem, prior))

@@ -125,12 +125,9 @@ def _end(run: Run, images: Tensor) -> None:
 
 def keep_state(run: Run, state: Any, step: int) -> None:
     """Write the state before a step into the journal, if there is one and it is time."""
-    if run.entry is None or not run.entry.due:
+    if run.entry is None or not run.entry.due or not _is_of_tensors(state):
         return
-    try:
-        tensors = [_alone(tensor.detach()) for tensor in _tensors(state)]
-    except TypeError:  # a state of other things than tensors: the batch is the entry
-        return
+    tensors = [_alone(tensor.detach()) for tensor in _tensors(state)]
     generators = [g.get_state() for g in run.streams.generators]
     run.entry.keep({"step": step, "state": tensors, "generators": generators, "figures": _figures(run)})
 
@@ -153,15 +150,18 @@ def restored(run: Run, state: S) -> tuple[S, int]:
     return cast("S", _like(state, iter(found["state"]))), found["step"]
 
 
+def _is_of_tensors(state: Any) -> bool:
+    """Return whether a state is a tensor or tuples of tensors; of any other one only finished batches are kept."""
+    return isinstance(state, Tensor) or (isinstance(state, tuple) and all(map(_is_of_tensors, state)))
+
+
 def _tensors(state: Any) -> Iterator[Tensor]:
     """Yield the tensors of a state: itself, or those of a named tuple."""
     if isinstance(state, Tensor):
         yield state
-    elif isinstance(state, tuple):
-        for entry in state:
-            yield from _tensors(entry)
-    else:
-        raise TypeError(f"state: expected tensors, got {type(state).__name__}")
+        return
+    for entry in state:
+        yield from _tensors(entry)
 
 
 def _alone(tensor: Tensor) -> Tensor:
