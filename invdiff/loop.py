@@ -43,7 +43,8 @@ def iterate(
             step's number.
         advance: called after each step.
         first: number of the first step, for a loop that goes on from a state that was kept.
-        keep: called after each step but the last, with the state and the number of the next step.
+        keep: called after a look at the rows, but not after the last step, with the state and the number of the next
+            step.
 
     Returns:
         The last state; for diverged rows, the last one before.
@@ -64,7 +65,7 @@ def iterate(
         if look:
             flags.clear()
         advance()
-        if keep is not None and i + 1 < steps:
+        if keep is not None and look and i + 1 < steps:  # with all divergences so far recorded
             keep(state, i + 1)
     return state
 

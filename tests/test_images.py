@@ -264,3 +264,9 @@ def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path: Path) -> None:
         write()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_pixels_in_any_order_of_memory_are_written_at_16_bits(tmp_path: Path) -> None:
+    x = torch.rand(1, 1, 8, 9).mT  # columns first
+    save_image(x, tmp_path / "x.png", bits=16)
+    assert torch.allclose(load_image(tmp_path / "x.png"), x, atol=1e-5)

@@ -82,7 +82,7 @@ def write_png16(levels: NDArray[np.uint16], path: Path, info: Mapping[str, Any])
         info: `icc_profile`, `dpi` and `exif`, each if there is one.
     """
     h, w, c = levels.shape
-    rows = levels.astype(">u2").reshape(h, -1).view(np.uint8)
+    rows = np.ascontiguousarray(levels, dtype=">u2").reshape(h, -1).view(np.uint8)
     # The filter "up": each row minus the one above, which compresses smooth images well.
     above = np.vstack([np.zeros_like(rows[:1]), rows[:-1]])
     body = np.hstack([np.full((h, 1), 2, np.uint8), rows - above]).tobytes()
