@@ -4,9 +4,9 @@ A solve of a picture of `n` values, with `s` samples, holds
 
     BASE + (SOLVING + s) 4 n + one evaluation of the network
 
-bytes at most while it runs, and `BASE + (WRITING + s) 4 n` while its files are written. The terms without the network
-are measured; what remains of the bound is for an evaluation, which the prior keeps by tiles.
-Nothing here depends on what else runs on the machine, so the same command gives the same bits again.
+bytes at most while it runs, and `BASE + (WRITING + s) 4 n` while its files are written, with `SPREAD` arrays more for
+several samples. The terms without the network are measured; what remains of the bound is for an evaluation, which the
+prior keeps by tiles. Nothing here depends on what else runs on the machine, so the same command gives the same bits.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from .errors import UserError
 
 BYTES = 4
 """Bytes of one value in float32."""
-BASE = 0.9e9
+BASE = 0.95e9
 """Bytes of the process with its libraries, the weights of a network and what its allocator keeps."""
-SOLVING = 10
+SOLVING = 11
 """Arrays of the size of the picture, in float32, that a solver holds beside the samples."""
 WRITING = 14
 """Arrays of that size that are held while the files of a result are written, beside the samples."""
+SPREAD = 4
+"""Arrays more for the intervals of several samples."""
 SHARE = 0.25
 """Part of the machine's memory that is the bound where none is stated."""
 UNITS = {"": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -64,7 +66,8 @@ def bounded(prior: P, memory: str | float | None, shape: Iterable[int], samples:
     """
     array = BYTES * math.prod(shape)
     held = BASE + (SOLVING + samples) * array
-    least = max(held + prior.least_memory, BASE + (WRITING + samples) * array)
+    written = BASE + (WRITING + samples + (SPREAD if samples > 1 else 0)) * array
+    least = max(held + prior.least_memory, written)
     stated = _memory() * SHARE if memory is None else parse_memory(memory)
     if memory is not None and stated < least and prior.least_memory > 0:
         size = " x ".join(map(str, shape))

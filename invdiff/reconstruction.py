@@ -10,6 +10,9 @@ from torch import Tensor
 
 from .errors import UserError
 
+LARGE = 2**24
+"""Values of all samples above which their spread is found one sample at a time."""
+
 
 @dataclass(frozen=True)
 class Inferred:
@@ -135,4 +138,9 @@ def mean_and_variance(samples: Tensor) -> tuple[Tensor, Tensor]:
     dimension that is not the last one is some fifty times slower.
     """
     mean = samples.mean(1)
+    if samples.numel() > LARGE:  # one sample at a time, without a copy of them all
+        total = torch.zeros_like(mean)
+        for s in range(samples.shape[1]):
+            total += (samples[:, s] - mean).square_()
+        return mean, total.div_(samples.shape[1] - 1)
     return mean, (samples - mean[:, None]).square_().sum(1) / (samples.shape[1] - 1)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from invdiff import load_prior, reconstruct, registry, simulate
+from invdiff import load_prior, reconstruct, reconstruction, registry, simulate
+from invdiff.commands.reconstruction import panels
 from invdiff.fingerprint import fingerprint
 from invdiff.memory import bounded, parse_memory
 from invdiff.operators import Blur, Identity, gaussian_kernel
@@ -18,6 +19,7 @@ from invdiff.priors import NetworkPrior
 from invdiff.priors.network import Preconditioning
 from invdiff.priors.tiling import plan, watch_tiles
 from invdiff.priors.unet import UNet, UNetConfig
+from invdiff.reconstruction import mean_and_variance
 from invdiff.remote import Named
 from invdiff.solvers import Solver
 
@@ -127,3 +129,13 @@ def test_amounts_of_memory(text: str | float, value: float) -> None:
 def test_bad_amounts_of_memory(text: str | float) -> None:
     with pytest.raises(ValueError, match="memory: expected an amount"):
         parse_memory(text)
+
+
+def test_the_spread_of_large_samples_is_that_of_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = torch.randn(2, 5, 1, 6, 7, generator=torch.Generator().manual_seed(0))
+    known, pair = mean_and_variance(samples), panels.most_different(samples[0])
+    monkeypatch.setattr(reconstruction, "LARGE", 1)
+    monkeypatch.setattr(panels, "LARGE", 1)
+    for found, expected in zip(mean_and_variance(samples), known, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert panels.most_different(samples[0]) == pair

@@ -10,6 +10,8 @@ from ...reconstruction import Reconstruction
 from .answer import Answer
 from .results import is_picture, measurement_white, std_white
 
+LARGE = 2**22  # values of all samples above which no copy of them is made
+
 
 def panels(answer: Answer) -> list[Panel]:
     """Return the panels of one answer: the truth if known, measurement, baseline, mean, spread and the samples."""
@@ -37,7 +39,11 @@ def panels(answer: Answer) -> list[Panel]:
 
 def most_different(samples: Tensor) -> tuple[int, int]:
     """Return the indices of the two samples, of `(S, C, H, W)`, with the largest distance."""
-    distance = torch.cdist(samples.flatten(1).double(), samples.flatten(1).double())
+    if samples.numel() > LARGE:  # one pair at a time
+        rows = [[float((a - b).square_().sum(dtype=torch.float64)) for b in samples] for a in samples]
+        distance = torch.tensor(rows)
+    else:
+        distance = torch.cdist(samples.flatten(1).double(), samples.flatten(1).double())
     a, b = divmod(int(distance.argmax()), len(samples))
     return min(a, b), max(a, b)
 
