@@ -149,18 +149,18 @@ class NetworkPrior(Prior):
         """
         check_images(self, x)
         s = expand_sigma(sigma, x, maps=self.noise_maps)
-        follows = x.requires_grad and torch.is_grad_enabled()
-        pixels = None if self.tile is None else max(self.tile**2 // len(x), self.least_pixels) if len(x) else None
-        if follows and pixels is not None and self._gradient_pixels is not None:
-            pixels = max(self._gradient_pixels // len(x), self.least_pixels)
-        if pixels is None or x.shape[-2] * x.shape[-1] <= pixels or s.requires_grad:
+        most = None if self.tile is None else self.tile**2
+        if x.requires_grad and torch.is_grad_enabled():
+            most = self._gradient_pixels or most
+        # How many images of a size that fits go together is the choice of the caller.
+        if most is None or x.shape[-2] * x.shape[-1] <= most or s.requires_grad:
             return self._denoise(x, s)
         level = self.scaling.factors(s)[3].float().mean((1, 2, 3)) if is_map(s) else None
         return denoise_tiled(
             lambda part, sigma: self._denoise(part, sigma, level),
             x,
             s,
-            pixels=pixels,
+            pixels=max(most // max(1, len(x)), self.least_pixels),
             stride=self.stride,
             reach=self.reach,
         )

@@ -113,6 +113,17 @@ def test_a_bound_is_kept_or_the_least_one_is_told() -> None:
         reconstruct(simulate(Identity((1, 8, 8)), torch.zeros(1, 1, 8, 8), 0.1), "photo-gray", memory="four")
 
 
+def test_a_batch_of_images_that_fit_is_not_cut() -> None:
+    prior = network()
+    small = prior.within(prior.least_memory)
+    seen: list[int] = []
+    with watch_tiles(lambda done, total: seen.append(total)):
+        small.denoise(torch.rand(9, 1, 12, 12), 0.1)
+        assert seen == []
+        small.denoise(torch.rand(2, 1, *SIZE), 0.1)
+    assert len(seen) > 1
+
+
 def test_workers_take_the_same_tiles() -> None:
     prior = bounded(load_prior("photo-gray"), "2GB", (1, 2000, 2000), 1)
     assert fingerprint(Named.of("photo-gray", prior).load()) == fingerprint(prior)
