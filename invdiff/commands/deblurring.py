@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..deblurring import KernelEstimate, deblurred, estimate_with_spread
 from ..deblurring.regions import SIDE, gray_light, guessed_size, textured_regions
-from ..deblurring.solve import blur_problem
+from ..deblurring.solve import TOLERANCE, blur_problem
 from ..figures import Panel, comparison
 from ..images import Kept, open_image, save_image, write_picture
 from ..interface import default_prior
@@ -95,7 +95,7 @@ def run(request: Request) -> int:
         )  # fmt: skip
 
     result = deblurred(y, estimate, std, solve, samples=request.samples)
-    answer = Answer(blur_problem(y, estimate.kernel, std), solver, result)
+    answer = Answer(blur_problem(y, estimate.kernel, TOLERANCE * std), solver, result)
     write(request, answer, estimate, record(request, answer, estimate, std, name, started, device), loaded.kept)
     terminal.line(f"{result.seconds:.1f} s, {result.nfe} network evaluations for each sample.")
     terminal.line(f"Figure: {request.out / 'comparison.png'}")

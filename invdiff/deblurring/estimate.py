@@ -1,8 +1,8 @@
 """A kernel of any shape from blurred pictures, from coarse to fine.
 
 On each scale, from a kernel of 3 x 3 pixels to the full size, pictures are reduced and `variational.infer` starts from
-the enlarged kernel of the scale before. Between scales, small values and small parts are removed. At the end `refine`
-improves it with the network of a prior.
+the enlarged kernel of the scale before. Between scales, small values and small parts are removed. With a prior, the
+result of the largest scale with at most `GIBBS_SIDE` pixels, mostly the last, goes on in `gibbs.sampled_kernel`.
 
 The kernel's own uncertainty is the spread of estimates from parts of the data: from each picture alone, or, with a
 single picture, from smoothed ones. The covariance of the kernel's least squares in the last sweep is no measure of the
@@ -18,8 +18,9 @@ from torch import Tensor
 
 from ..checks import integer, number
 from ..errors import UserError
+from ..priors import load_prior
 from ..priors.base import Prior
-from .refine import refined_kernel
+from .gibbs import sampled_kernel
 from .shapes import aligned, kernel_similarity, pruned, recentred, resized
 from .variational import gradients, infer
 
@@ -28,6 +29,9 @@ RATIO = 1.9
 
 THRESHOLD, MASS = 0.1, 0.02
 """Values and parts of a kernel that are removed, as shares of its largest value and of its sum."""
+
+GIBBS_SIDE = 31
+"""Largest side of a kernel that is sampled: a round takes the eigenvalues of a matrix with a row for each pixel."""
 
 SMOOTHING = (0.5, 0.8)
 """Standard deviations, in pixels, of the Gaussians for further estimates from a single picture."""
@@ -95,10 +99,10 @@ def estimate_kernel(
             texture are enough.
         size: odd side of the kernel, as large as the blur or somewhat larger.
         noise: standard deviation of their noise.
-        prior: of gray images, whose network refines the kernel; by default none.
+        prior: of gray images, to sample image and kernel in turn, with the embedded prior `kernel`; by default none.
         sweeps: sweeps on each scale.
         smoothing: standard deviation in pixels of a Gaussian that the pictures are smoothed with, on each scale.
-        seed: seed of the refinement's random numbers.
+        seed: seed of the random numbers.
 
     Returns:
         The kernel, `(size, size)`, float32, not negative, of sum one, its centre of mass in the middle.
@@ -130,20 +134,22 @@ def estimate_kernel(
     y = y.detach().float().cpu()
     if float(gradients(y).std()) < 0.1 * noise:
         raise UserError("estimate_kernel: y: expected edges that show the blur, got a picture without any")
+    kernels = None if prior is None else load_prior("kernel")
+    sides = _sides(size)
     kernel = torch.full((3, 3), 1 / 9)
-    for side in _sides(size):
+    for side in sides:
         scale = side / size
         reduced = _reduced(y, scale)
         kernel = recentred(pruned(resized(kernel, side), THRESHOLD, MASS))[0] if side > 3 else kernel
         # Averaging reduces the noise; the antialiasing filter's exact gain is 1.14 times that of a mean.
         level = noise if side == size else max(1.14 * noise * scale, 1e-6)
-        last = infer(reduced, kernel, level, sweeps=sweeps, smoothing=smoothing)
-        kernel = last.kernel
-    kernel = recentred(pruned(kernel, THRESHOLD, MASS))[0]
-    if prior is not None:
-        kernel = refined_kernel(y, kernel, noise, prior, seed=seed)
-        kernel = recentred(pruned(kernel, THRESHOLD, MASS))[0]
-    return kernel
+        kernel = infer(reduced, kernel, level, sweeps=sweeps, smoothing=smoothing).kernel
+        if prior is not None and kernels is not None and side == max(s for s in sides if s <= GIBBS_SIDE):
+            kernel = recentred(pruned(kernel, THRESHOLD, MASS))[0]
+            kernel = sampled_kernel(reduced, kernel, level, prior, kernels, seed=seed)
+            if side == size:
+                return kernel
+    return recentred(pruned(kernel, THRESHOLD, MASS))[0]
 
 
 def _sides(size: int) -> list[int]:

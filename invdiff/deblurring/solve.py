@@ -4,6 +4,9 @@ The border of the image is unknown: the measurement has only the pixels that nee
 more rows and columns, and the result is cropped. Sample `s` has the kernel of member `s` of the estimate, so the spread
 of the samples includes the uncertainty of the kernel, and their mean is that over kernels.
 
+A wrong kernel leaves ghosts in an image that fits the data to their noise. So the image of an estimated kernel is
+solved with `TOLERANCE` times that noise.
+
 The prior is one of values, so the blur acts on values here, where that of a camera acts on light. They differ at edges
 of strong contrast.
 """
@@ -21,6 +24,9 @@ from ..operators import Blur
 from ..problem import Problem
 from ..reconstruction import Reconstruction
 from .estimate import KernelEstimate
+
+TOLERANCE = 2.0
+"""The noise that an estimated kernel's image is solved with, as a multiple of the noise of the data."""
 
 
 def blur_problem(y: Tensor, kernel: Tensor, noise: float) -> Problem:
@@ -43,7 +49,7 @@ def deblurred(
     Args:
         y: blurred images, `(B, C, H, W)`.
         estimate: kernel and uncertainty.
-        noise: standard deviation of their noise.
+        noise: standard deviation of their noise; the problems have `TOLERANCE` times as much.
         solve: from a problem, a number of samples and the index of the kernel to its reconstruction.
         samples: number of samples.
 
@@ -54,7 +60,7 @@ def deblurred(
     kernels = estimate.members[:samples]
     counts = [len(range(m, samples, len(kernels))) for m in range(len(kernels))]
     results = [
-        solve(blur_problem(y, kernel, noise), count, m)
+        solve(blur_problem(y, kernel, TOLERANCE * noise), count, m)
         for m, (kernel, count) in enumerate(zip(kernels, counts, strict=True))
     ]
     n = estimate.kernel.shape[-1]

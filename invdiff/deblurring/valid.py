@@ -50,5 +50,10 @@ class ValidConvolution:
         z: Tensor = torch.fft.irfft2((self._embedded(y) * x.conj()).sum(0), s=self.size)
         return z[: self.side, : self.side]
 
+    def to_kernels(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return the same for each of several measurements `(N, h, w)` of one image's spectrum, `(N, n, n)`."""
+        z: Tensor = torch.fft.irfft2(self._embedded(y) * x.conj(), s=self.size)
+        return z[:, : self.side, : self.side]
+
     def _embedded(self, y: Tensor) -> Tensor:
         return self.spectrum(torch.nn.functional.pad(y, (self.side - 1, 0, self.side - 1, 0)))

@@ -48,6 +48,11 @@ def ct(*, precision: Precision = "float32", tile: int | None = 1024) -> NetworkP
     return load("ct", precision=precision, tile=tile)
 
 
+def kernel(*, precision: Precision = "float32", tile: int | None = 1024) -> NetworkPrior:
+    """Return the prior of kernels of blurs, their largest value about 1; options as in `load`."""
+    return load("kernel", precision=precision, tile=tile)
+
+
 def mri(*, precision: Precision = "float32", tile: int | None = 1024) -> NetworkPrior:
     """Return the prior of T1-weighted brain slices: magnitudes, one channel, any size; options as in `load`."""
     return load("mri", precision=precision, tile=tile)

@@ -78,6 +78,7 @@ priors = Registry(
         "photo": Entry("invdiff.priors.embedded:photo", "network trained on photographs; 3 channels, any size"),
         "photo-gray": Entry("invdiff.priors.gray:photo_gray", "`photo` for gray photographs; 1 channel, any size"),
         "ct": Entry("invdiff.priors.embedded:ct", "network trained on body CT slices; 1 channel, any size"),
+        "kernel": Entry("invdiff.priors.embedded:kernel", "network trained on kernels of blurs; 1 channel, any size"),
         "mri": Entry("invdiff.priors.embedded:mri", "network trained on T1-weighted brain slices; 1 channel, any size"),
         "fashion": Entry("invdiff.priors.embedded:fashion", "network trained on Fashion-MNIST; 1 channel, 28 x 28"),
         "gaussian": Entry(

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import pytest
 import torch
+from skimage import data
 from torch import Tensor
 
 from invdiff.deblurring import KernelEstimate, deblurred, estimate_kernel, estimate_with_spread, kernel_similarity
+from invdiff.deblurring.gibbs import sampled_kernel
+from invdiff.deblurring.kernel_posterior import SUM, draw, normal_equations
 from invdiff.deblurring.kernel_step import fitted_kernel
-from invdiff.deblurring.refine import refined_kernel
 from invdiff.deblurring.regions import gray_light, guessed_size, textured_regions
 from invdiff.deblurring.shapes import aligned, extent, pruned, recentred, resized
 from invdiff.deblurring.valid import ValidConvolution
 from invdiff.deblurring.variational import gradients
-from invdiff.operators import Blur, shake_kernel, uniform_kernel
+from invdiff.deblurring.whitener import filtered, whitener
+from invdiff.operators import Blur, gaussian_kernel, shake_kernel, uniform_kernel
 from invdiff.priors import load_prior
-from invdiff.problem import Problem
+from invdiff.problem import Problem, simulate
 from invdiff.reconstruction import Reconstruction
+from invdiff.streams import generator
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -86,13 +90,60 @@ def test_the_kernel_of_a_picture_with_edges_is_found() -> None:
     assert float(found.sum()) == pytest.approx(1, abs=1e-5)
 
 
-def test_the_network_removes_a_ghost_from_a_kernel() -> None:
-    kernel = shake_kernel(13, extent=9, seed=1).float()
-    y, prior = blurred(96, kernel, 0.005), load_prior("photo-gray")
-    ghost = 0.7 * kernel + 0.3 * torch.roll(kernel, (3, -3), (0, 1))
-    better = refined_kernel(y, ghost, 0.005, prior, rounds=6)
-    assert kernel_similarity(better, kernel) > kernel_similarity(ghost, kernel) + 0.01
-    assert torch.equal(better, refined_kernel(y, ghost, 0.005, prior, rounds=6))
+def test_the_networks_find_the_kernel_of_a_photograph() -> None:
+    kernel = shake_kernel(13, extent=9, seed=5).float()
+    x = torch.nn.functional.avg_pool2d(torch.from_numpy(data.camera() / 255).float()[None, None], 2)[
+        ..., 40:152, 60:172
+    ]
+    y = simulate(Blur((1, 112, 112), kernel=kernel, border="valid"), x, 0.005, seed=0).measurement[0]
+    prior, kernels, start = load_prior("photo-gray"), load_prior("kernel"), gaussian_kernel(2.0, 13).float()
+    found = sampled_kernel(y, start, 0.005, prior, kernels, passes=1)
+    assert kernel_similarity(found, kernel) > kernel_similarity(start, kernel) + 0.08
+    assert float(found.sum()) == pytest.approx(1, abs=1e-5)
+    torch.testing.assert_close(found, sampled_kernel(y, start, 0.005, prior, kernels, passes=1))
+
+
+def test_the_normal_equations_are_those_of_the_map() -> None:
+    conv = ValidConvolution(9, 8, 3)
+    x, y = random(2, 11, 10).float(), random(2, 9, 8).float()
+    units = torch.eye(9).view(9, 3, 3)
+    columns = torch.stack([conv.forward(conv.spectrum(x), conv.spectrum(u)).flatten() for u in units], 1)
+    precision, b = normal_equations(conv, y, conv.spectrum(x))
+    ones = torch.ones(9)
+    torch.testing.assert_close(precision, columns.T @ columns + torch.outer(ones, ones) / SUM**2)
+    torch.testing.assert_close(b, columns.T @ y.flatten() + ones / SUM**2)
+
+
+def test_a_drawn_kernel_follows_strong_data_and_is_helped_by_the_prior() -> None:
+    kernel = shake_kernel(9, extent=6, seed=1).float()
+    precision = torch.eye(81) * 3000.0**2 + SUM**-2
+    b = precision @ kernel.flatten()
+    draws = torch.stack(
+        [draw(precision, b, float(kernel.max()), load_prior("kernel"), generator(seed)) for seed in range(20)]
+    )
+    torch.testing.assert_close(draws.mean(0), kernel, atol=0.001, rtol=0)
+    kernel = shake_kernel(25, extent=18, seed=1).float()
+    noisy = kernel + 0.03 * random(25, 25).float()
+    weak = (torch.eye(625) + 1.0) / 0.03**2
+    found = [
+        draw(weak, weak @ noisy.flatten(), float(kernel.max()), load_prior("kernel"), generator(seed))
+        for seed in range(4)
+    ]
+    helped = sum(kernel_similarity(k, kernel) for k in found) / 4
+    assert helped > kernel_similarity(noisy.clamp(min=0), kernel) + 0.03
+    assert float(found[0].sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_whitened_residual_is_white() -> None:
+    noise = random(1, 130, 130).float() - 0.5
+    smooth = torch.nn.functional.avg_pool2d(noise, 2, stride=1)
+    white = filtered(smooth, whitener(smooth))
+    before, after = (
+        float((z[..., 1:] * z[..., :-1]).mean() / z.square().mean()) for z in (smooth - smooth.mean(), white)
+    )
+    assert before > 0.4
+    assert abs(after) < 0.1
+    assert 0.8 < float(white.std()) < 1.2
 
 
 def test_the_spread_is_that_of_the_parts() -> None:

@@ -193,7 +193,7 @@ def test_wrong_configurations_are_named(table: dict[str, object], message: str) 
         TrainConfig.from_mapping(table)
 
 
-@pytest.mark.parametrize("name", ["photo", "photo-finish", "ct", "ct-finish", "fashion", "mri", "cells"])
+@pytest.mark.parametrize("name", ["photo", "photo-finish", "ct", "ct-finish", "fashion", "mri", "cells", "kernel"])
 def test_recipes_are_valid_and_survive_a_round_trip(name: str) -> None:
     recipe = TrainConfig.from_recipe(name)
     assert recipe.run.name == name.removesuffix("-finish")

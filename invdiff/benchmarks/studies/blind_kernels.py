@@ -1,14 +1,14 @@
 """Kernels of any shape, estimated from one blurred picture: similarity of the kernel, and the error of the image.
 
-    python -m invdiff.benchmarks.studies blind_kernels --photos FOLDER [--limit 12] [--side 192] [--json FILE]
+    python -m invdiff.benchmarks.studies blind_kernels --photos FOLDER [--limit 12] [--first 0] [--json FILE]
 
 Photographs are blurred by drawn kernels of at most 25 pixels (`shake_kernel`, extents of 11 to 22 pixels), only pixels
 that need no extension are kept, and noise of 0.01 is added. Photographs of more than 600 pixels are halved first. The
-kernel of the picture's luma is estimated by `estimate_kernel` with and without its refinement by the network, and by
-blind Richardson-Lucy. Images are then estimated by one solver with the true and with each estimated kernel, and by
-scikit-image's `unsupervised_wiener` with the estimated kernel. The similarity is the maximal normalised
-cross-correlation. PSNR is taken inside of a margin of the kernel's side, after the best shift by whole pixels, for each
-method alike. With `--json` finished cases are kept, and not done again.
+kernel of the picture's luma is estimated by `estimate_kernel` with and without the networks, and by blind
+Richardson-Lucy. Images are then estimated by one solver with the true and with each estimated kernel (with twice the
+noise for the latter, as in `deblurred`), and by scikit-image's `unsupervised_wiener` with the estimated kernel. The
+similarity is the maximal normalised cross-correlation. PSNR is taken inside of a margin of the kernel's side, after the
+best shift by whole pixels, for each method alike. With `--json` finished cases are kept, and not done again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ...deblurring import estimate_kernel, kernel_similarity
 from ...deblurring.regions import gray_light
-from ...deblurring.solve import blur_problem
+from ...deblurring.solve import TOLERANCE, blur_problem
 from ...errors import UserError
 from ...images import middle_square
 from ...interface import reconstruct
@@ -156,7 +156,8 @@ def measure(x: Tensor, kernel: Tensor, problem: Problem, solver: str) -> dict[st
         if name == "no blur":
             rows[name]["psnr"] = aligned_psnr(y, x)
             continue
-        image = reconstruct(blur_problem(y, k, NOISE), "photo", solver_of(solver), seed=0).mean
+        noise = NOISE if name == "true kernel" else TOLERANCE * NOISE
+        image = reconstruct(blur_problem(y, k, noise), "photo", solver_of(solver), seed=0).mean
         rows[name]["psnr"] = aligned_psnr(image, x)
     best = kernels["with the network"]
     rows["unsupervised Wiener, our kernel"] = {
@@ -187,13 +188,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--photos", type=Path, required=True, help="folder of held-out photographs")
     parser.add_argument("--limit", type=int, default=12, help="number of photographs, evenly spaced")
+    parser.add_argument("--first", type=int, default=0, help="index of the first case that is measured")
     parser.add_argument("--side", type=int, default=192, help="side of the blurred picture")
     parser.add_argument("--solver", default="diffpir:steps=30", help="NAME:key=value,...")
     parser.add_argument("--json", type=Path, help="file of the finished cases, read and written")
     options = parser.parse_args(arguments)
     kept = options.json is not None and options.json.exists()
     done: list[dict[str, dict[str, float]]] = json.loads(options.json.read_text("utf-8")) if kept else []
-    for x, kernel, problem in cases(options.photos, options.limit, options.side)[len(done) :]:
+    for x, kernel, problem in cases(options.photos, options.limit, options.side)[options.first + len(done) :]:
         done.append(measure(x, kernel, problem, options.solver))
         print(
             len(done), {name: f"{r['similarity']:.3f} {r['psnr']:.2f} dB" for name, r in done[-1].items()}, flush=True
