@@ -317,7 +317,7 @@ def test_no_command_at_all_prints_the_help(words: list[str], capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("quick --prior nope", "unknown prior 'nope'; known: ct, fashion, gaussian, kernel, mri, photo"),
+        ("quick --prior nope", "unknown prior 'nope'; known: cells, ct, fashion, gaussian, kernel, mri, photo"),
         ("quick --prior mine.py:three", "expected a Prior, got int"),
         ("quick --prior none.pt", "no file or folder 'none.pt'"),
         ("quick --scheduler foo", "--scheduler: expected an address such as tcp://host:8786, got 'foo'"),

@@ -58,6 +58,11 @@ def mri(*, precision: Precision = "float32", tile: int | None = 1024) -> Network
     return load("mri", precision=precision, tile=tile)
 
 
+def cells(*, precision: Precision = "float32", tile: int | None = 1024) -> NetworkPrior:
+    """Return the prior of fluorescence images of cell nuclei: one channel, any size; options as in `load`."""
+    return load("cells", precision=precision, tile=tile)
+
+
 def fashion(*, precision: Precision = "float32", tile: int | None = 1024) -> NetworkPrior:
     """Return the prior of Fashion-MNIST: one channel, 28x28; options as in `load`."""
     return load("fashion", precision=precision, tile=tile)

@@ -80,6 +80,9 @@ priors = Registry(
         "ct": Entry("invdiff.priors.embedded:ct", "network trained on body CT slices; 1 channel, any size"),
         "kernel": Entry("invdiff.priors.embedded:kernel", "network trained on kernels of blurs; 1 channel, any size"),
         "mri": Entry("invdiff.priors.embedded:mri", "network trained on T1-weighted brain slices; 1 channel, any size"),
+        "cells": Entry(
+            "invdiff.priors.embedded:cells", "network trained on fluorescent cell nuclei; 1 channel, any size"
+        ),
         "fashion": Entry("invdiff.priors.embedded:fashion", "network trained on Fashion-MNIST; 1 channel, 28 x 28"),
         "gaussian": Entry(
             "invdiff.priors:photograph_gaussian",
