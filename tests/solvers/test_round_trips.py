@@ -44,7 +44,8 @@ def lazy(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("lazy")
 @pytest.mark.parametrize("name", STEPPING)
 def test_the_host_waits_at_most_once_a_step(name: str) -> None:
-    problem = simulate(Blur((1, 8, 8), kernel=gaussian_kernel(0.8, 5), border="circular"), torch.rand(1, 1, 8, 8), 0.05)
+    x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(1))  # a misfit reads more numbers at the end
+    problem = simulate(Blur((1, 8, 8), kernel=gaussian_kernel(0.8, 5), border="circular"), x, 0.05)
     if registry.solvers[name].unmet(problem):
         pytest.skip("the solver does not take this problem")
     counts = []
@@ -104,7 +105,8 @@ class Breaks(Prior):
 
 
 def test_a_divergence_is_told_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = simulate(Blur((1, 8, 8), kernel=gaussian_kernel(0.8, 5), border="circular"), torch.rand(1, 1, 8, 8), 0.05)
+    x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(1))  # a misfit reads more numbers at the end
+    problem = simulate(Blur((1, 8, 8), kernel=gaussian_kernel(0.8, 5), border="circular"), x, 0.05)
     found: list[Reconstruction] = []
     for every in (1, 16):
         monkeypatch.setattr(loop, "look_every", lambda image, every=every: every)
