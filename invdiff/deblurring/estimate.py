@@ -2,7 +2,8 @@
 
 On each scale, from a kernel of 3 x 3 pixels to the full size, pictures are reduced and `variational.infer` starts from
 the enlarged kernel of the scale before. Between scales, small values and small parts are removed. With a prior, the
-result of the largest scale with at most `GIBBS_SIDE` pixels, mostly the last, goes on in `gibbs.sampled_kernel`.
+result goes on in `gibbs.sampled_kernel`, in a window of at most `GIBBS_SIDE` pixels. If its own window is larger, this
+is done on a coarser scale too, and at the end only for a kernel that lies inside.
 
 The kernel's own uncertainty is the spread of estimates from parts of the data: from each picture alone, or, with a
 single picture, from smoothed ones. The covariance of the kernel's least squares in the last sweep is no measure of the
@@ -32,6 +33,9 @@ THRESHOLD, MASS = 0.1, 0.02
 
 GIBBS_SIDE = 31
 """Largest side of a kernel that is sampled: a round takes the eigenvalues of a matrix with a row for each pixel."""
+
+INSIDE = 0.95
+"""Share of a larger kernel that must lie in so many pixels in the middle, so that these are sampled alone."""
 
 SMOOTHING = (0.5, 0.8)
 """Standard deviations, in pixels, of the Gaussians for further estimates from a single picture."""
@@ -136,6 +140,7 @@ def estimate_kernel(
         raise UserError("estimate_kernel: y: expected edges that show the blur, got a picture without any")
     kernels = None if prior is None else load_prior("kernel")
     sides = _sides(size)
+    sampled = {size, max(s for s in sides if s <= GIBBS_SIDE)}
     kernel = torch.full((3, 3), 1 / 9)
     for side in sides:
         scale = side / size
@@ -144,12 +149,21 @@ def estimate_kernel(
         # Averaging reduces the noise; the antialiasing filter's exact gain is 1.14 times that of a mean.
         level = noise if side == size else max(1.14 * noise * scale, 1e-6)
         kernel = infer(reduced, kernel, level, sweeps=sweeps, smoothing=smoothing).kernel
-        if prior is not None and kernels is not None and side == max(s for s in sides if s <= GIBBS_SIDE):
+        if side in sampled:
             kernel = recentred(pruned(kernel, THRESHOLD, MASS))[0]
-            kernel = sampled_kernel(reduced, kernel, level, prior, kernels, seed=seed)
-            if side == size:
-                return kernel
-    return recentred(pruned(kernel, THRESHOLD, MASS))[0]
+            if prior is not None and kernels is not None:
+                kernel = _sampled(reduced, kernel, level, prior, kernels, seed)
+    return kernel
+
+
+def _sampled(y: Tensor, kernel: Tensor, noise: float, prior: Prior, kernels: Prior, seed: int) -> Tensor:
+    """Return a sampled kernel, or the same if it is too large."""
+    margin = max(kernel.shape[-1] - GIBBS_SIDE + 1, 0) // 2
+    middle = kernel[margin : len(kernel) - margin, margin : len(kernel) - margin]
+    if float(middle.sum()) < INSIDE:
+        return kernel
+    found = sampled_kernel(y, middle / middle.sum(), noise, prior, kernels, seed=seed)
+    return torch.nn.functional.pad(found, (margin,) * 4)
 
 
 def _sides(size: int) -> list[int]:

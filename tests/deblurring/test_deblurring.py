@@ -8,6 +8,7 @@ from skimage import data
 from torch import Tensor
 
 from invdiff.deblurring import KernelEstimate, deblurred, estimate_kernel, estimate_with_spread, kernel_similarity
+from invdiff.deblurring.estimate import GIBBS_SIDE
 from invdiff.deblurring.gibbs import sampled_kernel
 from invdiff.deblurring.kernel_posterior import SUM, draw, normal_equations
 from invdiff.deblurring.kernel_step import fitted_kernel
@@ -101,6 +102,26 @@ def test_the_networks_find_the_kernel_of_a_photograph() -> None:
     assert kernel_similarity(found, kernel) > kernel_similarity(start, kernel) + 0.08
     assert float(found.sum()) == pytest.approx(1, abs=1e-5)
     torch.testing.assert_close(found, sampled_kernel(y, start, 0.005, prior, kernels, passes=1))
+
+
+def test_a_window_that_is_too_large_is_sampled_in_its_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = shake_kernel(13, extent=9, seed=1)
+    seen: list[int] = []
+
+    def instead(y: Tensor, kernel: Tensor, *_: object, **__: object) -> Tensor:
+        seen.append(len(kernel))
+        assert float(kernel.sum()) == pytest.approx(1, abs=1e-5)
+        return kernel
+
+    monkeypatch.setattr("invdiff.deblurring.estimate.sampled_kernel", instead)
+    y = blurred(110, kernel, 0.005)
+    found = estimate_kernel(y, 35, 0.005, load_prior("photo-gray"), sweeps=5)
+    assert found.shape == (35, 35)
+    assert len(seen) == 2
+    assert seen[0] <= GIBBS_SIDE
+    assert seen[1] == GIBBS_SIDE
+    estimate_kernel(y, 13, 0.005, load_prior("photo-gray"), sweeps=5)
+    assert seen[2:] == [13]
 
 
 def test_the_normal_equations_are_those_of_the_map() -> None:
