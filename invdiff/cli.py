@@ -29,7 +29,7 @@ from .commands.calibrate import calibrate
 from .commands.check import check
 from .commands.deblur import deblur
 from .commands.demo import demo
-from .commands.endings import ending
+from .commands.endings import INTERRUPTED, ending
 from .commands.grade import grade
 from .commands.listing import list_
 from .commands.reconstruct import reconstruct
@@ -38,8 +38,6 @@ from .commands.sample import sample
 from .commands.score import score
 from .commands.train import train
 from .commands.tune import tune
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="invdiff",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from pathlib import Path
 
 from .errors import UserError
@@ -95,10 +96,9 @@ def reconstruct(
     p = bounded(p.to(problem.measurement.device), memory, problem.operator.in_shape, samples * len(problem))
     unit = None if units is None else find_units(units, p.units, prior if isinstance(prior, str) else type(p).__name__)
     solved = problem if unit is None else in_values(problem, unit)
-    if resume is None:
+    journal = None if resume is None else Journal(resume, fingerprint([solved, p, repr(solver), samples, seed]))
+    with journal or nullcontext():
         result = solver(solved, p, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
-    else:
-        with Journal(resume, fingerprint([solved, p, repr(solver), samples, seed])) as journal:
-            result = solver(solved, p, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
+    if journal is not None:
         journal.discard()
     return result if unit is None else in_units(result, unit, problem, solved)

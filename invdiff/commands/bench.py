@@ -23,13 +23,13 @@ from ..specs import parse_spec, split_specs
 from . import terminal
 from .arguments import RUN, Device, Threads, text
 from .checks import check_at_least, check_name, check_out
+from .endings import INTERRUPTED
 
 if TYPE_CHECKING:
     from ..benchmarks.execution.runner import Progress, Summary
     from ..benchmarks.results.leaderboard import Line
     from ..benchmarks.suite import Suite
 
-INTERRUPTED = 130
 _SHOWN = ("psnr", "ssim")
 
 

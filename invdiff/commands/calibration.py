@@ -33,14 +33,14 @@ from ..spacing import evenly_spaced
 from ..specs import Spec
 from ..units import Units, find_units
 from . import terminal
-from .bench import INTERRUPTED
 from .checks import check_at_least, check_exists, check_name, check_writable
 from .devices import select_device
+from .endings import DIVERGED, INTERRUPTED
 from .reconstruction.checks import check_units
 from .reconstruction.found_noise import is_found
 from .reconstruction.intervals import setting_of
 from .reconstruction.noises import check_noise, make_noise
-from .reconstruction.run import DIVERGED, build_solver
+from .reconstruction.run import build_solver
 from .reconstruction.units import check_hounsfield
 
 

@@ -24,11 +24,12 @@ from ..reconstruction import Reconstruction
 from ..specs import Spec
 from . import terminal
 from .devices import select_device
+from .endings import DIVERGED
 from .reconstruction.answer import Answer
 from .reconstruction.channels import prior_for
 from .reconstruction.panels import panels
 from .reconstruction.results import digest_of, environment, fields, staged, write_arrays, write_json
-from .reconstruction.run import DIVERGED, build_solver
+from .reconstruction.run import build_solver
 
 DOUBT = 0.7
 """Agreement of the estimates below which the kernel is called uncertain."""

@@ -57,8 +57,9 @@ def run(out: Path, *, seed: int, device: str, threads: int | None) -> int:
     from ..priors import load_prior
     from ..problem import simulate
     from .devices import select_device
+    from .endings import DIVERGED
     from .reconstruction.intervals import setting_of
-    from .reconstruction.run import DIVERGED, build_solver, solve
+    from .reconstruction.run import build_solver, solve
 
     begin = time.perf_counter()
     if threads is not None:

@@ -1,4 +1,4 @@
-"""The exit code and the message of an error."""
+"""How a command ends: its exit codes, and the code and the message of an error."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..registry import in_file_of_user, is_foreign
+
+DIVERGED = 3
+"""A solver diverged; its results are written, and say so."""
+
+FAILED = 4
+"""Some of several pictures failed; the others are written."""
+
+INTERRUPTED = 130
 
 _SHOWN = 300  # characters of a message
 _PACKAGE = Path(__file__).parent.parent

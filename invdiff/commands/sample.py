@@ -14,8 +14,7 @@ from ..specs import parse_spec
 from . import terminal
 from .arguments import RUN, Device, Seed, Threads, text
 from .checks import check_at_least, check_name, check_writable
-
-DIVERGED = 3
+from .endings import DIVERGED
 
 
 def sample(

@@ -47,3 +47,8 @@ class Request:
     export: str = "npz"
     overwrite: bool = False
     command: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this process solves, and no workers do."""
+        return self.scheduler is None and self.workers == 1

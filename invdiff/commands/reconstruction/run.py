@@ -33,6 +33,7 @@ from ...solvers.common.drawing import drawing
 from ...specs import Spec
 from .. import terminal
 from ..devices import select_device
+from ..endings import DIVERGED, INTERRUPTED
 from .answer import Answer
 from .fits import find_fit
 from .intervals import LEVEL, find_interval
@@ -45,8 +46,6 @@ from .results import RESUME, digest_of, environment, fields, staged, write_array
 from .settings import key_of
 from .units import units_record
 
-DIVERGED = 3
-INTERRUPTED = 130
 RESUMED = "goes on from the state that an earlier run of this command has left"
 _PANELS = 4  # in each of the two rows of the figure
 LARGE = 2**22  # pixel values above which figures without a closed form are left out
@@ -83,7 +82,7 @@ def run(request: Request) -> int:
 def workers(prepared: Prepared, prior: Prior, device: torch.device) -> Iterator[int | None]:
     """Let the workers that the request names draw the batches; yield how many samples a batch has."""
     request = prepared.request
-    if request.scheduler is None and request.workers == 1:
+    if request.is_local:
         yield request.batch_size
         return
     named = Named.of(str(request.prior), prepared.prior)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,16 @@ def content_of(path: str | Path) -> str:
         return str(path)
     digest = hashlib.sha256()
     for one in sorted(f for f in file.rglob("*") if f.is_file()) if file.is_dir() else [file]:
-        with one.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
+        state = one.stat()
+        digest.update(_digest(one, state.st_size, state.st_mtime_ns))
     return f"file {digest.hexdigest()[:16]}" + (f"#{part}" if part else "")
+
+
+@lru_cache(maxsize=64)
+def _digest(file: Path, size: int, changed: int) -> bytes:
+    """Return the SHA-256 of a file, once for all pictures that share it; a new size or time of change is a new file."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
 
 
 def _told(value: object) -> object:

@@ -29,17 +29,16 @@ from ...remote import Named, PicturesJob, finished_jobs, pickled, pictures_job
 from .. import terminal
 from ..checks import RESULT, check_out
 from ..devices import select_device
-from ..endings import ending
+from ..endings import DIVERGED, FAILED, INTERRUPTED, ending
 from .checks import check_request
 from .groups import batches
 from .meter import Meter, duration, metered
 from .prepare import Prepared, Tables, notes_of, prepare
 from .request import Request
 from .results import RESUME
-from .run import DIVERGED, INTERRUPTED, build_solver, chosen_solver, conclude, open_workers
+from .run import build_solver, chosen_solver, conclude, open_workers
 from .settings import differences, earlier_result, key_of, settings_of
 
-FAILED = 4
 SUMMARY = "summary.json"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -146,7 +145,7 @@ def run_several(order: Order) -> int:
                 return made
 
             found = batches(requests, tally.before, prepared, device)
-            if shared.scheduler is None and shared.workers == 1:
+            if shared.is_local:
                 for batch in found:
                     _run_batch(batch, device, tally, meter)
             else:
@@ -245,15 +244,12 @@ def _write(picture: Prepared, result: Reconstruction, device: torch.device, tall
     name = picture.request.out.name
     try:
         answer = conclude(picture, result, device)
-    except OSError as error:
-        if error.errno in FULL:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
             raise OSError(
                 error.errno, f"{picture.request.out}: cannot be written: {error.strerror}; make room, and the same "
                 "command goes on"
             ) from error  # fmt: skip
-        _fail(picture.request, error, tally, meter)
-        return
-    except Exception as error:
         _fail(picture.request, error, tally, meter)
         return
     meter.finish(name, f"{answer.result.status}  {result.seconds:.1f} s")
@@ -295,8 +291,8 @@ def _conclude(order: Order, tally: Tally, seconds: float) -> int:
         terminal.scores({"": scores})
     ran = len(records) - len(tally.before)
     if ran:
-        alone = order.requests[0].scheduler is None and order.requests[0].workers == 1
-        beside = f", {seconds / tally.solves - 1:.1%} beside the solves" if tally.solves and alone else ""
+        measured = tally.solves and requests[0].is_local
+        beside = f", {seconds / tally.solves - 1:.1%} beside the solves" if measured else ""
         terminal.line(f"{ran} of {len(requests)} pictures done now in {duration(seconds)}{beside}.")
     if tally.before:
         terminal.line(f"{len(tally.before)} were done before.")
