@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from invdiff import Reconstruction, load_prior, loop, registry, simulate
+from invdiff.benchmarks.studies.gpu import Transfers
 from invdiff.operators import Blur, gaussian_kernel
 from invdiff.priors.base import Prior
+from invdiff.problem import Problem
 from invdiff.solvers import Solver
 
 STEPS = (17, 33)
@@ -23,17 +23,18 @@ OPTIONS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 HOST = {"mgdm": "its schedule is on the host", "mmps": "one for each iteration of its solve"}
 """Solvers with more numbers on the host than one a step."""
-STEPPING = [n for n, s in registry.solvers.items() if "steps" in {f.name for f in dataclasses.fields(s)}]
 
 
-class Transfers(TorchDispatchMode):
-    """Counts single numbers that the host reads from tensors."""
+def blurred() -> Problem:
+    x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(1))  # a misfit reads more numbers at the end
+    return simulate(Blur((1, 8, 8), kernel=gaussian_kernel(0.8, 5), border="circular"), x, 0.05)
 
-    count = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func.overloadpacket is torch.ops.aten._local_scalar_dense
-        return func(*args, **(kwargs or {}))
+STEPPING = [
+    name
+    for name, solver in registry.solvers.items()
+    if "steps" in {f.name for f in dataclasses.fields(solver)} and not solver.unmet(blurred())
+]
 
 
 @pytest.fixture
@@ -44,11 +45,7 @@ def lazy(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("lazy")
 @pytest.mark.parametrize("name", STEPPING)
 def test_the_host_waits_at_most_once_a_step(name: str) -> None:
-    x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(1))  # a misfit reads more numbers at the end
-    problem = simulate(Blur((1, 8, 8), kernel=gaussian_kernel(0.8, 5), border="circular"), x, 0.05)
-    if registry.solvers[name].unmet(problem):
-        pytest.skip("the solver does not take this problem")
-    counts = []
+    problem, counts = blurred(), []
     for steps in STEPS:
         solver: Solver = registry.solvers[name](**OPTIONS.get(name, {}), steps=steps)
         with Transfers() as found:  # type: ignore[no-untyped-call]
