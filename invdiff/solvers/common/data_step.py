@@ -5,6 +5,10 @@
 is the step from `x` to the mode of `exp(-(||y - A x'||^2 + rho ||x' - x||^2) / 2)`. It is the proximal step of
 splitting methods, Wiener's inverse of guidance, and at `rho = 0` the projection on the data. With a spectrum it is
 exact; else conjugate gradients run to an accuracy of the caller's choice.
+
+References:
+    Denoising Diffusion Models for Plug-and-Play Image Restoration (Zhu et al., 2023),
+    https://arxiv.org/abs/2305.08995.
 """
 
 from __future__ import annotations

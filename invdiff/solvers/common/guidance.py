@@ -9,6 +9,11 @@ For a linear operator and Gaussian noise, the gradient of `log N(y; A z, v A A^T
     A^T (v A A^T + s^2 I)^{-1} (y - A z) = (v A^T A + s^2 I)^{-1} A^T (y - A z),
 
 and the step of an image `z` to the data that does not change its part in the null space is `A^+ (y - A z)`.
+
+References:
+    Diffusion Posterior Sampling for General Noisy Inverse Problems (Chung et al., 2023),
+    https://arxiv.org/abs/2209.14687; Pseudoinverse-Guided Diffusion Models for Inverse Problems (Song et al., 2023),
+    https://openreview.net/forum?id=9_gsMA8MRKQ.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@
 
 Each convolution is followed by normalisation over the image, a bias and a leaky rectifier. Parameters are one vector,
 so a solver can keep them, and Adam's moments, as plain values.
+
+References:
+    Deep Image Prior (Ulyanov et al., 2018), https://arxiv.org/abs/1711.10925.
 """
 
 from __future__ import annotations

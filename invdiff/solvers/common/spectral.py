@@ -8,6 +8,9 @@ noise of standard deviation `tau = sigma_y / s`, the step from `sigma` to `sigma
     sigma' >= tau       (1 - eta_b) b0 + eta_b d + sqrt(sigma'^2 - eta_b^2 tau^2) n           the data are less noisy
 
 Each case has the marginal variance `sigma'^2`, as the denoiser needs.
+
+References:
+    Denoising Diffusion Restoration Models (Kawar et al., 2022), https://arxiv.org/abs/2201.11793, equations 7 and 8.
 """
 
 from __future__ import annotations

@@ -13,6 +13,11 @@ coordinates a Brownian bridge:
 
     q(x_m | x_s, x_t) = N(x_s + w (x_t - x_s), w (sigma_t^2 - sigma_m^2) I)
     w = (sigma_m^2 - sigma_s^2) / (sigma_t^2 - sigma_s^2)
+
+References:
+    Variational Diffusion Posterior Sampling with Midpoint Guidance (Janati et al., 2025),
+    https://arxiv.org/abs/2410.09945; A Mixture-Based Framework for Guiding Diffusion Models (Janati et al., 2025),
+    https://arxiv.org/abs/2502.03332.
 """
 
 from __future__ import annotations
